@@ -1,0 +1,14 @@
+//! `valueattr._core`: each submodule converts arguments, releases the GIL and maps errors; no logic.
+
+mod probe;
+mod scan;
+mod store;
+
+use pyo3::prelude::*;
+
+#[pymodule(gil_used = false)]
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    scan::register(module)?;
+    store::register(module)?;
+    probe::register(module)
+}
