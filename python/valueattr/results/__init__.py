@@ -1,0 +1,16 @@
+"""The results of a run: tables with fixed columns in a directory that is readable without valueattr."""
+
+from valueattr.results._directory import RunDirectory, RunDirectoryError, write_atomically
+from valueattr.results._tables import FACTS, GENERATIONS, MEASURES, STEPS, SUMMARY, as_table
+
+__all__ = [
+    "FACTS",
+    "GENERATIONS",
+    "MEASURES",
+    "STEPS",
+    "SUMMARY",
+    "RunDirectory",
+    "RunDirectoryError",
+    "as_table",
+    "write_atomically",
+]
