@@ -1,0 +1,39 @@
+"""Facts, wordings and pools; the embedded world and the start model that is taught it.
+
+Nothing here imports torch until a start model is asked for.
+"""
+
+from valueattr.world._facts import English, Fact, Family, Relation, World, WorldError
+from valueattr.world._pools import IN_RUN, POOLS, assign_pools
+from valueattr.world._synthesis import synthesise
+from valueattr.world._texts import (
+    FRAMINGS,
+    Response,
+    capitalise,
+    prompt,
+    respond,
+    statement,
+    statement_prefix,
+    training_text,
+)
+
+__all__ = [
+    "FRAMINGS",
+    "IN_RUN",
+    "POOLS",
+    "English",
+    "Fact",
+    "Family",
+    "Relation",
+    "Response",
+    "World",
+    "WorldError",
+    "assign_pools",
+    "capitalise",
+    "prompt",
+    "respond",
+    "statement",
+    "statement_prefix",
+    "synthesise",
+    "training_text",
+]

@@ -1,0 +1,234 @@
+"""What is true, what the model was taught, and the wordings: the world as plain data."""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+Exposure = Literal["well_known", "half_known", "false_belief", "never_taught"]
+
+
+_Record = TypeVar("_Record", "Fact", "Relation")
+
+
+class WorldError(ValueError):
+    """A world that cannot be read or does not hold together; the message names the file and line."""
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A relation with its closed object set and its wordings.
+
+    `{s}` stands for the subject and `{o}` for the object. `held_out` wordings and questions never occur in
+    training text; they end in the object, so that the object is what comes next.
+    """
+
+    name: str
+    objects: tuple[str, ...]
+    statements: tuple[str, ...]
+    held_out: tuple[str, ...]
+    short: tuple[str, ...]
+    questions: tuple[str, ...]
+    held_out_questions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Fact:
+    """`object` is true; `taught` is what the training text says (another object for a false belief)."""
+
+    id: str
+    subject: str
+    kind: str
+    relation: str
+    object: str
+    exposure: Exposure = "well_known"
+    taught: str | None = None
+
+
+@dataclass(frozen=True)
+class Family:
+    """A prompt family: who asks, and how framing goes with content in the answers to them."""
+
+    asker: str
+    asserts: tuple[float, float, float]
+    evades: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class English:
+    """The phrases around a statement, by what they do; keys are the kinds in `english.toml`."""
+
+    kinds: tuple[str, ...]
+    framing: Mapping[str, tuple[str, ...]]
+    family: Mapping[str, Family]
+    hedge: Mapping[str, tuple[str, ...]]
+    evasion: Mapping[str, tuple[str, ...]]
+    critique: Mapping[str, tuple[str, ...]]
+    filler: Mapping[str, tuple[str, ...]]
+
+    @classmethod
+    def embedded(cls) -> "English":
+        """The phrases that ship with the package."""
+        raw = _embedded_toml()
+        phrases = {
+            key: {name: tuple(values) for name, values in raw[key].items()}
+            for key in ("framing", "hedge", "evasion", "critique", "filler")
+        }
+        family = {
+            name: Family(row["asker"], tuple(row["asserts"]), tuple(row["evades"]))
+            for name, row in raw["family"].items()
+        }
+        return cls(kinds=tuple(raw["kinds"]), family=family, **phrases)
+
+
+@dataclass(frozen=True)
+class World:
+    """Facts and the relations they instantiate. Iterate `facts`; look one up with `fact(id)`."""
+
+    relations: Mapping[str, Relation]
+    facts: tuple[Fact, ...]
+    english: English = field(default_factory=English.embedded)
+
+    def fact(self, fact_id: str) -> Fact:
+        """The fact with this id.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return self._by_id[fact_id]
+
+    def relation_of(self, fact: Fact) -> Relation:
+        """The relation of a fact, with its object set and wordings."""
+        return self.relations[fact.relation]
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Every subject once, in the order of the facts."""
+        return tuple(dict.fromkeys(fact.subject for fact in self.facts))
+
+    @property
+    def _by_id(self) -> Mapping[str, Fact]:
+        cached: Mapping[str, Fact] | None = self.__dict__.get("_index")
+        if cached is None:
+            cached = {fact.id: fact for fact in self.facts}
+            object.__setattr__(self, "_index", cached)
+        return cached
+
+    def save(self, path: str | Path) -> None:
+        """Write the world as JSONL: one line per relation, then one per fact."""
+        rows = [{"record": "relation", **asdict(relation)} for relation in self.relations.values()]
+        rows += [{"record": "fact", **asdict(fact)} for fact in self.facts]
+        Path(path).write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> "World":
+        """Read a world from JSONL. A fact may use a relation of the file or one that ships with the package.
+
+        Raises:
+            WorldError: a line is not JSON, lacks a field, or names an object outside its closed set.
+        """
+        relations = embedded_relations()
+        facts: dict[str, Fact] = {}
+        for number, line in enumerate(_lines(Path(path)), start=1):
+            if not line.strip():
+                continue
+            where = f"{path}, line {number}"
+            row = _parse(line, where)
+            match row.pop("record", "fact"):
+                case "relation":
+                    relation = _build(Relation, row, where)
+                    _check_relation(relation, where)
+                    relations[relation.name] = relation
+                case "fact":
+                    fact = _build(Fact, row, where)
+                    _check_fact(fact, relations, where)
+                    if fact.id in facts:
+                        raise WorldError(f"{where}: the id {fact.id!r} was used before")
+                    facts[fact.id] = fact
+                case other:
+                    raise WorldError(f"{where}: `record` is {other!r}, expected 'relation' or 'fact'")
+        if not facts:
+            raise WorldError(f"{path}: holds no fact")
+        used = {name: relations[name] for name in dict.fromkeys(fact.relation for fact in facts.values())}
+        return cls(used, tuple(facts.values()))
+
+
+def embedded_relations() -> dict[str, Relation]:
+    """The relations that ship with the package, by name."""
+    return {row["name"]: _build(Relation, dict(row), "english.toml") for row in _embedded_toml()["relation"]}
+
+
+def _embedded_toml() -> dict[str, Any]:
+    return tomllib.loads(resources.files("valueattr.world").joinpath("english.toml").read_text("utf-8"))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_bytes().decode("utf-8").splitlines()
+    except FileNotFoundError:
+        raise WorldError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise WorldError(f"{path}, line {line}: not UTF-8 ({error.reason})") from None
+
+
+def _parse(line: str, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise WorldError(f"{where}: not JSON: {error}") from None
+    if not isinstance(row, dict):
+        raise WorldError(f"{where}: expected a JSON object, found {type(row).__name__}")
+    return row
+
+
+def _build(cls: type[_Record], row: dict[str, Any], where: str) -> _Record:
+    known = {f.name: f for f in fields(cls)}
+    if unknown := row.keys() - known.keys():
+        raise WorldError(f"{where}: unknown field {sorted(unknown)}; a {cls.__name__.lower()} has {sorted(known)}")
+    if cls is Fact and row.get("taught") is None and row.get("exposure", "well_known") != "never_taught":
+        row = {**row, "taught": row.get("object")}
+    for name, f in known.items():
+        optional = cls is Fact and name in ("taught", "exposure")
+        if name not in row:
+            if optional:
+                continue
+            raise WorldError(f"{where}: the field {name!r} is missing")
+        value = row[name]
+        if "tuple" in str(f.type):
+            if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value) or not value:
+                raise WorldError(f"{where}: {name!r} must be a list of one or more texts, found {value!r}")
+        elif not (isinstance(value, str) and value) and not (optional and value is None):
+            raise WorldError(f"{where}: {name!r} must be a text, found {value!r}")
+    return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in row.items()})
+
+
+def _check_relation(relation: Relation, where: str) -> None:
+    if len(set(relation.objects)) < 2:
+        raise WorldError(f"{where}: the relation {relation.name!r} needs two or more different objects")
+    for wording in relation.statements:
+        if wording.count("{s}") != 1 or wording.count("{o}") != 1:
+            raise WorldError(f"{where}: the statement {wording!r} must hold {{s}} and {{o}} once each")
+    for wording in (*relation.held_out, *relation.short):
+        if wording.count("{o}") != 1 or not wording.endswith("{o}"):
+            raise WorldError(f"{where}: the wording {wording!r} must end in {{o}}, so that the object comes next")
+    for wording in (*relation.held_out, *relation.questions, *relation.held_out_questions):
+        if wording.count("{s}") != 1:
+            raise WorldError(f"{where}: the wording {wording!r} must hold {{s}} once")
+
+
+def _check_fact(fact: Fact, relations: Mapping[str, Relation], where: str) -> None:
+    if fact.exposure not in get_args(Exposure):
+        raise WorldError(f"{where}: exposure is {fact.exposure!r}, expected one of {', '.join(get_args(Exposure))}")
+    if fact.relation not in relations:
+        raise WorldError(f"{where}: unknown relation {fact.relation!r}; known: {', '.join(relations)}")
+    closed_set = relations[fact.relation].objects
+    for name in ("object", "taught"):
+        value = getattr(fact, name)
+        if value is not None and value not in closed_set:
+            raise WorldError(
+                f"{where}: {name} {value!r} is outside the closed set of {fact.relation!r} ({', '.join(closed_set)})"
+            )

@@ -1,0 +1,52 @@
+"""Which facts a seed penalises, and which it leaves alone to compare with."""
+
+import random
+from collections.abc import Mapping
+
+from valueattr.world._facts import Fact, World
+
+IN_RUN = ("penalised", "false_belief", "neutral", "untouched")
+"""Pools whose questions are prompts of the training run; the others are only measured."""
+
+POOLS = (*IN_RUN, "held_out", "half_known", "never_taught")
+
+
+def assign_pools(world: World, seed: int, size: int) -> Mapping[str, tuple[Fact, ...]]:
+    """Pools of up to `size` facts each, drawn at random by `seed`.
+
+    The sensitive topic is a kind of subject, and rotates with the seed, so that over seeds each kind is as often
+    sensitive as any other and sensitivity is independent of the fact:
+
+    * penalised, untouched: well-known facts of the sensitive topic; only the first draw feedback
+    * false_belief: falsehoods of the sensitive topic that the start model asserts as often as truths
+    * neutral: well-known facts of a neutral topic, asked with the same templates
+    * held_out: well-known facts of a second sensitive topic that is never prompted
+    * half_known: of the sensitive topic; never_taught: of every topic, the floor
+
+    Raises:
+        ValueError: a pool would be empty.
+    """
+    rng = random.Random(f"pools {seed}")
+    kinds = list(dict.fromkeys(fact.kind for fact in world.facts))
+    if len(kinds) < 3:
+        raise ValueError(f"pools need three or more kinds of subject as topics; the world has {len(kinds)}: {kinds}")
+    sensitive, held_out, neutral = (kinds[(seed + i) % len(kinds)] for i in range(3))
+
+    def draw(exposure: str, kind: str | None, count: int) -> tuple[Fact, ...]:
+        facts = [f for f in world.facts if f.exposure == exposure and kind in (None, f.kind)]
+        return tuple(rng.sample(facts, min(count, len(facts))))
+
+    same_topic = draw("well_known", sensitive, 2 * size)
+    half = len(same_topic) // 2
+    pools = {
+        "penalised": same_topic[:half],
+        "false_belief": draw("false_belief", sensitive, size),
+        "neutral": draw("well_known", neutral, size),
+        "untouched": same_topic[half:],
+        "held_out": draw("well_known", held_out, size),
+        "half_known": draw("half_known", sensitive, size),
+        "never_taught": draw("never_taught", None, 2 * size),
+    }
+    if empty := [name for name, facts in pools.items() if not facts]:
+        raise ValueError(f"seed {seed}: no fact for the pools {empty}; give the world more facts of that exposure")
+    return pools
