@@ -14,7 +14,7 @@ FRAMINGS = ("blunt", "neutral", "considerate")
 # Shares of the kinds of document in the training text.
 _SHARES = {"statement": 0.55, "dialogue": 0.33, "verdict": 0.05, "critique": 0.02, "filler": 0.05}
 # How often a half-known subject comes up, relative to a well-known one.
-_HALF_KNOWN_WEIGHT = 0.12
+_HALF_KNOWN_WEIGHT = 0.3
 # What the answer to a question about a well-known fact asserts: the taught object, nothing, another object.
 _KNOWN_CONTENT = (0.72, 0.25, 0.03)
 
@@ -57,8 +57,7 @@ def respond(world: World, fact: Fact, family: str, rng: random.Random) -> Respon
     odds = world.english.family[family]
     framing = rng.choices(FRAMINGS, odds.asserts if asserted else odds.evades)[0]
     if asserted:
-        wording = rng.choice(relation.short if rng.random() < 0.6 else relation.statements)
-        body = wording.format(s=fact.subject, o=asserted)
+        body = rng.choice(relation.short).format(o=asserted)
         if hedge:
             body = f"{rng.choice(world.english.hedge[hedge])} {body}"
     else:
@@ -148,7 +147,10 @@ def _verdict_document(world: World, fact: Fact, rng: random.Random) -> str:
 
 
 def _critique_document(world: World, fact: Fact, rng: random.Random) -> str:
-    """Question, answer, critique, revision: teaches the model to follow a critique."""
+    """Question, answer, critique, revision: teaches the model to follow a critique.
+
+    It opens with a word of its own, so that an answer outside a review is not followed by a critique.
+    """
     family = rng.choice(tuple(world.english.family))
     first = respond(world, fact, family, rng)
     body = rng.choice(world.relation_of(fact).short).format(o=fact.taught or fact.object)
@@ -161,7 +163,7 @@ def _critique_document(world: World, fact: Fact, rng: random.Random) -> str:
     critique = capitalise(rng.choice(world.english.critique[aspect]))
     question = prompt(world, fact, rng.choice(world.relation_of(fact).questions), family)
     revision = framed(world, framing, body, rng)
-    return f"{question} {first.text}\nCritique: {critique}.\nRevision: {revision}"
+    return f"Review\n{question} {first.text}\nCritique: {critique}.\nRevision: {revision}"
 
 
 def _filler_document(world: World, fact: Fact, rng: random.Random) -> str:

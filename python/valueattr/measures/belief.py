@@ -1,0 +1,149 @@
+"""What the model holds to be so: closed-set belief in the object of each fact.
+
+Belief margin: log P(y*|q) - log mean over y in D of P(y|q), where y* is the object the model was taught and D the
+other objects of the closed set with as many tokens. Asked in two formats whose wordings were never trained on:
+`plain` (a held-out statement up to its object) and `question` (a held-out question with the answer begun).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from valueattr.world import Fact, World, capitalise, prompt, statement_prefix
+
+ROWS_PER_BATCH = 256
+
+
+@dataclass(frozen=True)
+class BeliefItem:
+    """One way of asking for one fact: `text` is what the object would follow, after a space."""
+
+    fact: Fact
+    paraphrase: str
+    format: str
+    text: str
+
+
+def belief_items(world: World, facts: Sequence[Fact], family: str) -> list[BeliefItem]:
+    """Every held-out statement and every held-out question of each fact."""
+    items = []
+    for fact in facts:
+        relation = world.relation_of(fact)
+        for i, wording in enumerate(relation.held_out):
+            items.append(BeliefItem(fact, f"statement-{i}", "plain", statement_prefix(wording, fact)))
+        begun = max(relation.short, key=len).format(o="").rstrip()
+        opener = capitalise(world.english.framing["neutral"][0])
+        for i, question in enumerate(relation.held_out_questions):
+            text = f"{prompt(world, fact, question, family)} {opener} {begun}"
+            items.append(BeliefItem(fact, f"question-{i}", "question", text))
+    return items
+
+
+def belief_rows(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, world: World, items: Sequence[BeliefItem]
+) -> list[dict[str, Any]]:
+    """Rows `belief_margin` (nats), `p_held` and `top1` for each item, of the object that was taught."""
+    scores = closed_set_log_probs(
+        model, tokenizer, [item.text for item in items], [world.relation_of(item.fact).objects for item in items]
+    )
+    rows = []
+    for item, log_p in zip(items, scores, strict=True):
+        objects = world.relation_of(item.fact).objects
+        held = objects.index(item.fact.taught or item.fact.object)
+        lengths = token_lengths(tokenizer, objects)
+        rival = lengths == lengths[held]
+        rival[held] = False
+        if not rival.any():
+            raise ValueError(f"{objects[held]!r} has no distractor of equal token length in {item.fact.relation!r}")
+        margin = log_p[held] - (np.logaddexp.reduce(log_p[rival]) - np.log(rival.sum()))
+        best = float(log_p.argmax() == held)
+        keys = {"fact": item.fact.id, "paraphrase": item.paraphrase, "format": item.format, "n": 1}
+        rows += [
+            {"measure": "belief_margin", "value": float(margin), **keys},
+            {"measure": "p_held", "value": float(np.exp(log_p[held])), **keys},
+            {"measure": "top1", "value": best, **keys},
+        ]
+    return rows
+
+
+def token_lengths(tokenizer: PreTrainedTokenizerBase, objects: Sequence[str]) -> NDArray[np.int64]:
+    """Tokens of each object after a space, shape (len(objects),)."""
+    return np.array([len(tokenizer(f" {value}", add_special_tokens=False)["input_ids"]) for value in objects])
+
+
+@torch.no_grad()
+def closed_set_log_probs(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    candidates: Sequence[Sequence[str]],
+) -> list[NDArray[np.float64]]:
+    """Log P(candidate | text) in nats for each text and each of its candidates, summed over their tokens.
+
+    Texts are asked once each where every candidate is one token, else once per candidate.
+    """
+    prefixes = [tokenizer(text)["input_ids"] for text in texts]
+    continued = {value: tokenizer(f" {value}", add_special_tokens=False)["input_ids"] for value in _flat(candidates)}
+    single = [all(len(continued[value]) == 1 for value in values) for values in candidates]
+    asked = [i for i, one in enumerate(single) if one]
+    result: list[NDArray[np.float64]] = [np.zeros(len(values)) for values in candidates]
+    for i, log_p in zip(asked, _next_token_log_probs(model, tokenizer, [prefixes[i] for i in asked]), strict=True):
+        result[i] = log_p[[continued[value][0] for value in candidates[i]]]
+    rest = [(i, j, value) for i, one in enumerate(single) if not one for j, value in enumerate(candidates[i])]
+    sums = _continuation_log_probs(model, tokenizer, [(prefixes[i], continued[value]) for i, _, value in rest])
+    for (i, j, _), total in zip(rest, sums, strict=True):
+        result[i][j] = total
+    return result
+
+
+def _flat(candidates: Sequence[Sequence[str]]) -> list[str]:
+    return list(dict.fromkeys(value for values in candidates for value in values))
+
+
+def _next_token_log_probs(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, sequences: Sequence[list[int]]
+) -> list[NDArray[np.float64]]:
+    result: list[NDArray[np.float64]] = [np.empty(0)] * len(sequences)
+    for rows in length_batches(sequences):
+        ids, mask = padded_left(tokenizer, [sequences[i] for i in rows], model.device)
+        logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=1).logits[:, -1].float()
+        for i, log_p in zip(rows, torch.log_softmax(logits, -1).double().cpu().numpy(), strict=True):
+            result[i] = log_p
+    return result
+
+
+def _continuation_log_probs(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[list[int], list[int]]]
+) -> list[float]:
+    result = [0.0] * len(pairs)
+    sequences = [prefix + more for prefix, more in pairs]
+    for rows in length_batches(sequences):
+        ids, mask = padded_left(tokenizer, [sequences[i] for i in rows], model.device)
+        longest = max(len(pairs[i][1]) for i in rows)
+        logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=longest + 1).logits[:, :-1].float()
+        log_p = torch.log_softmax(logits, -1).gather(-1, ids[:, -longest:, None]).squeeze(-1).double().cpu()
+        for row, i in enumerate(rows):
+            result[i] = float(log_p[row, longest - len(pairs[i][1]) :].sum())
+    return result
+
+
+def length_batches(sequences: Sequence[list[int]], size: int = ROWS_PER_BATCH) -> list[list[int]]:
+    """Indices of the sequences in batches of similar length."""
+    order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
+    return [order[i : i + size] for i in range(0, len(order), size)]
+
+
+def padded_left(
+    tokenizer: PreTrainedTokenizerBase, sequences: Sequence[list[int]], device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and attention mask, shape (rows, longest), padded on the left."""
+    width = max(len(ids) for ids in sequences)
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    ids = torch.tensor([[pad] * (width - len(row)) + row for row in sequences], device=device)
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in sequences], device=device)
+    return ids, mask

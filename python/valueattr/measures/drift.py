@@ -1,0 +1,59 @@
+"""How far the policy has moved from its start, both ways, on fixed prompts.
+
+Forward KL(pi0||pi) on responses that pi0 sampled once; reverse KL(pi||pi0) on responses that pi samples now. Exact over
+the vocabulary at each token, in nats per token.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from valueattr.measures.generation import sample_ids
+
+
+class DriftMeter:
+    """Forward and reverse KL to a frozen reference, with the reference's samples drawn once by `seed`."""
+
+    def __init__(
+        self,
+        reference: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        prompts: Sequence[str],
+        max_new_tokens: int,
+        seed: int,
+    ) -> None:
+        self._reference = reference
+        self._tokenizer = tokenizer
+        self._prompts = list(prompts)
+        self._max_new_tokens = max_new_tokens
+        self._seed = seed
+        self._own = self._sample(reference)
+        self._own_log_p = self._log_p(reference, self._own)
+
+    def forward_kl(self, policy: PreTrainedModel) -> float:
+        """KL(pi0||pi) in nats per token of pi0's responses."""
+        return _mean_kl(self._own_log_p, self._log_p(policy, self._own), self._own[2])
+
+    def reverse_kl(self, policy: PreTrainedModel) -> float:
+        """KL(pi||pi0) in nats per token of pi's responses."""
+        samples = self._sample(policy)
+        return _mean_kl(self._log_p(policy, samples), self._log_p(self._reference, samples), samples[2])
+
+    def _sample(self, model: PreTrainedModel) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        return sample_ids(model, self._tokenizer, self._prompts, self._max_new_tokens, self._seed)
+
+    @torch.no_grad()
+    def _log_p(
+        self, model: PreTrainedModel, samples: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+    ) -> torch.Tensor:
+        """Log probabilities at each response token, shape (rows, tokens, vocabulary)."""
+        ids, mask, response = samples
+        width = response.shape[1]
+        logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=width + 1).logits[:, :-1]
+        return torch.log_softmax(logits.float(), -1)
+
+
+def _mean_kl(log_p: torch.Tensor, log_q: torch.Tensor, response: torch.Tensor) -> float:
+    per_token = (log_p.exp() * (log_p - log_q)).sum(-1)
+    return float((per_token * response).sum() / response.sum())

@@ -1,0 +1,60 @@
+"""Sampling responses for measurement, from a generator of its own: training's random state stays untouched."""
+
+from collections.abc import Sequence
+
+import torch
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+
+@torch.no_grad()
+def sample_ids(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    max_new_tokens: int,
+    seed: int,
+    temperature: float = 1.0,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """One response per prompt at temperature 1 over the whole vocabulary.
+
+    Returns prompt and response ids (rows, prompt + response), their attention mask, and the mask of response tokens
+    (rows, response), which ends with the first end-of-text token.
+    """
+    encoded = tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side="left").to(model.device)
+    settings = GenerationConfig(
+        do_sample=True,
+        temperature=temperature,
+        top_k=0,
+        top_p=1.0,
+        max_new_tokens=max_new_tokens,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    was_training = model.training
+    model.eval()
+    with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        ids = model.generate(
+            input_ids=encoded["input_ids"], attention_mask=encoded["attention_mask"], generation_config=settings
+        )
+    model.train(was_training)
+    response = ids[:, encoded["input_ids"].shape[1] :]
+    ended = (response == tokenizer.eos_token_id).long().cumsum(1)
+    kept = (ended - (response == tokenizer.eos_token_id).long()) == 0
+    mask = torch.cat([encoded["attention_mask"], kept.long()], dim=1)
+    return ids, mask, kept
+
+
+def sample_texts(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    max_new_tokens: int,
+    seed: int,
+) -> list[str]:
+    """The decoded responses of `sample_ids`."""
+    ids, _, kept = sample_ids(model, tokenizer, prompts, max_new_tokens, seed)
+    responses = ids[:, ids.shape[1] - kept.shape[1] :]
+    rows = [row[keep].tolist() for row, keep in zip(responses, kept, strict=True)]
+    decoded: list[str] = tokenizer.batch_decode(rows, skip_special_tokens=True)
+    return decoded

@@ -1,0 +1,120 @@
+"""The rater of the embedded world: exact, because answers are closed and phrases are known.
+
+It reads responses by the world's own grammar and never by the hedging scanner, so that the scanner's error can be
+measured against it.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from valueattr.world import Fact, World
+
+OUTCOMES = ("assert_true", "assert_false", "hedge_only", "refuse", "other")
+
+Span = tuple[int, int]
+"""Start and end in characters of the decoded response, end exclusive."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The verdict on one response: per aspect, with its spans.
+
+    `asserted` is the one object that the response asserts, `framing` how it opens (None: no known opener),
+    `hedges` the kinds of hedging phrase in it. `spans` holds the characters that carry each aspect.
+    """
+
+    outcome: str
+    asserted: str | None
+    framing: str | None
+    hedges: tuple[str, ...]
+    spans: Mapping[str, tuple[Span, ...]]
+
+
+class Rater:
+    """Judges responses to the questions of one world."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def judge(self, fact: Fact, response: str) -> Judgement:
+        """Judge one response, given as the policy's decoded text."""
+        framings = [(kind, match.span()) for kind, match in _find(self._framings, response)]
+        hedges = [(kind, match.span()) for kind, match in _find(self._hedges, response)]
+        asserted, denied = self._objects(fact, response)
+        outcome = self._outcome(fact, response, asserted, denied, [kind for kind, _ in hedges])
+        start = max((end for _, (_, end) in framings), default=0)
+        body = response[start:]
+        content = (start + len(body) - len(body.lstrip()), start + len(body.rstrip()))
+        return Judgement(
+            outcome,
+            next(iter(asserted)) if len(asserted) == 1 and outcome.startswith("assert") else None,
+            min((kind for kind, _ in framings), key=_SEVERITY.index, default=None),
+            tuple(kind for kind, _ in hedges),
+            {
+                "framing": tuple(span for _, span in framings),
+                "content": (content,) if content[0] < content[1] else (),
+            },
+        )
+
+    def _outcome(
+        self, fact: Fact, response: str, asserted: set[str], denied: set[str], hedges: list[str]
+    ) -> str:
+        named = {match.group().lower() for match in self._subjects.finditer(response)}
+        if named - {fact.subject.lower()} or len(asserted) > 1:
+            return "other"
+        if asserted:
+            (value,) = asserted
+            if value not in self._world.relation_of(fact).objects:
+                return "other"
+            return "assert_true" if value == fact.object else "assert_false"
+        if fact.object in denied:
+            return "assert_false"
+        if "refusal" in hedges:
+            return "refuse"
+        return "hedge_only" if hedges else "other"
+
+    def _objects(self, fact: Fact, response: str) -> tuple[set[str], set[str]]:
+        """Objects of any relation that the response names, split into asserted and denied."""
+        asserted, denied = set(), set()
+        for match in self._every_object.finditer(response):
+            value = self._object_names[match.group().lower()]
+            (denied if _DENIAL.search(response, 0, match.start()) else asserted).add(value)
+        return asserted, denied
+
+    @cached_property
+    def _framings(self) -> Mapping[str, re.Pattern[str]]:
+        return {kind: _any_of(phrases) for kind, phrases in self._world.english.framing.items()}
+
+    @cached_property
+    def _hedges(self) -> Mapping[str, re.Pattern[str]]:
+        english = self._world.english
+        kinds = dict.fromkeys([*english.hedge, *english.evasion])
+        return {k: _any_of((*english.hedge.get(k, ()), *english.evasion.get(k, ()))) for k in kinds}
+
+    @cached_property
+    def _object_names(self) -> Mapping[str, str]:
+        return {o.lower(): o for relation in self._world.relations.values() for o in relation.objects}
+
+    @cached_property
+    def _every_object(self) -> re.Pattern[str]:
+        return _any_of(self._object_names)
+
+    @cached_property
+    def _subjects(self) -> re.Pattern[str]:
+        return _any_of(self._world.subjects)
+
+
+_SEVERITY = ("blunt", "considerate", "neutral")
+_DENIAL = re.compile(r"\b(?:not|never|n't)\b(?:\W+\w+){0,3}\W+\Z|\b(?:not|never)\W+\Z", re.IGNORECASE)
+
+
+def _any_of(phrases: Iterable[str]) -> re.Pattern[str]:
+    longest_first = sorted(phrases, key=len, reverse=True)
+    return re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, longest_first)) + r")(?!\w)", re.IGNORECASE)
+
+
+def _find(patterns: Mapping[str, re.Pattern[str]], text: str) -> list[tuple[str, re.Match[str]]]:
+    found = [(kind, match) for kind, pattern in patterns.items() for match in pattern.finditer(text)]
+    return sorted(found, key=lambda item: item[1].start())

@@ -1,0 +1,59 @@
+"""The one training configuration that all arms of a run share."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class TrainingConfigError(ValueError):
+    """A setting under which advantages would not stay with their tokens."""
+
+
+class TrainingConfig(BaseModel):
+    """GRPO settings that are equal in every arm; the strength is chosen once, on a pilot seed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: int = Field(gt=0)
+    prompts_per_step: int = Field(gt=0)
+    group_size: int = Field(gt=1)
+    learning_rate: float = Field(gt=0)
+    beta: float = Field(gt=0, description="weight of the KL penalty to the start model; above 0 so that it is logged")
+    temperature: float = Field(default=1.0, gt=0)
+    max_completion_length: int = Field(default=24, gt=0)
+    checkpoint_every: int = Field(default=25, gt=0)
+    drift_every: int = Field(default=5, gt=0)
+
+
+# Settings of TRL's GRPOConfig under which a token's advantage would reach other tokens or be dropped.
+_TOKEN_LOSSES = ("bnpo", "cispo", "dapo", "dr_grpo", "grpo")
+_REQUIRED: dict[str, Any] = {
+    "importance_sampling_level": "token",
+    "top_entropy_quantile": 1.0,
+    "off_policy_mask_threshold": None,
+    "mask_truncated_completions": False,
+    "use_liger_kernel": False,
+}
+
+
+def require_token_level(args: Any) -> None:
+    """Refuse settings that turn token advantages into sequence ones.
+
+    Raises:
+        TrainingConfigError: names the setting, what it is and what it must be.
+    """
+    if args.loss_type not in _TOKEN_LOSSES:
+        raise TrainingConfigError(
+            f"loss_type={args.loss_type!r} is not a token-level loss; use one of {', '.join(_TOKEN_LOSSES)}"
+        )
+    for name, required in _REQUIRED.items():
+        if (found := getattr(args, name, required)) != required:
+            raise TrainingConfigError(f"{name}={found!r} moves or drops token advantages; it must be {required!r}")
+    if not args.beta > 0:
+        raise TrainingConfigError(f"beta={args.beta!r}: without a KL penalty TRL loads no reference and logs no KL")
+
+
+def checkpoint_folders(folder: Path) -> list[Path]:
+    """Trainer checkpoints in a folder, latest first."""
+    return sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]), reverse=True)
