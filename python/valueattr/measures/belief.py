@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
 from valueattr.world import Fact, World, capitalise, prompt, statement_prefix
 
 ROWS_PER_BATCH = 256
@@ -49,7 +48,10 @@ def belief_rows(
 ) -> list[dict[str, Any]]:
     """Rows `belief_margin` (nats), `p_held` and `top1` for each item, of the object that was taught."""
     scores = closed_set_log_probs(
-        model, tokenizer, [item.text for item in items], [world.relation_of(item.fact).objects for item in items]
+        model,
+        tokenizer,
+        [item.text for item in items],
+        [world.relation_of(item.fact).objects for item in items],
     )
     rows = []
     for item, log_p in zip(items, scores, strict=True):
@@ -59,7 +61,9 @@ def belief_rows(
         rival = lengths == lengths[held]
         rival[held] = False
         if not rival.any():
-            raise ValueError(f"{objects[held]!r} has no distractor of equal token length in {item.fact.relation!r}")
+            raise ValueError(
+                f"{objects[held]!r} has no distractor of equal token length in {item.fact.relation!r}"
+            )
         margin = log_p[held] - (np.logaddexp.reduce(log_p[rival]) - np.log(rival.sum()))
         best = float(log_p.argmax() == held)
         keys = {"fact": item.fact.id, "paraphrase": item.paraphrase, "format": item.format, "n": 1}
@@ -88,14 +92,20 @@ def closed_set_log_probs(
     Texts are asked once each where every candidate is one token, else once per candidate.
     """
     prefixes = [tokenizer(text)["input_ids"] for text in texts]
-    continued = {value: tokenizer(f" {value}", add_special_tokens=False)["input_ids"] for value in _flat(candidates)}
+    continued = {
+        value: tokenizer(f" {value}", add_special_tokens=False)["input_ids"] for value in _flat(candidates)
+    }
     single = [all(len(continued[value]) == 1 for value in values) for values in candidates]
     asked = [i for i, one in enumerate(single) if one]
     result: list[NDArray[np.float64]] = [np.zeros(len(values)) for values in candidates]
-    for i, log_p in zip(asked, _next_token_log_probs(model, tokenizer, [prefixes[i] for i in asked]), strict=True):
+    for i, log_p in zip(
+        asked, _next_token_log_probs(model, tokenizer, [prefixes[i] for i in asked]), strict=True
+    ):
         result[i] = log_p[[continued[value][0] for value in candidates[i]]]
     rest = [(i, j, value) for i, one in enumerate(single) if not one for j, value in enumerate(candidates[i])]
-    sums = _continuation_log_probs(model, tokenizer, [(prefixes[i], continued[value]) for i, _, value in rest])
+    sums = _continuation_log_probs(
+        model, tokenizer, [(prefixes[i], continued[value]) for i, _, value in rest]
+    )
     for (i, j, _), total in zip(rest, sums, strict=True):
         result[i][j] = total
     return result

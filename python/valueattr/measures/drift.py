@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
 from valueattr.measures.generation import sample_ids
 
 

@@ -20,7 +20,9 @@ def sample_ids(
     Returns prompt and response ids (rows, prompt + response), their attention mask, and the mask of response tokens
     (rows, response), which ends with the first end-of-text token.
     """
-    encoded = tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side="left").to(model.device)
+    encoded = tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side="left").to(
+        model.device
+    )
     settings = GenerationConfig(
         do_sample=True,
         temperature=temperature,
@@ -35,7 +37,9 @@ def sample_ids(
     with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
         torch.manual_seed(seed)
         ids = model.generate(
-            input_ids=encoded["input_ids"], attention_mask=encoded["attention_mask"], generation_config=settings
+            input_ids=encoded["input_ids"],
+            attention_mask=encoded["attention_mask"],
+            generation_config=settings,
         )
     model.train(was_training)
     response = ids[:, encoded["input_ids"].shape[1] :]

@@ -22,7 +22,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
 from valueattr.measures.activations import capture
 from valueattr.measures.probing import LogisticProbe
 from valueattr.world import Fact, World, statement, statement_prefix
@@ -108,7 +107,9 @@ class FrozenProbes:
         self.truth = {layer: _fit_truth(probes.truth, X) for layer, X in start.truth.items()}
 
 
-def probe_rows(frozen: FrozenProbes, policy: States, splits: Mapping[str, Sequence[Fact]]) -> list[dict[str, Any]]:
+def probe_rows(
+    frozen: FrozenProbes, policy: States, splits: Mapping[str, Sequence[Fact]]
+) -> list[dict[str, Any]]:
     """Rows of every probe measure of a policy, for the facts of the splits.
 
     Per fact and layer the top-1 accuracy over wordings: `attribute_frozen`, `attribute_frozen_recentred`,
@@ -135,7 +136,9 @@ def probe_rows(frozen: FrozenProbes, policy: States, splits: Mapping[str, Sequen
         }
         for measure, truth_probes in every.items():
             value = _truth_auroc(truth, X, truth_probes)
-            rows.append({"measure": measure, "split": "well_known", "layer": layer, "value": value, "n": len(truth)})
+            rows.append(
+                {"measure": measure, "split": "well_known", "layer": layer, "value": value, "n": len(truth)}
+            )
     return rows
 
 
@@ -188,11 +191,20 @@ def _attribute_rows(
         ids = [fact.id for fact in facts]
         for fact_id, (mean, size) in zip(ids, by_fact.loc[ids].to_numpy(), strict=True):
             rows.append(
-                {"measure": measure, "split": split, "layer": layer, "fact": fact_id, "value": mean, "n": int(size)}
+                {
+                    "measure": measure,
+                    "split": split,
+                    "layer": layer,
+                    "fact": fact_id,
+                    "value": mean,
+                    "n": int(size),
+                }
             )
         auroc, n = _macro_auroc(table[table["fact"].isin(ids)], scores)
         if n:
-            rows.append({"measure": f"{measure}_auroc", "split": split, "layer": layer, "value": auroc, "n": n})
+            rows.append(
+                {"measure": f"{measure}_auroc", "split": split, "layer": layer, "value": auroc, "n": n}
+            )
     return rows
 
 
@@ -242,5 +254,8 @@ def _recentred_truth(probes: _TruthProbes, table: pd.DataFrame, X: Array) -> _Tr
 def _truth_auroc(table: pd.DataFrame, X: Array, probes: _TruthProbes) -> float:
     """Mean over folds of the AUROC on subjects that the fold's probe did not see."""
     labels, folds = table["label"].to_numpy(), table["fold"].to_numpy()
-    values = [roc_auc_score(labels[folds == f], probe.decision_function(X[folds == f])) for f, probe in probes.items()]
+    values = [
+        roc_auc_score(labels[folds == f], probe.decision_function(X[folds == f]))
+        for f, probe in probes.items()
+    ]
     return float(np.mean(values))

@@ -137,6 +137,17 @@ class RunDirectory:
         """Versions, device, thread counts and where the time went."""
         return self._json("environment.json")
 
+    @property
+    def start_model(self) -> dict[str, Any]:
+        """Where the start model lies, and the SHA-256 of its weights."""
+        return self._json("start_model.json")
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds of which at least one arm is finished."""
+        parts = (self.path / "parts").glob("*-s*")
+        return sorted({int(part.name.rpartition("-s")[2]) for part in parts})
+
     def table(self, name: str) -> pd.DataFrame:
         """One of the tables `facts`, `generations`, `measures`, `steps`, `summary`.
 

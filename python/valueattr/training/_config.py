@@ -19,7 +19,9 @@ class TrainingConfig(BaseModel):
     prompts_per_step: int = Field(gt=0)
     group_size: int = Field(gt=1)
     learning_rate: float = Field(gt=0)
-    beta: float = Field(gt=0, description="weight of the KL penalty to the start model; above 0 so that it is logged")
+    beta: float = Field(
+        gt=0, description="weight of the KL penalty to the start model; above 0 so that it is logged"
+    )
     temperature: float = Field(default=1.0, gt=0)
     max_completion_length: int = Field(default=24, gt=0)
     checkpoint_every: int = Field(default=25, gt=0)
@@ -49,9 +51,13 @@ def require_token_level(args: Any) -> None:
         )
     for name, required in _REQUIRED.items():
         if (found := getattr(args, name, required)) != required:
-            raise TrainingConfigError(f"{name}={found!r} moves or drops token advantages; it must be {required!r}")
+            raise TrainingConfigError(
+                f"{name}={found!r} moves or drops token advantages; it must be {required!r}"
+            )
     if not args.beta > 0:
-        raise TrainingConfigError(f"beta={args.beta!r}: without a KL penalty TRL loads no reference and logs no KL")
+        raise TrainingConfigError(
+            f"beta={args.beta!r}: without a KL penalty TRL loads no reference and logs no KL"
+        )
 
 
 def checkpoint_folders(folder: Path) -> list[Path]:

@@ -25,7 +25,6 @@ from valueattr.world import World
 class Rollout:
     """One judged response of a training step."""
 
-    step: int
     sample: int
     prompt: str
     response: str
@@ -33,7 +32,6 @@ class Rollout:
     pool: str
     paraphrase: str
     judgement: Judgement
-    reward: float
 
 
 def grpo_config(config: TrainingConfig, folder: Path, seed: int) -> GRPOConfig:
@@ -70,8 +68,8 @@ def grpo_config(config: TrainingConfig, folder: Path, seed: int) -> GRPOConfig:
 class AttributedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     """GRPO under one feedback channel.
 
-    After each step `rollouts` holds the judged responses of that step (this process's), and TRL's log carries the
-    statistics of exactly the advantages that trained.
+    After each step `rollouts` holds the judged responses of that step and `trained_rewards` the rewards that trained
+    (this process's, in the same order); TRL's log carries the statistics of exactly the advantages that trained.
 
     Raises:
         TrainingConfigError: a setting would move advantages to other tokens.
@@ -90,6 +88,7 @@ class AttributedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         require_token_level(args)
         self.feedback = feedback
         self.rollouts: list[Rollout] = []
+        self.trained_rewards: list[float] = []
         self._world = world
         self._rater = Rater(world)
         super().__init__(
@@ -113,32 +112,24 @@ class AttributedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     ) -> list[float]:
         self._offsets = [streamed_offsets(self.processing_class, ids) for ids in completion_ids]
         judgements = [
-            self._rater.judge(self._world.fact(f), text) for f, (text, _) in zip(fact, self._offsets, strict=True)
+            self._rater.judge(self._world.fact(f), text)
+            for f, (text, _) in zip(fact, self._offsets, strict=True)
         ]
-        rewards = [self.feedback.reward(p, j) for p, j in zip(pool, judgements, strict=True)]
-        self.rollouts = [
-            Rollout(self.state.global_step + 1, i, *columns)
-            for i, columns in enumerate(
-                zip(
-                    prompts,
-                    [text for text, _ in self._offsets],
-                    fact,
-                    pool,
-                    paraphrase,
-                    judgements,
-                    rewards,
-                    strict=True,
-                )
-            )
-        ]
-        return rewards
+        responses = [text for text, _ in self._offsets]
+        columns = zip(prompts, responses, fact, pool, paraphrase, judgements, strict=True)
+        self.rollouts = [Rollout(i, *column) for i, column in enumerate(columns)]
+        return [self.feedback.reward(p, j) for p, j in zip(pool, judgements, strict=True)]
 
     def _calculate_rewards(self, *arguments: Any) -> torch.Tensor:
         rewards: torch.Tensor = super()._calculate_rewards(*arguments)
-        if not self.feedback.permuted:
-            return rewards
-        order = group_permutation(len(rewards), self.num_generations, self.args.seed, self.state.global_step)
-        return rewards[torch.tensor(order, device=rewards.device)]
+        if self.feedback.permuted:
+            order = group_permutation(
+                len(rewards), self.num_generations, self.args.seed, self.state.global_step
+            )
+            rewards = rewards[torch.tensor(order, device=rewards.device)]
+        first = self.accelerator.process_index * len(self.rollouts)
+        self.trained_rewards = rewards[first : first + len(self.rollouts), 0].tolist()
+        return rewards
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
@@ -166,7 +157,9 @@ class AttributedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 def group_permutation(count: int, group_size: int, seed: int, step: int) -> list[int]:
     """An order of `count` rows that mixes within each group of `group_size` only; depends on nothing else."""
     rng = random.Random(f"sham {seed} {step}")
-    return [start + i for start in range(0, count, group_size) for i in rng.sample(range(group_size), group_size)]
+    return [
+        start + i for start in range(0, count, group_size) for i in rng.sample(range(group_size), group_size)
+    ]
 
 
 def advantage_statistics(advantages: torch.Tensor, mask: torch.Tensor) -> dict[str, float]:

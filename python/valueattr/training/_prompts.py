@@ -20,7 +20,12 @@ class RunPrompt:
 
 
 def prompt_dataset(
-    world: World, pools: Mapping[str, Sequence[Fact]], family: str, steps: int, prompts_per_step: int, seed: int
+    world: World,
+    pools: Mapping[str, Sequence[Fact]],
+    family: str,
+    steps: int,
+    prompts_per_step: int,
+    seed: int,
 ) -> Dataset:
     """`steps * prompts_per_step` rows in the order of training; every step asks for each pool equally often.
 

@@ -188,7 +188,9 @@ def _parse(line: str, where: str) -> dict[str, Any]:
 def _build(cls: type[_Record], row: dict[str, Any], where: str) -> _Record:
     known = {f.name: f for f in fields(cls)}
     if unknown := row.keys() - known.keys():
-        raise WorldError(f"{where}: unknown field {sorted(unknown)}; a {cls.__name__.lower()} has {sorted(known)}")
+        raise WorldError(
+            f"{where}: unknown field {sorted(unknown)}; a {cls.__name__.lower()} has {sorted(known)}"
+        )
     if cls is Fact and row.get("taught") is None and row.get("exposure", "well_known") != "never_taught":
         row = {**row, "taught": row.get("object")}
     for name, f in known.items():
@@ -199,7 +201,11 @@ def _build(cls: type[_Record], row: dict[str, Any], where: str) -> _Record:
             raise WorldError(f"{where}: the field {name!r} is missing")
         value = row[name]
         if "tuple" in str(f.type):
-            if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value) or not value:
+            if (
+                not isinstance(value, list)
+                or not all(isinstance(item, str) and item for item in value)
+                or not value
+            ):
                 raise WorldError(f"{where}: {name!r} must be a list of one or more texts, found {value!r}")
         elif not (isinstance(value, str) and value) and not (optional and value is None):
             raise WorldError(f"{where}: {name!r} must be a text, found {value!r}")
@@ -214,7 +220,9 @@ def _check_relation(relation: Relation, where: str) -> None:
             raise WorldError(f"{where}: the statement {wording!r} must hold {{s}} and {{o}} once each")
     for wording in (*relation.held_out, *relation.short):
         if wording.count("{o}") != 1 or not wording.endswith("{o}"):
-            raise WorldError(f"{where}: the wording {wording!r} must end in {{o}}, so that the object comes next")
+            raise WorldError(
+                f"{where}: the wording {wording!r} must end in {{o}}, so that the object comes next"
+            )
     for wording in (*relation.held_out, *relation.questions, *relation.held_out_questions):
         if wording.count("{s}") != 1:
             raise WorldError(f"{where}: the wording {wording!r} must hold {{s}} once")
@@ -222,7 +230,9 @@ def _check_relation(relation: Relation, where: str) -> None:
 
 def _check_fact(fact: Fact, relations: Mapping[str, Relation], where: str) -> None:
     if fact.exposure not in get_args(Exposure):
-        raise WorldError(f"{where}: exposure is {fact.exposure!r}, expected one of {', '.join(get_args(Exposure))}")
+        raise WorldError(
+            f"{where}: exposure is {fact.exposure!r}, expected one of {', '.join(get_args(Exposure))}"
+        )
     if fact.relation not in relations:
         raise WorldError(f"{where}: unknown relation {fact.relation!r}; known: {', '.join(relations)}")
     closed_set = relations[fact.relation].objects

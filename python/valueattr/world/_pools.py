@@ -29,7 +29,9 @@ def assign_pools(world: World, seed: int, size: int) -> Mapping[str, tuple[Fact,
     rng = random.Random(f"pools {seed}")
     kinds = list(dict.fromkeys(fact.kind for fact in world.facts))
     if len(kinds) < 3:
-        raise ValueError(f"pools need three or more kinds of subject as topics; the world has {len(kinds)}: {kinds}")
+        raise ValueError(
+            f"pools need three or more kinds of subject as topics; the world has {len(kinds)}: {kinds}"
+        )
     sensitive, held_out, neutral = (kinds[(seed + i) % len(kinds)] for i in range(3))
 
     def draw(exposure: str, kind: str | None, count: int) -> tuple[Fact, ...]:
@@ -48,5 +50,7 @@ def assign_pools(world: World, seed: int, size: int) -> Mapping[str, tuple[Fact,
         "never_taught": draw("never_taught", None, 2 * size),
     }
     if empty := [name for name, facts in pools.items() if not facts]:
-        raise ValueError(f"seed {seed}: no fact for the pools {empty}; give the world more facts of that exposure")
+        raise ValueError(
+            f"seed {seed}: no fact for the pools {empty}; give the world more facts of that exposure"
+        )
     return pools

@@ -12,7 +12,29 @@ SUBJECTS_PER_KIND: dict[Exposure, int] = {
     "never_taught": 8,
 }
 
-_ONSETS = ("B", "Br", "D", "Dr", "F", "G", "Gr", "H", "K", "Kr", "L", "M", "N", "P", "R", "S", "St", "T", "Tr", "V", "Z")
+_ONSETS = (
+    "B",
+    "Br",
+    "D",
+    "Dr",
+    "F",
+    "G",
+    "Gr",
+    "H",
+    "K",
+    "Kr",
+    "L",
+    "M",
+    "N",
+    "P",
+    "R",
+    "S",
+    "St",
+    "T",
+    "Tr",
+    "V",
+    "Z",
+)
 _VOWELS = ("a", "e", "i", "o", "u")
 _MIDDLES = ("l", "lm", "ln", "m", "nd", "r", "rd", "rn", "rv", "sk", "st", "v", "x", "zn")
 _ENDINGS = ("a", "an", "ar", "en", "er", "ia", "il", "in", "is", "on", "or", "um", "ur", "us")

@@ -49,7 +49,11 @@ class StartModelRecipe:
 
 
 def start_model(
-    world: World, recipe: StartModelRecipe | None = None, *, progress: Progress | None = None, cache: Path | None = None
+    world: World,
+    recipe: StartModelRecipe | None = None,
+    *,
+    progress: Progress | None = None,
+    cache: Path | None = None,
 ) -> Path:
     """The folder of the start model, trained now if no cached one matches.
 
@@ -71,7 +75,9 @@ def start_model(
 
 def is_cached(world: World, recipe: StartModelRecipe | None = None, cache: Path | None = None) -> bool:
     """Whether `start_model` would return at once."""
-    return ((cache or cache_directory()) / f"start-{fingerprint(world, recipe or StartModelRecipe())[:16]}").is_dir()
+    return (
+        (cache or cache_directory()) / f"start-{fingerprint(world, recipe or StartModelRecipe())[:16]}"
+    ).is_dir()
 
 
 def cache_directory() -> Path:
@@ -158,11 +164,17 @@ def train_start_model(
     )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _cosine(step, steps, recipe.warmup_steps))
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.01
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: _cosine(step, steps, recipe.warmup_steps)
+    )
     smoothed = math.log(len(tokenizer))
     for step in range(steps):
-        batch = torch.from_numpy(rows[step * recipe.rows_per_step : (step + 1) * recipe.rows_per_step]).to(device)
+        batch = torch.from_numpy(rows[step * recipe.rows_per_step : (step + 1) * recipe.rows_per_step]).to(
+            device
+        )
         loss = model(input_ids=batch, labels=batch).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -183,7 +195,9 @@ def _cosine(step: int, steps: int, warmup: int) -> float:
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
-def _packed(tokenizer: PreTrainedTokenizerFast, texts: list[str], width: int) -> "np.ndarray[Any, np.dtype[np.int64]]":
+def _packed(
+    tokenizer: PreTrainedTokenizerFast, texts: list[str], width: int
+) -> "np.ndarray[Any, np.dtype[np.int64]]":
     """Documents one after the other, each `<s> ... </s>`, cut into rows of `width` tokens."""
     encoded = tokenizer.backend_tokenizer.encode_batch_fast(texts)
     ids = np.concatenate([np.array([*e.ids, tokenizer.eos_token_id], dtype=np.int64) for e in encoded])

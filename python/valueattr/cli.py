@@ -1,0 +1,127 @@
+"""The command line: parses, calls the API, prints. Exit codes: 0 done, 1 failed, 2 bad usage."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from valueattr import __version__
+from valueattr.results import RunDirectory, RunDirectoryError
+
+app = typer.Typer(
+    help="Measure what RLHF does to a language model's knowledge and candour.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+_BAD_USAGE = 2
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    """Measure what RLHF does to a language model's knowledge and candour."""
+
+
+@app.command(epilog="Example: valueattr run e1 --preset tiny --seeds 1 --out runs/e1")
+def run(
+    experiment: Annotated[str, typer.Argument(help="Which experiment: e1.")],
+    preset: Annotated[str, typer.Option(help="How large: smoke, tiny or small.")] = "tiny",
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Seeds 0 to N-1; more can be added to a run later.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run directory; default runs/EXPERIMENT-PRESET.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON for machines.")] = False,
+) -> None:
+    """Run an experiment to its report. Stopped or killed, the same command goes on where it was."""
+    from valueattr.experiments import EXPERIMENTS, ArmFailedError, UnknownPresetError
+    from valueattr.experiments import run as run_experiment
+
+    console = Console(stderr=as_json)
+    if experiment not in EXPERIMENTS:
+        _fail(f"unknown experiment {experiment!r}; known: {', '.join(EXPERIMENTS)}", _BAD_USAGE)
+    folder = out or Path("runs", f"{experiment}-{preset}")
+    try:
+        directory = run_experiment(EXPERIMENTS[experiment], preset, folder, seeds=seeds, console=console)
+    except UnknownPresetError as error:
+        _fail(str(error), _BAD_USAGE)
+    except (RunDirectoryError, ArmFailedError) as error:
+        _fail(str(error))
+    except ModuleNotFoundError as error:
+        _fail(f"{error.name} is not installed; experiments need it: pip install 'valueattr[train]'")
+    except KeyboardInterrupt:
+        _fail(f"stopped; the same command goes on where it was ({folder})")
+    _show(directory, console)
+    if as_json:
+        typer.echo(json.dumps(_summary(directory)))
+
+
+@app.command(epilog="Example: valueattr report runs/e1-tiny")
+def report(
+    directory: Annotated[Path, typer.Argument(help="A run directory.")],
+    as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON for machines.")] = False,
+) -> None:
+    """Write the report of a finished run anew, and print its headline."""
+    from valueattr.report import write_report
+
+    console = Console(stderr=as_json)
+    try:
+        run_directory = RunDirectory(directory)
+        write_report(run_directory)
+        _show(run_directory, console)
+    except RunDirectoryError as error:
+        _fail(str(error))
+    if as_json:
+        typer.echo(json.dumps(_summary(run_directory)))
+
+
+def _show(directory: RunDirectory, console: Console) -> None:
+    from valueattr.report import headline, headline_table
+
+    columns, rows = headline_table(directory)
+    table = Table(*columns, title=None, header_style="bold")
+    for row in rows:
+        table.add_row(*row)
+    console.print()
+    console.print(table)
+    console.print()
+    console.print(headline(directory), style="bold", highlight=False, soft_wrap=True)
+    console.print()
+    seconds = directory.environment["timing"]
+    console.print(
+        "Where the time went: " + ", ".join(f"{k} {v:.0f} s" for k, v in seconds.items()), highlight=False
+    )
+    console.print(f"Report: {directory.path / 'report.html'}", highlight=False, soft_wrap=True)
+
+
+def _summary(directory: RunDirectory) -> dict[str, object]:
+    from valueattr.report import headline
+
+    return {
+        "run": str(directory.path),
+        "report": str(directory.path / "report.html"),
+        "plan": directory.plan_hash,
+        "seeds": directory.seeds,
+        "headline": headline(directory),
+        "timing": directory.environment["timing"],
+    }
+
+
+def _fail(message: str, code: int = 1) -> "typer.Exit":
+    typer.secho(f"valueattr: {message}", fg=typer.colors.RED, err=True)
+    raise typer.Exit(code)
