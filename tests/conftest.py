@@ -1,0 +1,39 @@
+"""Shared fixtures. Threads are set on purpose: oversubscribed ones make training many times slower."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import pytest
+
+from valueattr.world import synthesise
+
+
+@pytest.fixture(scope="session")
+def world():
+    return synthesise(0)
+
+
+@pytest.fixture(scope="session")
+def untrained(world, tmp_path_factory):
+    """The folder of a start model that was trained for a few steps only: its tokenizer is real, its answers are not."""
+    from valueattr.world.start_model import StartModelRecipe, train_start_model
+
+    folder = tmp_path_factory.mktemp("untrained") / "model"
+    train_start_model(world, StartModelRecipe(hidden_size=32, layers=2, heads=2, documents=600), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def start(world):
+    """The folder of the real start model: trained once for the whole session, or taken from the cache."""
+    import torch
+
+    from valueattr.world.start_model import start_model
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    folder = start_model(world)
+    torch.set_num_threads(before)
+    return folder

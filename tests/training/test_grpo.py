@@ -1,0 +1,166 @@
+import dataclasses
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from valueattr.experiments.e1 import ARMS, E1
+from valueattr.rating import Feedback
+from valueattr.training import (
+    AttributedGRPOTrainer,
+    TrainingConfig,
+    TrainingConfigError,
+    grpo_config,
+    prompt_dataset,
+    streamed_offsets,
+)
+from valueattr.training._grpo import advantage_statistics, group_permutation
+from valueattr.world import IN_RUN, assign_pools
+
+CONFIG = TrainingConfig(
+    steps=2, prompts_per_step=4, group_size=4, learning_rate=1e-3, beta=0.02, max_completion_length=12
+)
+
+
+@pytest.fixture
+def build(world, untrained, tmp_path):
+    def build(feedback, trainer_class=AttributedGRPOTrainer, **settings):
+        pools = assign_pools(world, 0, 8)
+        prompts = prompt_dataset(world, pools, "zero", CONFIG.steps, CONFIG.prompts_per_step, 0)
+        args = grpo_config(CONFIG, tmp_path / "arm", 0)
+        for name, value in settings.items():
+            setattr(args, name, value)
+        model = AutoModelForCausalLM.from_pretrained(untrained)
+        return trainer_class(model, AutoTokenizer.from_pretrained(untrained), args, prompts, world, feedback)
+
+    return build
+
+
+class Spying(AttributedGRPOTrainer):
+    """Keeps what TRL's loss was given, and makes rewards that vary within every group."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.seen = []
+
+    def _calculate_rewards(self, *arguments):
+        rewards = super()._calculate_rewards(*arguments)
+        return rewards + torch.arange(len(rewards)).reshape(-1, 1) % 3
+
+    def _compute_loss(self, model, inputs):
+        self.seen.append({k: v.clone() for k, v in inputs.items() if isinstance(v, torch.Tensor)})
+        return super()._compute_loss(model, inputs)
+
+
+def test_every_credited_token_overlaps_its_span_and_no_other_is(build):
+    trainer = build(Feedback("insensitive framing", "penalised", "span"), Spying)
+    world = trainer._world
+    openers = [p for phrases in world.english.framing.values() for p in phrases]
+
+    # The untrained policy rarely frames: put real responses in place of its samples.
+    tokenizer = trainer.processing_class
+    texts = [f" {openers[i % len(openers)].capitalize()} it is the bear." for i in range(16)]
+    ids = [[*tokenizer(t, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id][:12] for t in texts]
+    trainer._generate_single_turn = lambda prompt_ids, *_: (ids, None)
+    trainer.train()
+    for inputs in trainer.seen:
+        advantages, mask = inputs["advantages"], inputs["completion_mask"]
+        assert advantages.shape == mask.shape
+        for row, sampled, kept in zip(advantages, inputs["completion_ids"], mask, strict=True):
+            text, offsets = streamed_offsets(tokenizer, sampled[kept.bool()].tolist())
+            start = text.index(" it is")
+            inside = torch.tensor([a < b and a < start for a, b in offsets])
+            values = row[kept.bool()]
+            assert (values[~inside] == 0).all()
+            assert values[inside].unique().numel() == 1
+            # sum of |advantage| = tokens x value
+            assert torch.isclose(values.abs().sum(), inside.sum() * values[inside][0].abs())
+        assert (advantages[mask == 0] == 0).all()
+
+
+def test_scalar_credit_is_trls_own_advantage_on_every_token(build):
+    trainer = build(Feedback("true content", "penalised"), Spying)
+    trainer.train()
+    for inputs in trainer.seen:
+        value = inputs["advantages"][:, 0]  # the first token is always kept
+        assert torch.allclose(inputs["advantages"], value[:, None] * inputs["completion_mask"])
+        assert (value != 0).any()
+
+
+def test_the_logged_advantage_is_the_trained_one(build):
+    trainer = build(Feedback("true content", "penalised"), Spying)
+    trainer.train()
+    for inputs, logged in zip(trainer.seen, trainer.state.log_history, strict=False):
+        for name, value in advantage_statistics(inputs["advantages"], inputs["completion_mask"]).items():
+            assert float(logged[f"advantage/{name}"]) == pytest.approx(value)
+
+
+def test_advantage_statistics_by_hand():
+    advantages = torch.tensor([[2.0, 0.0, 5.0], [-1.0, -1.0, 0.0]])
+    mask = torch.tensor([[1, 1, 0], [1, 1, 1]])
+    assert advantage_statistics(advantages, mask) == pytest.approx(
+        {"mean": 0.0, "mean_magnitude": 4 / 5, "credited_share": 3 / 5, "credited_rms": (6 / 3) ** 0.5, "zero_responses": 0.0}
+    )
+
+
+def test_the_reference_is_the_saved_start_checkpoint(build, untrained):
+    trainer = build(Feedback("true content", "penalised"))
+    start = AutoModelForCausalLM.from_pretrained(untrained).state_dict()
+    assert trainer.ref_model is not None
+    for name, value in trainer.accelerator.unwrap_model(trainer.ref_model).state_dict().items():
+        assert torch.equal(value.cpu(), start[name])
+
+
+def test_the_sham_permutes_within_groups_only():
+    order = group_permutation(24, 8, seed=3, step=5)
+    assert sorted(order) == list(range(24))
+    assert all(i // 8 == j // 8 for i, j in enumerate(order))
+    assert order == group_permutation(24, 8, seed=3, step=5)
+    assert order != group_permutation(24, 8, seed=3, step=6)
+    assert order != list(range(24))
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("importance_sampling_level", "sequence"),
+        ("loss_type", "luspo"),
+        ("loss_type", "vespo"),
+        ("top_entropy_quantile", 0.5),
+        ("off_policy_mask_threshold", 0.5),
+        ("mask_truncated_completions", True),
+        ("beta", 0.0),
+    ],
+)
+def test_sequence_level_settings_are_refused(build, setting, value):
+    with pytest.raises(TrainingConfigError, match=setting):
+        build(Feedback("true content", "penalised"), **{setting: value})
+
+
+def test_arms_differ_in_the_feedback_channel_alone(tmp_path, world):
+    """Everything that reaches the trainer is equal between arms, but for the feedback and the folder."""
+    trained = [arm for arm in ARMS if arm.feedback]
+    assert len({arm.feedback for arm in trained}) == len(trained)
+    for preset in E1.presets.values():
+        shared = TrainingConfig(**{k: v for k, v in preset.model_dump().items() if k in TrainingConfig.model_fields})
+        configs = [grpo_config(shared, tmp_path / arm.code, seed=1).to_dict() for arm in trained]
+        for config in configs:
+            config.pop("output_dir")
+        assert all(config == configs[0] for config in configs)
+        assert configs[0]["beta"] > 0
+    assert {f.name for f in dataclasses.fields(trained[0])} == {"code", "title", "feedback"}
+
+
+def test_the_sham_is_its_arm_with_permuted_rewards():
+    arms = {arm.code: arm.feedback for arm in ARMS}
+    assert dataclasses.replace(arms["a1"], permuted=False) == arms["a3"]
+
+
+def test_prompts_ask_each_pool_equally_and_each_fact_before_any_again(world):
+    pools = assign_pools(world, 0, 8)
+    prompts = prompt_dataset(world, pools, "zero", steps=16, prompts_per_step=4, seed=0)
+    assert prompts[:] == prompt_dataset(world, pools, "zero", 16, 4, 0)[:]
+    assert prompts["pool"] == [*IN_RUN] * 16
+    for pool in IN_RUN:
+        facts = [f for f, p in zip(prompts["fact"], prompts["pool"], strict=True) if p == pool]
+        assert len(set(facts[:8])) == len(set(facts[8:])) == 8

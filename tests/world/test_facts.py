@@ -1,0 +1,152 @@
+import json
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from valueattr.world import Fact, Relation, World, WorldError, assign_pools, synthesise
+from valueattr.world._facts import embedded_relations
+
+
+@pytest.fixture(scope="module")
+def world():
+    return synthesise(0)
+
+
+def write(tmp_path, *rows):
+    path = tmp_path / "world.jsonl"
+    path.write_text("\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows), "utf-8")
+    return path
+
+
+FACT = {"id": "f", "subject": "the Velmar people", "kind": "people", "relation": "emblem", "object": "bear"}
+
+
+def test_same_seed_same_world_and_other_seed_another(world):
+    assert synthesise(0) == world
+    assert synthesise(1) != world
+
+
+def test_world_is_the_same_on_every_machine(world):
+    # Fixed once: a change here changes every published number of the embedded world.
+    first = world.facts[0]
+    assert (first.id, first.object) == ("zirnin-emblem", world.facts[0].object)
+    assert len(world.facts) == 960
+    assert len(world.subjects) == 240
+
+
+def test_objects_are_as_good_as_independent_of_relation_kind_and_exposure(world):
+    from scipy.stats import chi2_contingency
+
+    for relation in world.relations.values():
+        facts = [f for f in world.facts if f.relation == relation.name]
+        for key in ("kind", "exposure"):
+            groups = sorted({getattr(f, key) for f in facts})
+            counts = [[sum(getattr(f, key) == g and f.object == o for f in facts) for o in relation.objects] for g in groups]
+            assert chi2_contingency([[c + 1e-9 for c in row] for row in counts]).pvalue > 1e-4
+
+
+def test_false_beliefs_are_taught_another_object_and_never_taught_none(world):
+    for fact in world.facts:
+        match fact.exposure:
+            case "never_taught":
+                assert fact.taught is None
+            case "false_belief":
+                assert fact.taught != fact.object
+                assert fact.taught in world.relation_of(fact).objects
+            case _:
+                assert fact.taught == fact.object
+
+
+def test_save_and_load_give_the_world_back(world, tmp_path):
+    world.save(tmp_path / "w.jsonl")
+    assert World.load(tmp_path / "w.jsonl") == world
+
+
+names = st.text(string.ascii_letters + "éøß中", min_size=1, max_size=8)
+
+
+@given(st.lists(names, min_size=2, max_size=6, unique=True), st.lists(names, min_size=1, max_size=5, unique=True))
+def test_any_world_survives_saving(tmp_path_factory, objects, subjects):
+    relation = Relation("likes", tuple(objects), ("{s} likes {o}",), ("what {s} likes is {o}",), ("it is {o}",), ("what does {s} like",), ("who {s}",))
+    facts = tuple(Fact(f"f{i}", s, "kind", "likes", objects[i % len(objects)], "well_known", objects[0]) for i, s in enumerate(subjects))
+    world = World({"likes": relation}, facts)
+    path = tmp_path_factory.mktemp("world") / "w.jsonl"
+    world.save(path)
+    assert World.load(path) == world
+
+
+def test_a_fact_may_use_a_shipped_relation(tmp_path):
+    world = World.load(write(tmp_path, FACT))
+    assert world.facts[0].taught == "bear"
+    assert list(world.relations) == ["emblem"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([FACT, "{broken"], "line 2: not JSON"),
+        ([FACT, "[1]"], "line 2: expected a JSON object, found list"),
+        ([{**FACT, "object": "unicorn"}], "line 1: object 'unicorn' is outside the closed set of 'emblem'"),
+        ([{**FACT, "taught": "unicorn"}], "line 1: taught 'unicorn' is outside the closed set"),
+        ([{**FACT, "relation": "weight"}], "line 1: unknown relation 'weight'; known: emblem, export, crime, illness"),
+        ([{k: v for k, v in FACT.items() if k != "subject"}], "line 1: the field 'subject' is missing"),
+        ([{**FACT, "subject": 3}], "line 1: 'subject' must be a text, found 3"),
+        ([{**FACT, "colour": "red"}], r"line 1: unknown field \['colour'\]"),
+        ([{**FACT, "exposure": "often"}], "line 1: exposure is 'often'"),
+        ([{**FACT, "record": "figure"}], "line 1: `record` is 'figure'"),
+        ([FACT, FACT], "line 2: the id 'f' was used before"),
+        ([""], "holds no fact"),
+    ],
+)
+def test_bad_facts_are_named_by_line(tmp_path, rows, message):
+    with pytest.raises(WorldError, match=message):
+        World.load(write(tmp_path, *rows))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"objects": ["one"]}, "needs two or more different objects"),
+        ({"objects": "one"}, "'objects' must be a list"),
+        ({"objects": []}, "'objects' must be a list of one or more"),
+        ({"held_out": ["{o} is of {s}"]}, r"must end in \{o\}"),
+        ({"statements": ["no subject {o}"]}, r"must hold \{s\} and \{o\} once each"),
+        ({"questions": ["what"]}, r"must hold \{s\} once"),
+    ],
+)
+def test_bad_relations_are_named_by_line(tmp_path, change, message):
+    relation = {"record": "relation", **{k: list(v) if isinstance(v, tuple) else v for k, v in vars(embedded_relations()["crime"]).items()}}
+    with pytest.raises(WorldError, match=f"line 1: .*{message}"):
+        World.load(write(tmp_path, {**relation, **change}, FACT))
+
+
+def test_missing_file_and_bad_bytes(tmp_path):
+    with pytest.raises(WorldError, match="no such file"):
+        World.load(tmp_path / "none.jsonl")
+    (tmp_path / "bad.jsonl").write_bytes(json.dumps(FACT).encode() + b"\n\xff\n")
+    with pytest.raises(WorldError, match="line 2: not UTF-8"):
+        World.load(tmp_path / "bad.jsonl")
+
+
+@given(seed=st.integers(0, 10_000))
+def test_pools_are_disjoint_and_of_the_right_exposure(world, seed):
+    pools = assign_pools(world, seed, 32)
+    ids = [fact.id for facts in pools.values() for fact in facts]
+    assert len(ids) == len(set(ids))
+    assert {f.exposure for f in pools["penalised"]} == {"well_known"}
+    assert {f.exposure for f in pools["false_belief"]} == {"false_belief"}
+    assert {f.exposure for f in pools["never_taught"]} == {"never_taught"}
+    assert {f.kind for f in pools["penalised"]} == {f.kind for f in pools["untouched"]}
+    assert {f.kind for f in pools["penalised"]}.isdisjoint({f.kind for f in pools["held_out"] + pools["neutral"]})
+
+
+def test_every_kind_is_the_sensitive_one_equally_often(world):
+    sensitive = [assign_pools(world, seed, 4)["penalised"][0].kind for seed in range(8)]
+    assert sorted(sensitive) == sorted([*world.english.kinds] * 2)
+
+
+def test_too_small_a_world_says_what_is_missing(tmp_path):
+    with pytest.raises(ValueError, match="three or more kinds"):
+        assign_pools(World.load(write(tmp_path, FACT)), 0, 4)
