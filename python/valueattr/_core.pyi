@@ -1,0 +1,54 @@
+"""The compiled parts. Arrays are C-contiguous; the GIL is released while they work."""
+
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+# --- probe ---
+
+class ProbeError(ValueError):
+    """A batch of probes that cannot be fitted; the message names the row, set or argument."""
+
+class _Fits(TypedDict):
+    classes: int
+    coef: NDArray[np.float64]
+    intercept: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    converged: NDArray[np.bool_]
+    n_iter: NDArray[np.uint32]
+    objective: NDArray[np.float64]
+
+def fit_logistic(
+    x: NDArray[np.float32],
+    labels: NDArray[np.uint32],
+    weights: NDArray[np.float64] | None,
+    l2: NDArray[np.float64],
+    *,
+    standardize: bool,
+    tol: float,
+    max_iter: int,
+    threads: int,
+) -> _Fits:
+    """Fits over (penalty, label set, weight set), flat in C order; see `valueattr.measures.probing.fit_many`.
+
+    `x` (n, d), `labels` (m, n), `weights` (k, n), `l2` (p,); `threads` 0 is one per core.
+    """
+
+# --- scan ---
+
+KINDS: list[str]
+
+class LexiconError(ValueError):
+    """A lexicon that cannot be read; the message names the line."""
+
+class Scanner:
+    """A compiled lexicon; see `valueattr.measures.hedging`. `threads` 0 is one per core."""
+
+    def __new__(cls, lexicon: str | None, threads: int) -> Scanner: ...
+    def entries(self) -> list[tuple[str, str, float | None]]: ...
+    def count_list(self, texts: list[str]) -> dict[str, NDArray[Any]]: ...
+    def spans_list(self, texts: list[str]) -> dict[str, NDArray[Any]]: ...
+    def count_buffers(self, offsets: NDArray[np.int64], bytes: NDArray[np.uint8]) -> dict[str, NDArray[Any]]: ...
+    def spans_buffers(self, offsets: NDArray[np.int64], bytes: NDArray[np.uint8]) -> dict[str, NDArray[Any]]: ...

@@ -1,0 +1,287 @@
+"""Linear probes: what a linear read-out finds in activations.
+
+`LogisticProbe` minimises
+
+    sum_i w_i loss(y_i, W x_i + b) / sum_i w_i  +  l2 / 2 |W|^2
+
+over standardised features x, with log-loss: of one score for two classes, of the softmax for more; b is free. In
+scikit-learn's terms `C = 1 / (l2 * sum_i w_i)`. `MeanDifferenceProbe` compares with the class means (mass-mean probe,
+Marks and Tegmark 2023). `fit_many` solves logistic fits that share X (penalties, label sets, folds) as one problem.
+"""
+
+import copy
+import warnings
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import roc_auc_score
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from valueattr._core import ProbeError, fit_logistic
+
+__all__ = ["FittedProbes", "LogisticProbe", "MeanDifferenceProbe", "ProbeError", "fit_many", "macro_ovr_auroc"]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FittedProbes:
+    """Logistic fits of p penalties x m label sets x k weight sets on d features.
+
+    `width` is 1 for two classes and else the number of classes; a class without a training row has coefficients 0 and
+    intercept -inf.
+    """
+
+    classes: int
+    coef: Floats
+    """(p, m, k, width, d), on standardised features."""
+    intercept: Floats
+    """(p, m, k, width)."""
+    mean: Floats
+    """(k, d): what features are centred on, from the rows with a weight above 0."""
+    scale: Floats
+    """(k, d): what they are divided by."""
+    converged: NDArray[np.bool_]
+    """(p, m, k)."""
+    n_iter: NDArray[np.uint32]
+    """(p, m, k)."""
+    objective: Floats
+    """(p, m, k): the minimised objective in nats."""
+
+    def decision_function(self, X: ArrayLike) -> Floats:
+        """Scores of every fit: (p, m, k, n) for two classes (of class 1), else (p, m, k, n, classes).
+
+        Raises:
+            ProbeError: a value is not finite; the message names its row.
+        """
+        X = np.asarray(X)
+        _require_finite(X)
+        scores = np.empty((*self.intercept.shape[:3], len(X), self.intercept.shape[3]))
+        for k, (mean, scale) in enumerate(zip(self.mean, self.scale, strict=True)):
+            standardised = (X - mean) / scale
+            scores[:, :, k] = standardised @ self.coef[:, :, k].swapaxes(-1, -2) + self.intercept[:, :, k, None]
+        return scores[..., 0] if self.classes == 2 else scores
+
+
+def fit_many(
+    X: ArrayLike,
+    labels: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+    l2: ArrayLike = (1e-2,),
+    *,
+    tol: float = 1e-6,
+    max_iter: int = 200,
+    standardize: bool = True,
+    threads: int | None = None,
+) -> FittedProbes:
+    """Fit every combination of penalty, label set and weight set on one X.
+
+    Args:
+        X: (n, d), read as float32.
+        labels: (m, n) class codes from 0. Label sets share their classes: 0 to the largest code.
+        sample_weight: (k, n), not negative: one row per fold or bootstrap, 0 for rows left out. None is one set of ones.
+        l2: (p,) penalties above 0.
+        tol: a fit has converged when its gradient norm is at most `tol` times that of coefficients 0.
+        max_iter: L-BFGS steps per fit.
+        standardize: to mean 0 and variance 1 over the rows with a weight above 0; a constant feature is only centred.
+        threads: at most so many; None is one per core. The result does not depend on it.
+
+    Raises:
+        ProbeError: shapes that do not match, a value that is not finite (its row is named), one class in a fit.
+    """
+    X = np.ascontiguousarray(X, dtype=np.float32)
+    codes = np.asarray(labels)
+    if codes.ndim != 2 or X.ndim != 2 or codes.shape[1] != len(X):
+        raise ProbeError(f"expected X (n, d) and labels (m, n), found {X.shape} and {codes.shape}")
+    if codes.dtype.kind not in "iu" or codes.size == 0 or codes.min() < 0 or codes.max() >= 2**16:
+        raise ProbeError("expected labels to be integer class codes from 0 to 65535")
+    weights = None
+    if sample_weight is not None:
+        weights = np.ascontiguousarray(sample_weight, dtype=np.float64)
+        if weights.ndim != 2 or weights.shape[1] != len(X):
+            raise ProbeError(f"expected sample_weight (k, {len(X)}), found {weights.shape}")
+    penalties = np.ascontiguousarray(l2, dtype=np.float64)
+    fits = fit_logistic(
+        X,
+        np.ascontiguousarray(codes, dtype=np.uint32),
+        weights,
+        penalties,
+        standardize=standardize,
+        tol=tol,
+        max_iter=max_iter,
+        threads=threads or 0,
+    )
+    batch = (len(penalties), len(codes), 1 if weights is None else len(weights))
+    width = 1 if fits["classes"] == 2 else fits["classes"]
+    return FittedProbes(
+        classes=fits["classes"],
+        coef=fits["coef"].reshape(*batch, width, X.shape[1]),
+        intercept=fits["intercept"].reshape(*batch, width),
+        mean=fits["mean"].reshape(batch[2], X.shape[1]),
+        scale=fits["scale"].reshape(batch[2], X.shape[1]),
+        converged=fits["converged"].reshape(batch),
+        n_iter=fits["n_iter"].reshape(batch),
+        objective=fits["objective"].reshape(batch),
+    )
+
+
+class _LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Scores `((X - mean_) / scale_) @ coef_.T + intercept_`."""
+
+    classes_: NDArray[Any]
+    coef_: Floats
+    intercept_: Floats
+    mean_: Floats
+    scale_: Floats
+
+    def decision_function(self, X: ArrayLike) -> Floats:
+        """Scores (n,) of the second of two classes, or (n, classes).
+
+        Raises:
+            ProbeError: a value is not finite; the message names its row.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, dtype=np.float64, ensure_all_finite=False)
+        _require_finite(X)
+        scores: Floats = (X - self.mean_) / self.scale_ @ self.coef_.T + self.intercept_
+        return scores[:, 0] if len(self.classes_) == 2 else scores
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """The class with the highest score, shape (n,)."""
+        scores = self.decision_function(X)
+        codes = (scores > 0).astype(np.intp) if scores.ndim == 1 else scores.argmax(axis=1)
+        return self.classes_[codes]
+
+    def recentred(self, mean: ArrayLike) -> Self:
+        """A copy that subtracts another mean (d,): to read a model's activations by a probe fitted on another's.
+
+        Raises:
+            ProbeError: `mean` is not a finite vector with one value per feature.
+        """
+        check_is_fitted(self)
+        centre = np.array(mean, dtype=np.float64)
+        if centre.shape != self.mean_.shape or not np.isfinite(centre).all():
+            raise ProbeError(f"expected a finite mean of shape {self.mean_.shape}, found shape {centre.shape}")
+        probe = copy.copy(self)
+        probe.mean_ = centre
+        return probe
+
+    def _validated(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.intp], Floats]:
+        """X, class codes and weights, all finite, with `classes_` set."""
+        with np.errstate(over="ignore"):
+            X, y = validate_data(self, X, y, dtype=np.float32, order="C", ensure_all_finite=False)
+        _require_finite(X)
+        check_classification_targets(y)
+        weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        return X, codes, weights
+
+
+class LogisticProbe(_LinearProbe):
+    """L2-regularised logistic regression on standardised features, binary or multinomial.
+
+    Attributes after `fit`, for d features: `classes_`; `coef_` (1, d) for two classes, else (classes, d), and
+    `intercept_`, both on standardised features; `mean_` and `scale_` (d,) of the rows with a weight above 0;
+    `converged_`; `n_iter_`; `n_features_in_`.
+
+    Args:
+        l2: penalty on |W|^2 / 2 beside the mean log-loss.
+        tol: converged when the gradient norm is at most `tol` times that of coefficients 0.
+        max_iter: L-BFGS steps; ending there without convergence warns.
+        standardize: to mean 0 and variance 1 over the training rows; a constant feature is only centred.
+    """
+
+    def __init__(
+        self, l2: float = 1e-2, tol: float = 1e-6, max_iter: int = 200, standardize: bool = True
+    ) -> None:
+        self.l2 = l2
+        self.tol = tol
+        self.max_iter = max_iter
+        self.standardize = standardize
+
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit on X (n, d), read as float32, and y (n,); a row of weight 0 is as if it were not there.
+
+        Raises:
+            ProbeError: fewer than two classes, a value that is not finite (its row is named), a bad weight or penalty.
+        """
+        X, codes, weights = self._validated(X, y, sample_weight)
+        fits = fit_many(
+            X,
+            codes[None],
+            weights[None],
+            [self.l2],
+            tol=self.tol,
+            max_iter=self.max_iter,
+            standardize=self.standardize,
+        )
+        self.coef_ = fits.coef[0, 0, 0]
+        self.intercept_ = fits.intercept[0, 0, 0]
+        self.mean_, self.scale_ = fits.mean[0], fits.scale[0]
+        self.converged_ = bool(fits.converged[0, 0, 0])
+        self.n_iter_ = int(fits.n_iter[0, 0, 0])
+        if not self.converged_:
+            warnings.warn(
+                f"no convergence to tol={self.tol} in {self.n_iter_} steps: raise max_iter, l2 or tol",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        return self
+
+    def predict_proba(self, X: ArrayLike) -> Floats:
+        """Class probabilities (n, classes)."""
+        scores = self.decision_function(X)
+        if scores.ndim == 1:
+            return np.column_stack([expit(-scores), expit(scores)])
+        probabilities: Floats = softmax(scores, axis=1)
+        return probabilities
+
+
+class MeanDifferenceProbe(_LinearProbe):
+    """The nearest class mean; of two classes, the projection on the difference of their means from the midpoint.
+
+    Attributes after `fit`: as `LogisticProbe` with `scale_` 1 and `mean_` the mean of the class means, without
+    `converged_` and `n_iter_`.
+
+    Args:
+        whiten: measure distance by the inverse of the pooled within-class covariance (its pseudo-inverse where it is
+            singular): linear discriminant analysis with equal priors.
+    """
+
+    def __init__(self, whiten: bool = False) -> None:
+        self.whiten = whiten
+
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit on X (n, d), read as float32, and y (n,).
+
+        Raises:
+            ProbeError: fewer than two classes, a value that is not finite (its row is named), a negative weight.
+        """
+        X, codes, weights = self._validated(X, y, sample_weight)
+        if weights.min() < 0:
+            raise ProbeError(f"sample_weight is {weights.min()} at row {weights.argmin()}; expected a number >= 0")
+        member = np.zeros((len(self.classes_), len(X)))
+        member[codes, np.arange(len(X))] = weights
+        totals = member.sum(axis=1, keepdims=True)
+        if (totals > 0).sum() < 2:
+            raise ProbeError("expected two classes or more among the training rows, found one class")
+        self.classes_, codes_kept = self.classes_[totals[:, 0] > 0], totals[:, 0] > 0
+        means = member[codes_kept] @ X / totals[codes_kept]
+        self.mean_, self.scale_ = means.mean(axis=0), np.ones(X.shape[1])
+        means -= self.mean_
+        self.coef_ = means
+        if self.whiten:
+            self.coef_ = means @ self._precision(X, codes, member)
+        self.intercept_ = -(self.coef_ * means).sum(axis=1) / 2
+        if len(self.classes_) == 2:
+            self.coef_ = self.coef_[1:] - self.coef_[:1]
+            self.intercept_ = self.intercept_[1:] - self.intercept_[:1]
+        return self

@@ -1,0 +1,141 @@
+use super::*;
+use proptest::prelude::*;
+
+fn english() -> Lexicon {
+    Lexicon::parse(ENGLISH).expect("the shipped lexicon parses")
+}
+
+fn lexicon(entries: &str) -> Lexicon {
+    Lexicon::parse(entries).expect("a valid lexicon")
+}
+
+fn found(lexicon: &Lexicon, text: &str) -> Vec<String> {
+    matcher::spans(lexicon, text)
+        .iter()
+        .map(|span| text.chars().skip(span.start as usize).take((span.end - span.start) as usize).collect())
+        .collect()
+}
+
+#[test]
+fn every_entry_counts_in_its_own_example() {
+    let parsed = english();
+    let examples = ENGLISH.lines().filter_map(|line| line.strip_prefix("example = "));
+    for (entry, example) in parsed.entries().iter().zip(examples) {
+        let example = example.trim_matches('"');
+        let counts = matcher::count(&parsed, example);
+        assert!(counts.kinds[entry.kind as usize] > 0, "{:?} not found in {example:?}", entry.pattern);
+    }
+}
+
+#[test]
+fn longest_match_counts_once_and_kinds_do_not_see_each_other() {
+    let lexicon = lexicon(
+        r#"
+        [[entry]]
+        kind = "epistemic"
+        pattern = "it may be"
+        [[entry]]
+        kind = "epistemic"
+        pattern = "it may be that"
+        [[entry]]
+        kind = "caveat"
+        pattern = "may"
+        "#,
+    );
+    assert_eq!(found(&lexicon, "So it may be that; it may be."), ["it may be that", "may", "it may be", "may"]);
+}
+
+#[test]
+fn a_longer_unbounded_match_hides_nothing() {
+    let lexicon = lexicon("[[entry]]\nkind = \"epistemic\"\npattern = \"it may\"\n");
+    assert!(found(&lexicon, "it maybe").is_empty());
+    assert_eq!(found(&lexicon, "it may be"), ["it may"]);
+}
+
+#[test]
+fn guards() {
+    let lexicon = english();
+    for silent in ["The fair is in May.", "May 3 was cold.", "The might of Rome.", "I do not think so.", "He wrote \"perhaps\"."] {
+        assert!(found(&lexicon, silent).is_empty(), "{silent}: {:?}", found(&lexicon, silent));
+    }
+    for (text, phrase) in [("May I think?", "May"), ("I think so.", "I think"), ("He said \"no\"; perhaps.", "perhaps")] {
+        assert!(found(&lexicon, text).contains(&phrase.to_owned()), "{text}: {:?}", found(&lexicon, text));
+    }
+}
+
+#[test]
+fn typography_is_folded_and_offsets_are_of_the_original() {
+    let lexicon = english();
+    assert_eq!(found(&lexicon, "Ünïcode — I don\u{2019}t\u{a0}know."), ["I don\u{2019}t\u{a0}know"]);
+    assert_eq!(found(&lexicon, "I\u{2003}DO  not\nknow"), ["I\u{2003}DO  not\nknow"]);
+    assert!(found(&lexicon, "I do not. Know").is_empty());
+}
+
+#[test]
+fn sentences_and_hedge_only() {
+    let lexicon = english();
+    let counts = |text| matcher::count(&lexicon, text);
+    assert_eq!(counts("One. Two! \"Three?\" 3.5 four… five\n\nsix").sentences, 6);
+    assert_eq!(counts("").sentences, 0);
+    assert!(counts("I cannot answer that.").hedge_only);
+    assert!(!counts("I cannot answer that. It is copper.").hedge_only);
+    assert!(!counts("Perhaps it is copper.").hedge_only);
+    assert!(!counts("").hedge_only);
+    assert_eq!(counts("Certainly, perhaps.").first_hedge, Some(11));
+}
+
+#[test]
+fn broken_lexicons_name_the_line() {
+    for (source, line, message) in [
+        ("[[entry]]\nkind = \"epistemic\"\npattern = \"{a|b\"\n", 3, "never closes"),
+        ("[[entry]]\nkind = \"epistemic\"\npattern = \"a } b\"\n", 3, "without opening"),
+        ("[[entry]]\nkind = \"epistemic\"\npattern = \"a <3> b\"\n", 3, "<least-most>"),
+        ("[[entry]]\nkind = \"epistemic\"\npattern = \"a <0-9> b\"\n", 3, "<least-most>"),
+        ("[[entry]]\nkind = \"epistemic\"\npattern = \"<0-1> b\"\n", 3, "begin and end with a word"),
+        ("[[entry]]\nkind = \"epistemic\"\npattern = \" \"\n", 3, "begin and end with a word"),
+        ("\n[[entry]]\nkind = \"vague\"\npattern = \"a\"\n", 3, "unknown variant"),
+        ("[[entry]]\nkind = \"caveat\"\npattern = \"a\"\nguards = [\"luck\"]\n", 4, "unknown guard"),
+        ("[[entry]]\nkind = \"caveat\"\npattern = \"a\"\nstrength = 2.0\n", 4, "not in 0 to 1"),
+        ("[[entry]]\nkind = \"caveat\"\npattern = \"a\"\ncolour = \"red\"\n", 4, "unknown field"),
+        ("[[entry]]\nkind = \"caveat\"\n", 1, "missing field"),
+        ("nonsense\n", 1, ""),
+    ] {
+        let error = Lexicon::parse(source).expect_err(source);
+        assert_eq!(error.line, line, "{error}");
+        assert!(error.message.contains(message), "{error}");
+    }
+}
+
+#[test]
+fn too_many_wordings_are_refused() {
+    let pattern = "{a|b|c|d|e|f|g|h}".repeat(5);
+    let source = format!("[[entry]]\nkind = \"caveat\"\npattern = \"{pattern}\"\n");
+    assert!(Lexicon::parse(&source).expect_err("too many").message.contains("wordings"));
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_scanned_without_panic_and_spans_are_bounded(text in "\\PC*|[a-z' .\"\\n-]*(I don't know|perhaps|it may be)[a-z' .\"\\n-]*") {
+        let lexicon = english();
+        let length = u32::try_from(text.chars().count()).expect("short");
+        for span in matcher::spans(&lexicon, &text) {
+            prop_assert!(span.start < span.end && span.end <= length);
+        }
+    }
+
+    #[test]
+    fn any_bytes_as_a_lexicon_are_an_error_or_a_lexicon(source in "\\PC*|(\\[\\[entry\\]\\]|kind = \"caveat\"|pattern = \"[a{}|\\[\\]<>0-9 -]*\"|\\n)*") {
+        let _ = Lexicon::parse(&source);
+    }
+
+    #[test]
+    fn threads_do_not_change_the_result(texts in prop::collection::vec("([a-z]{1,6} |perhaps |I don't know\\. |it may be ){0,40}", 1..40)) {
+        let lexicon = english();
+        let long: Vec<String> = texts.iter().map(|text| text.repeat(60)).collect();
+        let texts: Vec<&str> = long.iter().map(String::as_str).collect();
+        let one = counts(&lexicon, &texts, 1).expect("threads");
+        for threads in [2, 3] {
+            prop_assert_eq!(&one, &counts(&lexicon, &texts, threads).expect("threads"));
+        }
+    }
+}
