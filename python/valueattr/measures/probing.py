@@ -175,13 +175,22 @@ class _LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _validated(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None
     ) -> tuple[NDArray[np.float32], NDArray[np.intp], Floats]:
-        """X, class codes and weights, all finite, with `classes_` set."""
+        """The training rows (weight above 0) with class codes and weights, all finite; sets `classes_`."""
         with np.errstate(over="ignore"):
             X, y = validate_data(self, X, y, dtype=np.float32, order="C", ensure_all_finite=False)
         _require_finite(X)
         check_classification_targets(y)
         weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        if (weights < 0).any():
+            row = int(weights.argmin())
+            raise ProbeError(f"sample_weight is {weights[row]} at row {row}; expected a number >= 0")
+        training = weights > 0
+        if not training.all():
+            X, y, weights = X[training], y[training], weights[training]
         self.classes_, codes = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            found = f"one class ({self.classes_[0]!r})" if len(self.classes_) else "no rows"
+            raise ProbeError(f"expected two classes or more among the rows of weight above 0, found {found}")
         return X, codes, weights
 
 
@@ -266,22 +275,44 @@ class MeanDifferenceProbe(_LinearProbe):
             ProbeError: fewer than two classes, a value that is not finite (its row is named), a negative weight.
         """
         X, codes, weights = self._validated(X, y, sample_weight)
-        if weights.min() < 0:
-            raise ProbeError(f"sample_weight is {weights.min()} at row {weights.argmin()}; expected a number >= 0")
         member = np.zeros((len(self.classes_), len(X)))
         member[codes, np.arange(len(X))] = weights
-        totals = member.sum(axis=1, keepdims=True)
-        if (totals > 0).sum() < 2:
-            raise ProbeError("expected two classes or more among the training rows, found one class")
-        self.classes_, codes_kept = self.classes_[totals[:, 0] > 0], totals[:, 0] > 0
-        means = member[codes_kept] @ X / totals[codes_kept]
+        means = member @ X / member.sum(axis=1, keepdims=True)
         self.mean_, self.scale_ = means.mean(axis=0), np.ones(X.shape[1])
+        metric = _within_precision(X - means[codes], weights) if self.whiten else np.eye(X.shape[1])
         means -= self.mean_
-        self.coef_ = means
-        if self.whiten:
-            self.coef_ = means @ self._precision(X, codes, member)
-        self.intercept_ = -(self.coef_ * means).sum(axis=1) / 2
-        if len(self.classes_) == 2:
-            self.coef_ = self.coef_[1:] - self.coef_[:1]
-            self.intercept_ = self.intercept_[1:] - self.intercept_[:1]
+        coef = means @ metric
+        intercept = -(coef * means).sum(axis=1) / 2
+        binary = len(self.classes_) == 2
+        self.coef_ = coef[1:] - coef[:1] if binary else coef
+        self.intercept_ = intercept[1:] - intercept[:1] if binary else intercept
         return self
+
+
+def macro_ovr_auroc(y: ArrayLike, scores: ArrayLike) -> float:
+    """Mean one-vs-rest AUROC over the classes that occur in y (n,), codes that index the columns of scores (n, classes).
+
+    Raises:
+        ValueError: y has fewer than two classes: there is nothing to rank.
+    """
+    y, scores = np.asarray(y), np.asarray(scores)
+    present = np.unique(y)
+    if len(present) < 2:
+        raise ValueError(f"AUROC needs two classes or more among y, found {present.tolist()}")
+    return float(np.mean([roc_auc_score(y == c, scores[:, c]) for c in present]))
+
+
+def _within_precision(residuals: Floats, weights: Floats) -> Floats:
+    covariance = (residuals.T * weights) @ residuals / weights.sum()
+    # Directions below f32 resolution hold rounding, not data.
+    cutoff = len(covariance) * float(np.finfo(np.float32).eps)
+    precision: Floats = np.linalg.pinv(covariance, rcond=cutoff, hermitian=True)
+    return precision
+
+
+def _require_finite(X: NDArray[np.floating]) -> None:
+    finite = np.isfinite(X)
+    if not finite.all():
+        row, feature = np.argwhere(~finite)[0]
+        found = "NaN" if np.isnan(X[row, feature]) else "inf"
+        raise ProbeError(f"X is {found} at row {row}, feature {feature}: drop or repair the row")

@@ -14,19 +14,22 @@ and tested on another of the same subjects; selectivity is the real task measure
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
+from scipy.stats import rankdata
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from valueattr.measures.activations import capture
-from valueattr.measures.probing import LogisticProbe
+from valueattr.measures.probing import FittedProbes, fit_many
 from valueattr.world import Fact, World, statement, statement_prefix
 
 FOLDS = 5
+
+# Accuracy does not move below this.
+_TOLERANCE = 1e-3
 
 Array = NDArray[np.float32]
 
@@ -113,67 +116,81 @@ def probe_rows(
     """Rows of every probe measure of a policy, for the facts of the splits.
 
     Per fact and layer the top-1 accuracy over wordings: `attribute_frozen`, `attribute_frozen_recentred`,
-    `attribute_refit`. Per split and layer `..._auroc` (macro one-vs-rest), and over well-known facts `truth_..._auroc`.
-    Per layer `real_top1`, `control_top1` and `selectivity`.
+    `attribute_refit`. Per split and layer `..._auroc` (macro one-vs-rest), and over well-known facts
+    `truth_..._auroc`. Per layer `real_top1`, `control_top1` and `selectivity`.
     """
     table, truth = frozen.probes.attribute, frozen.probes.truth
     rows: list[dict[str, Any]] = []
     for layer, X in policy.attribute.items():
         fitted = {
             "attribute_frozen": frozen.attribute[layer],
-            "attribute_frozen_recentred": _recentred(frozen.attribute[layer], table, X),
+            "attribute_frozen_recentred": _recentred_attribute(frozen.attribute[layer], table, X),
             "attribute_refit": _fit_attribute(table, X),
         }
         for measure, probes in fitted.items():
-            scores = _attribute_scores(table, X, probes)
-            rows += _attribute_rows(table, scores, splits, measure, layer)
+            rows += _attribute_rows(table, _attribute_scores(table, X, probes), splits, measure, layer)
         rows += _selectivity_rows(table, X, layer)
     for layer, X in policy.truth.items():
         every = {
             "truth_frozen_auroc": frozen.truth[layer],
-            "truth_frozen_recentred_auroc": _recentred_truth(frozen.truth[layer], truth, X),
+            "truth_frozen_recentred_auroc": replace(frozen.truth[layer], mean=_fold_means(truth, X)),
             "truth_refit_auroc": _fit_truth(truth, X),
         }
         for measure, truth_probes in every.items():
             value = _truth_auroc(truth, X, truth_probes)
-            rows.append(
-                {"measure": measure, "split": "well_known", "layer": layer, "value": value, "n": len(truth)}
-            )
+            keys = {"split": "well_known", "layer": layer, "n": len(truth)}
+            rows.append({"measure": measure, "value": value, **keys})
     return rows
 
 
-_AttributeProbes = dict[tuple[str, int], LogisticProbe]
-_TruthProbes = dict[int, LogisticProbe]
+_AttributeProbes = dict[str, FittedProbes]
+"""Per relation, one weight set per fold."""
 
 
-def _training(table: pd.DataFrame, relation: str, fold: int) -> NDArray[np.bool_]:
-    chosen: NDArray[np.bool_] = (
-        (table["relation"] == relation) & (table["fold"] != fold) & table["trains"]
-    ).to_numpy()
-    return chosen
+def _fold_weights(table: pd.DataFrame) -> NDArray[np.float64]:
+    """Which rows train each fold's probe, shape (folds, rows): taught subjects of the other folds."""
+    trains = table["trains"].to_numpy() if "trains" in table else np.ones(len(table), bool)
+    return (trains & (table["fold"].to_numpy() != np.arange(FOLDS)[:, None])).astype(np.float64)
+
+
+def _fold_means(table: pd.DataFrame, X: Array) -> NDArray[np.float64]:
+    """Mean state over the training rows of each fold, shape (folds, width)."""
+    weights = _fold_weights(table)
+    return weights @ X.astype(np.float64) / weights.sum(1, keepdims=True)
+
+
+def _rows_by_relation(table: pd.DataFrame) -> dict[str, NDArray[np.intp]]:
+    return {name: np.flatnonzero(table["relation"] == name) for name in table["relation"].unique()}
 
 
 def _fit_attribute(table: pd.DataFrame, X: Array) -> _AttributeProbes:
-    labels = table["label"].to_numpy()
-    probes = {}
-    for relation in table["relation"].unique():
-        for fold in range(FOLDS):
-            rows = _training(table, relation, fold)
-            probes[relation, fold] = LogisticProbe().fit(X[rows], labels[rows])
-    return probes
+    return {
+        relation: fit_many(
+            X[rows],
+            table["label"].to_numpy()[rows][None],
+            _fold_weights(table.iloc[rows]),
+            tol=_TOLERANCE,
+        )
+        for relation, rows in _rows_by_relation(table).items()
+    }
 
 
-def _recentred(probes: _AttributeProbes, table: pd.DataFrame, X: Array) -> _AttributeProbes:
-    return {key: probe.recentred(X[_training(table, *key)].mean(0)) for key, probe in probes.items()}
+def _recentred_attribute(probes: _AttributeProbes, table: pd.DataFrame, X: Array) -> _AttributeProbes:
+    return {
+        relation: replace(probes[relation], mean=_fold_means(table.iloc[rows], X[rows]))
+        for relation, rows in _rows_by_relation(table).items()
+    }
 
 
 def _attribute_scores(table: pd.DataFrame, X: Array, probes: _AttributeProbes) -> NDArray[np.float64]:
-    """Scores of every object, shape (rows, most classes), each row by the probe that did not train on its subject."""
-    classes = 1 + int(table["label"].max())
-    scores = np.full((len(table), classes), -np.inf)
-    for (relation, fold), probe in probes.items():
-        rows = np.flatnonzero((table["relation"] == relation) & (table["fold"] == fold))
-        scores[np.ix_(rows, probe.classes_)] = probe.decision_function(X[rows])
+    """Scores of every object, (rows, most classes), each row by the probe that did not train on its subject."""
+    scores = np.full((len(table), 1 + int(table["label"].max())), -np.inf)
+    for relation, rows in _rows_by_relation(table).items():
+        by_fold = probes[relation].decision_function(X[rows])[0, 0]
+        if by_fold.ndim == 2:  # two classes: the score of class 1
+            by_fold = np.stack([-by_fold, by_fold], axis=-1)
+        own = by_fold[table["fold"].to_numpy()[rows], np.arange(len(rows))]
+        scores[rows, : own.shape[1]] = own
     return scores
 
 
@@ -185,55 +202,54 @@ def _attribute_rows(
     layer: int,
 ) -> list[dict[str, Any]]:
     hits = pd.Series(scores.argmax(1) == table["label"].to_numpy(), dtype=float)
-    by_fact = hits.groupby(table["fact"]).agg(["mean", "size"])
+    by_fact = hits.groupby(table["fact"].to_numpy()).agg(["mean", "size"])
     rows: list[dict[str, Any]] = []
     for split, facts in splits.items():
         ids = [fact.id for fact in facts]
-        for fact_id, (mean, size) in zip(ids, by_fact.loc[ids].to_numpy(), strict=True):
-            rows.append(
-                {
-                    "measure": measure,
-                    "split": split,
-                    "layer": layer,
-                    "fact": fact_id,
-                    "value": mean,
-                    "n": int(size),
-                }
-            )
-        auroc, n = _macro_auroc(table[table["fact"].isin(ids)], scores)
-        if n:
-            rows.append(
-                {"measure": f"{measure}_auroc", "split": split, "layer": layer, "value": auroc, "n": n}
-            )
+        keys = {"measure": measure, "split": split, "layer": layer}
+        rows += [
+            {**keys, "fact": fact_id, "value": float(mean), "n": int(size)}
+            for fact_id, (mean, size) in zip(ids, by_fact.loc[ids].to_numpy(), strict=True)
+        ]
+        part = table[table["fact"].isin(ids)]
+        auroc = macro_auroc(part["relation"], part["label"].to_numpy(), scores[part.index])
+        if auroc is not None:
+            rows.append({**keys, "measure": f"{measure}_auroc", "value": auroc, "n": len(part)})
     return rows
 
 
-def _macro_auroc(table: pd.DataFrame, scores: NDArray[np.float64]) -> tuple[float, int]:
-    """Mean one-vs-rest AUROC over the objects of every relation that have both a hit and a miss among the rows."""
-    values = []
-    for _, part in table.groupby("relation"):
-        index = part.index.to_numpy()
-        for label in part["label"].unique():
-            positive = (part["label"] == label).to_numpy()
-            if not positive.all() and np.isfinite(scores[index, label]).all():
-                values.append(float(roc_auc_score(positive, scores[index, label])))
-    return (float(np.mean(values)), len(table)) if values else (float("nan"), 0)
+def macro_auroc(
+    relation: "pd.Series[str]", label: NDArray[np.int64], scores: NDArray[np.float64]
+) -> float | None:
+    """Mean one-vs-rest AUROC over the objects of every relation that have both a hit and a miss, None if none has.
+
+    scores: (rows, classes). Ties count half (the Mann-Whitney statistic).
+    """
+    values: list[float] = []
+    for name in relation.unique():
+        rows = np.flatnonzero(relation == name)
+        ranks = rankdata(scores[rows], axis=0)
+        for value in np.unique(label[rows]):
+            positive = label[rows] == value
+            hits, misses = int(positive.sum()), int((~positive).sum())
+            if misses and np.isfinite(scores[rows, value]).all():
+                values.append((ranks[positive, value].sum() - hits * (hits + 1) / 2) / (hits * misses))
+    return float(np.mean(values)) if values else None
 
 
 def _selectivity_rows(table: pd.DataFrame, X: Array, layer: int) -> list[dict[str, Any]]:
-    """Real task and control task on wordings left out of the same subjects."""
-    last = table["wording"].max()
-    accuracy: dict[str, list[float]] = {"label": [], "control": []}
-    for relation in table["relation"].unique():
-        usable = ((table["relation"] == relation) & table["trains"]).to_numpy()
-        train = usable & (table["wording"] < last).to_numpy()
-        test = usable & (table["wording"] == last).to_numpy()
-        for column, values in accuracy.items():
-            labels = table[column].to_numpy()
-            values.append(float(LogisticProbe().fit(X[train], labels[train]).score(X[test], labels[test])))
-    real, control = float(np.mean(accuracy["label"])), float(np.mean(accuracy["control"]))
-    n = int((table["trains"] & (table["wording"] == last)).sum())
-    keys = {"split": "well_known", "layer": layer, "n": n}
+    """Real task and control task on a wording left out of the same subjects."""
+    left_out = (table["wording"] == table["wording"].max()).to_numpy()
+    usable = table["trains"].to_numpy()
+    hits = np.zeros((2, len(table)))
+    for rows in _rows_by_relation(table).values():
+        labels = table[["label", "control"]].to_numpy().T[:, rows]
+        train = (usable & ~left_out)[rows].astype(np.float64)
+        scores = fit_many(X[rows], labels, train[None], tol=_TOLERANCE).decision_function(X[rows])[0, :, 0]
+        predicted = (scores > 0).astype(int) if scores.ndim == 2 else scores.argmax(-1)
+        hits[:, rows] = predicted == labels
+    real, control = (float(h[usable & left_out].mean()) for h in hits)
+    keys = {"split": "well_known", "layer": layer, "n": int((usable & left_out).sum())}
     return [
         {"measure": "real_top1", "value": real, **keys},
         {"measure": "control_top1", "value": control, **keys},
@@ -241,21 +257,17 @@ def _selectivity_rows(table: pd.DataFrame, X: Array, layer: int) -> list[dict[st
     ]
 
 
-def _fit_truth(table: pd.DataFrame, X: Array) -> _TruthProbes:
-    labels, folds = table["label"].to_numpy(), table["fold"].to_numpy()
-    return {fold: LogisticProbe().fit(X[folds != fold], labels[folds != fold]) for fold in range(FOLDS)}
+def _fit_truth(table: pd.DataFrame, X: Array) -> FittedProbes:
+    return fit_many(X, table["label"].to_numpy()[None], _fold_weights(table), tol=_TOLERANCE)
 
 
-def _recentred_truth(probes: _TruthProbes, table: pd.DataFrame, X: Array) -> _TruthProbes:
-    folds = table["fold"].to_numpy()
-    return {fold: probe.recentred(X[folds != fold].mean(0)) for fold, probe in probes.items()}
-
-
-def _truth_auroc(table: pd.DataFrame, X: Array, probes: _TruthProbes) -> float:
+def _truth_auroc(table: pd.DataFrame, X: Array, probes: FittedProbes) -> float:
     """Mean over folds of the AUROC on subjects that the fold's probe did not see."""
     labels, folds = table["label"].to_numpy(), table["fold"].to_numpy()
-    values = [
-        roc_auc_score(labels[folds == f], probe.decision_function(X[folds == f]))
-        for f, probe in probes.items()
-    ]
-    return float(np.mean(values))
+    scores = probes.decision_function(X)[0, 0]
+    values = []
+    for fold in range(FOLDS):
+        rows = folds == fold
+        both = np.stack([-scores[fold, rows], scores[fold, rows]], axis=1)
+        values.append(macro_auroc(pd.Series(["truth"] * int(rows.sum())), labels[rows], both))
+    return float(np.mean([value for value in values if value is not None]))
