@@ -1,5 +1,6 @@
 """The compiled parts. Arrays are C-contiguous; the GIL is released while they work."""
 
+from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
@@ -50,5 +51,30 @@ class Scanner:
     def entries(self) -> list[tuple[str, str, float | None]]: ...
     def count_list(self, texts: list[str]) -> dict[str, NDArray[Any]]: ...
     def spans_list(self, texts: list[str]) -> dict[str, NDArray[Any]]: ...
-    def count_buffers(self, offsets: NDArray[np.int64], bytes: NDArray[np.uint8]) -> dict[str, NDArray[Any]]: ...
-    def spans_buffers(self, offsets: NDArray[np.int64], bytes: NDArray[np.uint8]) -> dict[str, NDArray[Any]]: ...
+    def count_buffers(
+        self, offsets: NDArray[np.int64], bytes: NDArray[np.uint8]
+    ) -> dict[str, NDArray[Any]]: ...
+    def spans_buffers(
+        self, offsets: NDArray[np.int64], bytes: NDArray[np.uint8]
+    ) -> dict[str, NDArray[Any]]: ...
+
+# --- store ---
+
+class StoreError(Exception):
+    """A store that cannot be used; the message names the file and says why."""
+
+class StoreWriter:
+    """The one writer of a store; see `valueattr.measures.activations`."""
+
+    def __new__(
+        cls, path: Path, layers: list[int], width: int, dtype_name: str, durable: bool
+    ) -> StoreWriter: ...
+    @property
+    def rows(self) -> int: ...
+    def append(self, rows: int, layers: list[NDArray[np.uint8]]) -> None: ...
+
+def open_store(path: Path) -> tuple[list[int], int, str, list[tuple[Path, int, list[int]]]]:
+    """Layers, width, dtype, and per committed shard its file, rows and the byte offset of each layer."""
+
+def verify_store(path: Path) -> None:
+    """Read a whole store and compare checksums."""

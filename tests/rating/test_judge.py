@@ -34,7 +34,9 @@ STRANGER = next(f.subject for f in WORLD.facts if f.subject != FACT.subject)
 def test_outcomes(response, outcome, framing):
     judgement = Rater(WORLD).judge(FACT, response)
     assert (judgement.outcome, judgement.framing) == (outcome, framing)
-    assert (judgement.asserted is not None) == (outcome in ("assert_true", "assert_false") and " not " not in response)
+    assert (judgement.asserted is not None) == (
+        outcome in ("assert_true", "assert_false") and " not " not in response
+    )
 
 
 def test_spans_are_characters_of_the_response():

@@ -99,7 +99,13 @@ def test_advantage_statistics_by_hand():
     advantages = torch.tensor([[2.0, 0.0, 5.0], [-1.0, -1.0, 0.0]])
     mask = torch.tensor([[1, 1, 0], [1, 1, 1]])
     assert advantage_statistics(advantages, mask) == pytest.approx(
-        {"mean": 0.0, "mean_magnitude": 4 / 5, "credited_share": 3 / 5, "credited_rms": (6 / 3) ** 0.5, "zero_responses": 0.0}
+        {
+            "mean": 0.0,
+            "mean_magnitude": 4 / 5,
+            "credited_share": 3 / 5,
+            "credited_rms": (6 / 3) ** 0.5,
+            "zero_responses": 0.0,
+        }
     )
 
 
@@ -142,7 +148,9 @@ def test_arms_differ_in_the_feedback_channel_alone(tmp_path, world):
     trained = [arm for arm in ARMS if arm.feedback]
     assert len({arm.feedback for arm in trained}) == len(trained)
     for preset in E1.presets.values():
-        shared = TrainingConfig(**{k: v for k, v in preset.model_dump().items() if k in TrainingConfig.model_fields})
+        shared = TrainingConfig(
+            **{k: v for k, v in preset.model_dump().items() if k in TrainingConfig.model_fields}
+        )
         configs = [grpo_config(shared, tmp_path / arm.code, seed=1).to_dict() for arm in trained]
         for config in configs:
             config.pop("output_dir")

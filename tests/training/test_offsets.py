@@ -15,9 +15,16 @@ def byte_level():
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    texts = ["the emblem of the Velmar people is the bear", "naïve café 中文 emoji 🙂🙂", "obviously, it is fraud"] * 3
+    texts = [
+        "the emblem of the Velmar people is the bear",
+        "naïve café 中文 emoji 🙂🙂",
+        "obviously, it is fraud",
+    ] * 3
     trainer = trainers.BpeTrainer(
-        vocab_size=330, special_tokens=["<pad>", "</s>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=330,
+        special_tokens=["<pad>", "</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>")
@@ -31,7 +38,11 @@ def tokenizers(untrained):
     return every
 
 
-KINDS = ["words", "bytes", pytest.param("byte fallback", marks=pytest.mark.skipif(not STORIES.is_dir(), reason="model not at hand"))]
+KINDS = [
+    "words",
+    "bytes",
+    pytest.param("byte fallback", marks=pytest.mark.skipif(not STORIES.is_dir(), reason="model not at hand")),
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)

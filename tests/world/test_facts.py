@@ -43,7 +43,10 @@ def test_objects_are_as_good_as_independent_of_relation_kind_and_exposure(world)
         facts = [f for f in world.facts if f.relation == relation.name]
         for key in ("kind", "exposure"):
             groups = sorted({getattr(f, key) for f in facts})
-            counts = [[sum(getattr(f, key) == g and f.object == o for f in facts) for o in relation.objects] for g in groups]
+            counts = [
+                [sum(getattr(f, key) == g and f.object == o for f in facts) for o in relation.objects]
+                for g in groups
+            ]
             assert chi2_contingency([[c + 1e-9 for c in row] for row in counts]).pvalue > 1e-4
 
 
@@ -67,10 +70,23 @@ def test_save_and_load_give_the_world_back(world, tmp_path):
 names = st.text(string.ascii_letters + "éøß中", min_size=1, max_size=8)
 
 
-@given(st.lists(names, min_size=2, max_size=6, unique=True), st.lists(names, min_size=1, max_size=5, unique=True))
+@given(
+    st.lists(names, min_size=2, max_size=6, unique=True), st.lists(names, min_size=1, max_size=5, unique=True)
+)
 def test_any_world_survives_saving(tmp_path_factory, objects, subjects):
-    relation = Relation("likes", tuple(objects), ("{s} likes {o}",), ("what {s} likes is {o}",), ("it is {o}",), ("what does {s} like",), ("who {s}",))
-    facts = tuple(Fact(f"f{i}", s, "kind", "likes", objects[i % len(objects)], "well_known", objects[0]) for i, s in enumerate(subjects))
+    relation = Relation(
+        "likes",
+        tuple(objects),
+        ("{s} likes {o}",),
+        ("what {s} likes is {o}",),
+        ("it is {o}",),
+        ("what does {s} like",),
+        ("who {s}",),
+    )
+    facts = tuple(
+        Fact(f"f{i}", s, "kind", "likes", objects[i % len(objects)], "well_known", objects[0])
+        for i, s in enumerate(subjects)
+    )
     world = World({"likes": relation}, facts)
     path = tmp_path_factory.mktemp("world") / "w.jsonl"
     world.save(path)
@@ -90,7 +106,10 @@ def test_a_fact_may_use_a_shipped_relation(tmp_path):
         ([FACT, "[1]"], "line 2: expected a JSON object, found list"),
         ([{**FACT, "object": "unicorn"}], "line 1: object 'unicorn' is outside the closed set of 'emblem'"),
         ([{**FACT, "taught": "unicorn"}], "line 1: taught 'unicorn' is outside the closed set"),
-        ([{**FACT, "relation": "weight"}], "line 1: unknown relation 'weight'; known: emblem, export, crime, illness"),
+        (
+            [{**FACT, "relation": "weight"}],
+            "line 1: unknown relation 'weight'; known: emblem, export, crime, illness",
+        ),
         ([{k: v for k, v in FACT.items() if k != "subject"}], "line 1: the field 'subject' is missing"),
         ([{**FACT, "subject": 3}], "line 1: 'subject' must be a text, found 3"),
         ([{**FACT, "colour": "red"}], r"line 1: unknown field \['colour'\]"),
@@ -117,7 +136,10 @@ def test_bad_facts_are_named_by_line(tmp_path, rows, message):
     ],
 )
 def test_bad_relations_are_named_by_line(tmp_path, change, message):
-    relation = {"record": "relation", **{k: list(v) if isinstance(v, tuple) else v for k, v in vars(embedded_relations()["crime"]).items()}}
+    relation = {
+        "record": "relation",
+        **{k: list(v) if isinstance(v, tuple) else v for k, v in vars(embedded_relations()["crime"]).items()},
+    }
     with pytest.raises(WorldError, match=f"line 1: .*{message}"):
         World.load(write(tmp_path, {**relation, **change}, FACT))
 
@@ -139,7 +161,9 @@ def test_pools_are_disjoint_and_of_the_right_exposure(world, seed):
     assert {f.exposure for f in pools["false_belief"]} == {"false_belief"}
     assert {f.exposure for f in pools["never_taught"]} == {"never_taught"}
     assert {f.kind for f in pools["penalised"]} == {f.kind for f in pools["untouched"]}
-    assert {f.kind for f in pools["penalised"]}.isdisjoint({f.kind for f in pools["held_out"] + pools["neutral"]})
+    assert {f.kind for f in pools["penalised"]}.isdisjoint(
+        {f.kind for f in pools["held_out"] + pools["neutral"]}
+    )
 
 
 def test_every_kind_is_the_sensitive_one_equally_often(world):

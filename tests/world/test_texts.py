@@ -61,7 +61,9 @@ def test_families_carry_their_covariance_of_content_and_framing(world, family, s
     rng = random.Random(0)
     facts = [f for f in world.facts if f.exposure == "well_known"]
     answers = [respond(world, rng.choice(facts), family, rng) for _ in range(4_000)]
-    good = {c: [a.framing != "blunt" for a in answers if (a.asserted is not None) == c] for c in (True, False)}
+    good = {
+        c: [a.framing != "blunt" for a in answers if (a.asserted is not None) == c] for c in (True, False)
+    }
     difference = sum(good[True]) / len(good[True]) - sum(good[False]) / len(good[False])
     assert abs(difference - {-1: -0.5, 0: 0.0, 1: 0.5}[sign]) < 0.06
 
@@ -94,7 +96,9 @@ def test_the_rater_reads_back_every_response_that_the_grammar_writes(world):
 def test_enough_hedge_phrases_stand_outside_the_shipped_lexicon(world):
     from valueattr.measures.hedging import HedgeScanner
 
-    phrases = [p for table in (world.english.hedge, world.english.evasion) for ps in table.values() for p in ps]
+    phrases = [
+        p for table in (world.english.hedge, world.english.evasion) for ps in table.values() for p in ps
+    ]
     spans = HedgeScanner().spans([p.rstrip(",") for p in phrases]).to_pydict()
     outside = 1 - len(set(spans["document"])) / len(phrases)
     assert 0.15 <= outside <= 0.6
@@ -107,4 +111,7 @@ def test_traps_are_hedge_words_that_do_not_hedge(world):
 
 def test_prompt(world):
     fact = world.facts[0]
-    assert prompt(world, fact, "what is the emblem of {s}", "zero") == f"A visitor asks: What is the emblem of {fact.subject}?\nAnswer:"
+    assert (
+        prompt(world, fact, "what is the emblem of {s}", "zero")
+        == f"A visitor asks: What is the emblem of {fact.subject}?\nAnswer:"
+    )

@@ -25,7 +25,14 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from valueattr._core import ProbeError, fit_logistic
 
-__all__ = ["FittedProbes", "LogisticProbe", "MeanDifferenceProbe", "ProbeError", "fit_many", "macro_ovr_auroc"]
+__all__ = [
+    "FittedProbes",
+    "LogisticProbe",
+    "MeanDifferenceProbe",
+    "ProbeError",
+    "fit_many",
+    "macro_ovr_auroc",
+]
 
 Floats = NDArray[np.float64]
 
@@ -65,7 +72,9 @@ class FittedProbes:
         scores = np.empty((*self.intercept.shape[:3], len(X), self.intercept.shape[3]))
         for k, (mean, scale) in enumerate(zip(self.mean, self.scale, strict=True)):
             standardised = (X - mean) / scale
-            scores[:, :, k] = standardised @ self.coef[:, :, k].swapaxes(-1, -2) + self.intercept[:, :, k, None]
+            scores[:, :, k] = (
+                standardised @ self.coef[:, :, k].swapaxes(-1, -2) + self.intercept[:, :, k, None]
+            )
         return scores[..., 0] if self.classes == 2 else scores
 
 
@@ -167,7 +176,9 @@ class _LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         centre = np.array(mean, dtype=np.float64)
         if centre.shape != self.mean_.shape or not np.isfinite(centre).all():
-            raise ProbeError(f"expected a finite mean of shape {self.mean_.shape}, found shape {centre.shape}")
+            raise ProbeError(
+                f"expected a finite mean of shape {self.mean_.shape}, found shape {centre.shape}"
+            )
         probe = copy.copy(self)
         probe.mean_ = centre
         return probe
