@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -52,7 +53,7 @@ def run(
     from valueattr.experiments import EXPERIMENTS, ArmFailedError, UnknownPresetError
     from valueattr.experiments import run as run_experiment
 
-    console = Console(stderr=as_json)
+    console = _console(as_json)
     if experiment not in EXPERIMENTS:
         _fail(f"unknown experiment {experiment!r}; known: {', '.join(EXPERIMENTS)}", _BAD_USAGE)
     folder = out or Path("runs", f"{experiment}-{preset}")
@@ -79,7 +80,7 @@ def report(
     """Write the report of a finished run anew, and print its headline."""
     from valueattr.report import write_report
 
-    console = Console(stderr=as_json)
+    console = _console(as_json)
     try:
         run_directory = RunDirectory(directory)
         write_report(run_directory)
@@ -90,11 +91,19 @@ def report(
         typer.echo(json.dumps(_summary(run_directory)))
 
 
+def _console(as_json: bool) -> Console:
+    """Output for people: on standard error where standard output is for machines; wide enough where there is no width."""
+    console = Console(stderr=as_json)
+    return console if console.is_terminal else Console(stderr=as_json, width=120)
+
+
 def _show(directory: RunDirectory, console: Console) -> None:
     from valueattr.report import headline, headline_table
 
     columns, rows = headline_table(directory)
-    table = Table(*columns, title=None, header_style="bold")
+    table = Table(box=SIMPLE, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, no_wrap=True)
     for row in rows:
         table.add_row(*row)
     console.print()

@@ -18,7 +18,6 @@ from transformers import (
     LlamaConfig,
     Qwen2Config,
 )
-
 from valueattr.measures.activations import ActivationStore, CaptureError, StoreError, capture
 
 TEXTS = [

@@ -1,5 +1,4 @@
 import pytest
-
 from valueattr.rating import Feedback, Judgement, Rater
 from valueattr.world import synthesise
 

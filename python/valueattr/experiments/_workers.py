@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
@@ -115,6 +116,7 @@ def _initialise(path: Any, context: "Context", free_cores: Any, messages: Any) -
     import torch
     import transformers
 
+    warnings.simplefilter("ignore", FutureWarning)  # transformers' own names for TRL's settings
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-
 from valueattr import _core
 from valueattr._core import StoreError
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 __all__ = ["ActivationStore", "CaptureError", "StoreError", "capture"]

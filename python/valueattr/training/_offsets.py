@@ -5,7 +5,6 @@ sequences decode to the same text, and a policy samples all of them.
 """
 
 from collections.abc import Iterator, Sequence
-from os.path import commonprefix
 
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
@@ -58,7 +57,11 @@ def _decode_prefixes(tokenizer: Tokenizer, ids: Sequence[int]) -> Iterator[str]:
     end = 0
     for i in range(len(ids)):
         sure = tokenizer.decode(list(ids[: i + 1])).rstrip(_UNDECODED)
-        reached = max(end, len(commonprefix([sure, whole])))
+        agreed = next(
+            (k for k, (a, b) in enumerate(zip(sure, whole, strict=False)) if a != b),
+            min(len(sure), len(whole)),
+        )
+        reached = max(end, agreed)
         yield whole[end:reached]
         end = reached
 

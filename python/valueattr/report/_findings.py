@@ -1,0 +1,138 @@
+"""What a run found, in words and rows: the same for the page and the terminal."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from valueattr.results import RunDirectory
+from valueattr.stats import CheckResult, ContrastResult, Evaluation, evaluate
+
+NOT_RECOVERED = "Not tested whether forgotten or hidden: recoverability was not measured."
+
+SEEDS_FOR_A_CLAIM = 8
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The tables of a finished run and what the plan makes of them.
+
+    Raises:
+        RunDirectoryError: the run is not finished.
+    """
+
+    run: RunDirectory
+
+    @cached_property
+    def plan(self) -> dict[str, Any]:
+        """The sealed plan."""
+        return self.run.plan
+
+    @cached_property
+    def arms(self) -> dict[str, str]:
+        """Title of each arm that has rows, by code, in the plan's order."""
+        present = set(self.summary["arm"].astype(str))
+        return {code: title for code, title in self.plan["arms"].items() if code in present}
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """The summary table, with text columns as plain strings."""
+        frame = self.run.table("summary")
+        for name in ("arm", "split", "measure", "format", "interval"):
+            frame[name] = frame[name].astype(object)
+        return frame
+
+    @cached_property
+    def steps(self) -> pd.DataFrame:
+        """The steps table, with text columns as plain strings."""
+        frame = self.run.table("steps")
+        return frame.assign(arm=frame["arm"].astype(str), name=frame["name"].astype(str))
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """The plan's contrasts and checks."""
+        return evaluate(self.plan, self.run.table("measures"), self.run.table("steps"))
+
+    @cached_property
+    def seeds(self) -> list[int]:
+        """Seeds with finished arms."""
+        return self.run.seeds
+
+    @cached_property
+    def last_step(self) -> dict[str, int]:
+        """The last measured step of each arm."""
+        return {str(arm): int(step) for arm, step in self.summary.groupby("arm")["step"].max().items()}
+
+    def at_end(self, measure: str, split: str | None = None) -> pd.DataFrame:
+        """Summary rows of a measure, over formats, at each arm's last step."""
+        rows = self.summary[(self.summary["measure"] == measure) & self.summary["format"].isna()]
+        rows = rows[rows["step"] == rows["arm"].map(self.last_step)]
+        return rows if split is None else rows[rows["split"] == split]
+
+    @cached_property
+    def best_layer(self) -> int | None:
+        """The layer at which the start model's refit attribute probe reads untouched facts best."""
+        rows = self.at_end("attribute_refit", "untouched")
+        rows = rows[rows["arm"] == next(iter(self.arms))]
+        return int(rows.loc[rows["estimate"].idxmax(), "layer"]) if len(rows) else None
+
+    @cached_property
+    def primary(self) -> ContrastResult:
+        """The primary contrast."""
+        return self.evaluation.contrast(self.plan["primary"])
+
+    @property
+    def more_seeds(self) -> str:
+        """The command that adds seeds to this run."""
+        seeds = max(3, len(self.seeds) + 1)
+        return f"valueattr run {self.plan['experiment']} --preset {self.plan['preset']} --seeds {seeds} --out {self.run.path}"
+
+    def headline(self) -> str:
+        """The primary contrast in one plain sentence, or two."""
+        c = self.primary
+        arm, baseline = (self.plan["arms"][code].split(":")[0] for code in (c.arm, c.baseline))
+        what = f"Belief in the {c.split} facts, {arm} against {baseline}: "
+        if not c.differences:
+            return what + "not measured."
+        estimate = f"{c.estimate:+.2f} nats"
+        if c.interval is None:
+            given = (
+                f" ({c.bootstrap.low:+.2f} to {c.bootstrap.high:+.2f} over facts, given the seed)"
+                if c.bootstrap
+                else ""
+            )
+            return f"{what}{estimate}{given}. One seed carries no seed-level interval, so no verdict: {self.more_seeds} adds seeds to this run."
+        bounds = f"95% t interval {c.interval.low:+.2f} to {c.interval.high:+.2f}, n = {c.interval.n} seeds"
+        return f"{what}{estimate} ({bounds}): {VERDICTS.get(c.verdict, c.verdict)}."
+
+
+VERDICTS = {
+    "lower": "the penalty lowers belief",
+    "higher": "the penalty raises belief",
+    "not shown": "an effect is not shown",
+}
+
+
+def number(value: float | None, signed: bool = False) -> str:
+    """Two decimals, or a dash for what is not there."""
+    if value is None or pd.isna(value):
+        return "–"
+    return f"{value:+.2f}" if signed else f"{value:.2f}"
+
+
+def bounded(row: "pd.Series[Any]") -> str:
+    """An estimate with its interval."""
+    text = number(row["estimate"])
+    return text if pd.isna(row["low"]) else f"{text} [{number(row['low'])}, {number(row['high'])}]"
+
+
+def check_text(check: CheckResult) -> str:
+    """What a check asked for, and what was found in each seed."""
+    asked = (
+        f"at most half of {check.against}'s"
+        if check.rule == "halved"
+        else f"at least {check.by:g} above {check.against}'s"
+    )
+    found = "; ".join(f"seed {seed}: {a:.2f} against {b:.2f}" for seed, (a, b) in check.values.items())
+    return f"{check.measure} on {check.split} {asked} ({found or 'not measured'})"

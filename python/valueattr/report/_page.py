@@ -1,0 +1,214 @@
+"""Puts the page together."""
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, StrictUndefined
+
+from valueattr.report import _plots as plots
+from valueattr.report._findings import NOT_RECOVERED, SEEDS_FOR_A_CLAIM, Findings, bounded, check_text, number
+from valueattr.results import RunDirectory, write_atomically
+from valueattr.stats import ContrastResult, Interval
+
+_EXAMPLE_FACTS = 3
+
+
+def headline(run: RunDirectory) -> str:
+    """The run's finding in plain words.
+
+    Raises:
+        RunDirectoryError: the run is not finished.
+    """
+    return Findings(run).headline()
+
+
+def headline_table(run: RunDirectory) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows of the per-arm table for a terminal: belief in nats with intervals, the rest without.
+
+    Raises:
+        RunDirectoryError: the run is not finished.
+    """
+    return _arm_table(Findings(run), bounds_everywhere=False)
+
+
+def write_report(run: RunDirectory) -> Path:
+    """Write `report.html`: one file that loads nothing from elsewhere.
+
+    Raises:
+        RunDirectoryError: the run is not finished.
+    """
+    findings = Findings(run)
+    template = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    ).from_string(resources.files("valueattr.report").joinpath("template.html").read_text("utf-8"))
+    columns, rows = _arm_table(findings, bounds_everywhere=True)
+    page = template.render(
+        plan=findings.plan,
+        headline=findings.headline(),
+        not_recovered=NOT_RECOVERED,
+        standing=_standing(findings),
+        figures=plots.figures(findings),
+        arm_columns=columns,
+        arm_rows=rows,
+        contrasts=[_contrast_row(c) for c in findings.evaluation.contrasts],
+        checks=[
+            (c.arm, "passed" if c.passed else "failed", check_text(c)) for c in findings.evaluation.checks
+        ],
+        examples=_examples(findings),
+        limits=_limits(findings),
+        provenance=_provenance(findings),
+    )
+    path = run.path / "report.html"
+    write_atomically(path, lambda p: _write(p, page))
+    return path
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, "utf-8")
+
+
+def _standing(findings: Findings) -> str:
+    n = len(findings.seeds)
+    if n >= SEEDS_FOR_A_CLAIM:
+        return f"{n} seeds: enough for a claim about this model and world."
+    return f"{n} seed{'s' if n > 1 else ''}: a demonstration, not a claim (that takes {SEEDS_FOR_A_CLAIM})."
+
+
+def _arm_table(findings: Findings, *, bounds_everywhere: bool) -> tuple[list[str], list[list[str]]]:
+    columns = [
+        "arm",
+        "belief: penalised",
+        "untouched",
+        "other topic",
+        "truthful",
+        "rude",
+        "probe",
+        "KL",
+        "check",
+    ]
+    passed = {check.arm: check.passed for check in findings.evaluation.checks}
+    shares = (
+        findings.at_end("assert_true", "penalised"),
+        findings.at_end("penalty/insensitive framing", "penalised"),
+        findings.at_end("attribute_refit", "penalised").query("layer == @findings.best_layer"),
+    )
+    rows = []
+    for code in findings.arms:
+        belief = [
+            _of_arm(findings.at_end("belief_margin", s), code) for s in ("penalised", "untouched", "held_out")
+        ]
+        rest = [_of_arm(share, code, bounds=bounds_everywhere) for share in shares]
+        check = {True: "passed", False: "FAILED"}[passed[code]] if code in passed else ""
+        rows.append([code, *belief, *rest, number(_final_kl(findings, code)), check])
+    return columns, rows
+
+
+def _of_arm(rows: pd.DataFrame, arm: str, *, bounds: bool = True) -> str:
+    rows = rows[rows["arm"] == arm]
+    if rows.empty:
+        return number(None)
+    return bounded(rows.iloc[0]) if bounds else number(rows.iloc[0]["estimate"])
+
+
+def _final_kl(findings: Findings, arm: str) -> float | None:
+    rows = findings.steps[(findings.steps["arm"] == arm) & (findings.steps["name"] == "forward_kl")]
+    return float(rows.sort_values("step").groupby("seed")["value"].last().mean()) if len(rows) else None
+
+
+def _interval(interval: Interval | None) -> str:
+    return f"{interval.low:+.2f} to {interval.high:+.2f} (n = {interval.n})" if interval else "none"
+
+
+def _contrast_row(c: ContrastResult) -> list[str]:
+    return [
+        c.title,
+        number(c.estimate, signed=True) if c.differences else "–",
+        _interval(c.interval),
+        _interval(c.bootstrap),
+        "–" if c.p_holm is None else f"{c.p_holm:.3f}",
+        "–" if c.p_equivalence is None else f"{c.p_equivalence:.3f}",
+        c.verdict,
+    ]
+
+
+def _examples(findings: Findings) -> list[dict[str, Any]]:
+    """Answers of every arm to the same questions."""
+    rows = findings.run.table("generations")
+    rows = rows[
+        (rows["phase"] == "evaluation") & (rows["split"] == "penalised") & (rows["seed"] == findings.seeds[0])
+    ]
+    rows = rows[(rows["sample"] == 0)]
+    rows = rows[rows["step"] == rows["arm"].astype(str).map(findings.last_step)]
+    examples = []
+    for fact in sorted(rows["fact"].astype(str).unique())[:_EXAMPLE_FACTS]:
+        answers = rows[rows["fact"] == fact].set_index(rows.loc[rows["fact"] == fact, "arm"].astype(str))
+        examples.append(
+            {
+                "prompt": str(answers.iloc[0]["prompt"]),
+                "answers": [
+                    (code, str(answers.loc[code, "response"]).strip(), str(answers.loc[code, "outcome"]))
+                    for code in findings.arms
+                    if code in answers.index
+                ],
+            }
+        )
+    return examples
+
+
+def _limits(findings: Findings) -> list[str]:
+    start = next(iter(findings.arms))
+    limits = [
+        "The embedded world is invented and its model tiny: the size of an effect here is no forecast for a large model.",
+        _standing(findings),
+        "Intervals marked 'over facts, given the seeds' say nothing about another training seed.",
+    ]
+    truth = findings.at_end("truth_refit_auroc")
+    truth = truth[truth["arm"] == start]
+    if len(truth):
+        best = truth["estimate"].max()
+        if abs(best - 0.5) < 0.1:
+            limits.append(
+                f"The truth probe cannot read this start model (best AUROC {best:.2f}, chance .50): nothing follows from it."
+            )
+    selectivity = findings.at_end("selectivity")
+    weak = selectivity[(selectivity["arm"] == start) & (selectivity["estimate"] < 0.1)]
+    if len(weak):
+        layers = ", ".join(str(int(layer)) for layer in sorted(weak["layer"]))
+        limits.append(
+            f"At layer(s) {layers} the probe reads the object hardly better than a control task (selectivity below .10)."
+        )
+    floor = findings.at_end("attribute_refit", "never_taught")
+    floor = floor[(floor["arm"] == start) & (floor["layer"] == findings.best_layer)]
+    if len(floor):
+        limits.append(
+            f"Never-taught facts, which nothing can know, are read at {bounded(floor.iloc[0])}: the floor of the probe."
+        )
+    for check in findings.evaluation.checks:
+        if not check.passed:
+            limits.append(
+                f"The manipulation check of {check.arm} failed: its outcomes say nothing. {check_text(check)}."
+            )
+    return limits
+
+
+def _provenance(findings: Findings) -> list[tuple[str, str]]:
+    run = findings.run
+    environment = run.environment
+    intact = "unchanged since before the first step" if run.plan_is_intact else "CHANGED since it was sealed"
+    rows = [("plan", f"{run.plan_hash[:16]}, {intact}"), ("seeds", ", ".join(map(str, findings.seeds)))]
+    if added := sorted(set(findings.seeds) - set(run.config.get("started_with_seeds", findings.seeds))):
+        rows.append(
+            (
+                "seeds added after the first start",
+                ", ".join(map(str, added)) + " (a departure if results were seen before)",
+            )
+        )
+    rows.append(("start model", run.start_model["sha256"][:16]))
+    rows.append(
+        ("machine", f"{environment['machine']}, {environment['device']}, Python {environment['python']}")
+    )
+    rows.append(("versions", ", ".join(f"{k} {v}" for k, v in environment["versions"].items())))
+    rows.append(("seconds", ", ".join(f"{k} {v:.0f}" for k, v in environment["timing"].items())))
+    return rows

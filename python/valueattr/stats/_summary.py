@@ -1,0 +1,73 @@
+"""Aggregates of the measures table, with intervals where there are seeds to carry them."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from scipy import stats
+
+from valueattr.results import SUMMARY
+from valueattr.stats._intervals import bootstrap_mean
+
+_KEYS = ["experiment", "arm", "step", "split", "measure", "layer", "format"]
+
+
+def summarise(measures: pd.DataFrame) -> pa.Table:
+    """Mean over facts within each seed, then over seeds: a row per arm, step, split, measure, layer and format.
+
+    A measure with formats has a row per format and one over both, whose format is null. With two or more seeds at
+    that step the interval is t over seeds; with one, a bootstrap over its facts, which says so in `interval`. An
+    aggregate that has no facts (an AUROC) has none with one seed.
+    """
+    frame = measures.assign(layer=measures["layer"].astype("Float64").fillna(-1).astype(int))
+    frame = frame.assign(
+        **{k: frame[k].astype(object).fillna("").astype("category") for k in ("format", "fact")}
+    )
+    pooled = frame[frame["format"] != ""].assign(format="")
+    frame = pd.concat([frame.assign(format=frame["format"].astype(object)), pooled], ignore_index=True)
+    per_fact = (
+        frame.groupby([*_KEYS, "seed", "fact"], observed=True)["value"].agg(["mean", "size"]).reset_index()
+    )
+    per_seed = per_fact.groupby([*_KEYS, "seed"], observed=True).agg(mean=("mean", "mean"), n=("size", "sum"))
+    rows = (
+        per_seed.reset_index()
+        .groupby(_KEYS, observed=True)
+        .agg(estimate=("mean", "mean"), spread=("mean", "std"), seeds=("seed", "nunique"), n=("n", "sum"))
+        .reset_index()
+    )
+    many = rows["seeds"] >= 2
+    half = stats.t.ppf(0.975, np.maximum(rows["seeds"] - 1, 1)) * rows["spread"] / np.sqrt(rows["seeds"])
+    rows["low"] = (rows["estimate"] - half).where(many)
+    rows["high"] = (rows["estimate"] + half).where(many)
+    rows["interval"] = np.where(many, "t over seeds", None)
+    return _as_summary(_with_bootstraps(rows, per_fact))
+
+
+def _with_bootstraps(rows: pd.DataFrame, per_fact: pd.DataFrame) -> pd.DataFrame:
+    """Bootstrap intervals over facts for the rows that rest on one seed."""
+    of_row = {tuple(key): i for i, key in enumerate(rows[_KEYS].itertuples(index=False))}
+    bounds = rows[["low", "high"]].to_numpy()
+    methods = rows["interval"].tolist()
+    single = (rows["seeds"] == 1).to_numpy()
+    for key, values in per_fact.groupby(_KEYS, observed=True)["mean"]:
+        i = of_row[key]
+        if single[i] and (interval := bootstrap_mean(values.to_numpy(), draws=1000)) is not None:
+            bounds[i] = interval.low, interval.high
+            methods[i] = interval.method
+    return rows.assign(low=bounds[:, 0], high=bounds[:, 1], interval=methods)
+
+
+def _as_summary(rows: pd.DataFrame) -> pa.Table:
+    columns: dict[str, Any] = {}
+    for field in SUMMARY:
+        values = rows[field.name]
+        if field.name == "layer":
+            columns[field.name] = pa.array(values, pa.int32(), mask=(values < 0).to_numpy())
+        elif field.name == "format":
+            columns[field.name] = pa.array(values.astype(object).where(values != "", None), pa.string())
+        else:
+            columns[field.name] = pa.Array.from_pandas(
+                values.astype(object) if values.dtype == "category" else values
+            )
+    return pa.table(columns).cast(SUMMARY)

@@ -1,0 +1,65 @@
+"""Tests on seed-level paired differences."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+from valueattr.stats._intervals import TooFewClustersError
+
+
+@dataclass(frozen=True)
+class Equivalence:
+    """Two one-sided tests: `p` for |mean| < `smallest_effect`; `low` and `high` bound the mean at 1 - 2 alpha."""
+
+    p: float
+    low: float
+    high: float
+    smallest_effect: float
+
+
+def p_value(differences: ArrayLike) -> float:
+    """Two-sided one-sample t test of the mean against 0.
+
+    Raises:
+        TooFewClustersError: fewer than two differences.
+    """
+    x = _enough(differences)
+    if np.ptp(x) == 0:
+        return 1.0 if x[0] == 0 else 0.0
+    return float(stats.ttest_1samp(x, 0.0).pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p values, in the order given."""
+    return [float(p) for p in multipletests(list(p_values), method="holm")[1]] if p_values else []
+
+
+def tost(differences: ArrayLike, smallest_effect: float, alpha: float = 0.05) -> Equivalence:
+    """Schuirmann's two one-sided t tests of |mean| < `smallest_effect` (above 0, in the unit of the differences).
+
+    Raises:
+        TooFewClustersError: fewer than two differences.
+        ValueError: the smallest effect is not above 0.
+    """
+    if not smallest_effect > 0:
+        raise ValueError(f"the smallest effect must be above 0, found {smallest_effect}")
+    x = _enough(differences)
+    error = x.std(ddof=1) / np.sqrt(len(x))
+    half = stats.t.ppf(1 - alpha, len(x) - 1) * error
+    low, high = float(x.mean() - half), float(x.mean() + half)
+    if error == 0:
+        return Equivalence(float(abs(x[0]) >= smallest_effect), low, high, smallest_effect)
+    above = stats.t.sf((x.mean() + smallest_effect) / error, len(x) - 1)
+    below = stats.t.cdf((x.mean() - smallest_effect) / error, len(x) - 1)
+    return Equivalence(float(max(above, below)), low, high, smallest_effect)
+
+
+def _enough(differences: ArrayLike) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    x = np.asarray(differences, dtype=np.float64)
+    if len(x) < 2:
+        raise TooFewClustersError(f"a t test needs two or more seeds, found {len(x)}")
+    return x
