@@ -21,7 +21,11 @@ __all__ = ["ActivationStore", "CaptureError", "StoreError", "capture"]
 
 Position = Literal["last", "mean"] | Sequence[tuple[int, int]]
 
-_NUMPY = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2"), "bfloat16": np.dtype("<u2")}
+_NUMPY: dict[str, np.dtype[Any]] = {
+    "float32": np.dtype("<f4"),
+    "float16": np.dtype("<f2"),
+    "bfloat16": np.dtype("<u2"),
+}
 
 # About what a shard holds; large enough that its file costs little, small enough to wait for.
 _SHARD_BYTES = 64 << 20

@@ -6,7 +6,6 @@
 Importing this imports neither torch nor transformers.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,8 @@ from valueattr._core import LexiconError
 KINDS: tuple[str, ...] = tuple(_core.KINDS)
 """Kinds of phrase, in the order of the columns; `booster` is the opposite of a hedge."""
 
-Texts = Sequence[str] | pa.Array | pa.ChunkedArray
+Texts = Any
+"""A sequence of str, or an Arrow array of strings (anything with `__arrow_c_array__`)."""
 
 __all__ = ["KINDS", "HedgeScanner", "LexiconError"]
 

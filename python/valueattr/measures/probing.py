@@ -19,7 +19,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import roc_auc_score
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from valueattr._core import ProbeError, fit_logistic
@@ -30,7 +29,6 @@ __all__ = [
     "MeanDifferenceProbe",
     "ProbeError",
     "fit_many",
-    "macro_ovr_auroc",
 ]
 
 Floats = NDArray[np.float64]
@@ -155,16 +153,17 @@ class _LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ProbeError: a value is not finite; the message names its row.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=np.float64, ensure_all_finite=False)
-        _require_finite(X)
-        scores: Floats = (X - self.mean_) / self.scale_ @ self.coef_.T + self.intercept_
+        rows: Floats = validate_data(self, X, reset=False, dtype=np.float64, ensure_all_finite=False)
+        _require_finite(rows)
+        scores: Floats = (rows - self.mean_) / self.scale_ @ self.coef_.T + self.intercept_
         return scores[:, 0] if len(self.classes_) == 2 else scores
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The class with the highest score, shape (n,)."""
         scores = self.decision_function(X)
         codes = (scores > 0).astype(np.intp) if scores.ndim == 1 else scores.argmax(axis=1)
-        return self.classes_[codes]
+        predicted: NDArray[Any] = self.classes_[codes]
+        return predicted
 
     def recentred(self, mean: ArrayLike) -> Self:
         """A copy that subtracts another mean (d,): to read a model's activations by a probe fitted on another's.
@@ -187,21 +186,21 @@ class _LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> tuple[NDArray[np.float32], NDArray[np.intp], Floats]:
         """The training rows (weight above 0) with class codes and weights, all finite; sets `classes_`."""
         with np.errstate(over="ignore"):
-            X, y = validate_data(self, X, y, dtype=np.float32, order="C", ensure_all_finite=False)
-        _require_finite(X)
-        check_classification_targets(y)
-        weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
+            rows, targets = validate_data(self, X, y, dtype=np.float32, order="C", ensure_all_finite=False)
+        _require_finite(rows)
+        check_classification_targets(targets)
+        weights = _check_sample_weight(sample_weight, rows, dtype=np.float64)
         if (weights < 0).any():
             row = int(weights.argmin())
             raise ProbeError(f"sample_weight is {weights[row]} at row {row}; expected a number >= 0")
         training = weights > 0
         if not training.all():
-            X, y, weights = X[training], y[training], weights[training]
-        self.classes_, codes = np.unique(y, return_inverse=True)
+            rows, targets, weights = rows[training], targets[training], weights[training]
+        self.classes_, codes = np.unique(targets, return_inverse=True)
         if len(self.classes_) < 2:
             found = f"one class ({self.classes_[0]!r})" if len(self.classes_) else "no rows"
             raise ProbeError(f"expected two classes or more among the rows of weight above 0, found {found}")
-        return X, codes, weights
+        return rows, codes, weights
 
 
 class LogisticProbe(_LinearProbe):
@@ -297,19 +296,6 @@ class MeanDifferenceProbe(_LinearProbe):
         self.coef_ = coef[1:] - coef[:1] if binary else coef
         self.intercept_ = intercept[1:] - intercept[:1] if binary else intercept
         return self
-
-
-def macro_ovr_auroc(y: ArrayLike, scores: ArrayLike) -> float:
-    """Mean one-vs-rest AUROC over the classes that occur in y (n,), codes that index the columns of scores (n, classes).
-
-    Raises:
-        ValueError: y has fewer than two classes: there is nothing to rank.
-    """
-    y, scores = np.asarray(y), np.asarray(scores)
-    present = np.unique(y)
-    if len(present) < 2:
-        raise ValueError(f"AUROC needs two classes or more among y, found {present.tolist()}")
-    return float(np.mean([roc_auc_score(y == c, scores[:, c]) for c in present]))
 
 
 def _within_precision(residuals: Floats, weights: Floats) -> Floats:

@@ -150,13 +150,13 @@ _AttributeProbes = dict[str, FittedProbes]
 def _fold_weights(table: pd.DataFrame) -> NDArray[np.float64]:
     """Which rows train each fold's probe, shape (folds, rows): taught subjects of the other folds."""
     trains = table["trains"].to_numpy() if "trains" in table else np.ones(len(table), bool)
-    return (trains & (table["fold"].to_numpy() != np.arange(FOLDS)[:, None])).astype(np.float64)
+    return np.asarray(trains & (table["fold"].to_numpy() != np.arange(FOLDS)[:, None]), dtype=np.float64)
 
 
 def _fold_means(table: pd.DataFrame, X: Array) -> NDArray[np.float64]:
     """Mean state over the training rows of each fold, shape (folds, width)."""
     weights = _fold_weights(table)
-    return weights @ X.astype(np.float64) / weights.sum(1, keepdims=True)
+    return np.asarray(weights @ X.astype(np.float64) / weights.sum(1, keepdims=True))
 
 
 def _rows_by_relation(table: pd.DataFrame) -> dict[str, NDArray[np.intp]]:

@@ -77,7 +77,8 @@ class Rater:
 
     def _objects(self, fact: Fact, response: str) -> tuple[set[str], set[str]]:
         """Objects of any relation that the response names, split into asserted and denied."""
-        asserted, denied = set(), set()
+        asserted: set[str] = set()
+        denied: set[str] = set()
         for match in self._every_object.finditer(response):
             value = self._object_names[match.group().lower()]
             (denied if _DENIAL.search(response, 0, match.start()) else asserted).add(value)

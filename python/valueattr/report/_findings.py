@@ -75,7 +75,7 @@ class Findings:
         """The layer at which the start model's refit attribute probe reads untouched facts best."""
         rows = self.at_end("attribute_refit", "untouched")
         rows = rows[rows["arm"] == next(iter(self.arms))]
-        return int(rows.loc[rows["estimate"].idxmax(), "layer"]) if len(rows) else None
+        return int(rows.sort_values("estimate")["layer"].iloc[-1]) if len(rows) else None
 
     @cached_property
     def primary(self) -> ContrastResult:

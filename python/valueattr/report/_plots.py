@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -26,7 +27,7 @@ _SPLITS = {
     "half_known": "half known",
     "never_taught": "never taught",
 }
-_STYLE = {
+_STYLE: Any = {
     "svg.hashsalt": "valueattr",
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -177,7 +178,7 @@ def _along_kl(findings: Findings) -> Figure | None:
     drawn = False
     for axes, split in zip(panels, ("penalised", "held_out"), strict=True):
         for arm in findings.arms:
-            if arm == start or (arm, split) not in belief.index.droplevel("step"):
+            if arm == start or not any(key[:2] == (arm, split) for key in belief.index):
                 continue
             points = [(0.0, float(belief[start, split, 0]))] if (start, split, 0) in belief.index else []
             points += [

@@ -159,7 +159,8 @@ class RunDirectory:
             raise RunDirectoryError(
                 f"{self.path} has no {name}.parquet yet: run the experiment to its end first"
             )
-        return pq.read_table(path, schema=TABLES[name]).to_pandas()
+        frame: pd.DataFrame = pq.read_table(path, schema=TABLES[name]).to_pandas()
+        return frame
 
     def has_part(self, name: str) -> bool:
         """Whether this arm and seed is finished."""

@@ -90,9 +90,11 @@ def _resampled_means(
     groups = [group for _, group in frame.groupby(levels[0], observed=True)]
     if len(levels) == 1:
         leaves: NDArray[np.float64] = np.array([group[value].mean() for group in groups])
-        return leaves[rng.integers(0, len(leaves), (draws, len(leaves)))].mean(1)
+        return np.asarray(leaves[rng.integers(0, len(leaves), (draws, len(leaves)))].mean(1))
     means = np.stack([_resampled_means(group, levels[1:], value, draws, rng) for group in groups], axis=1)
-    return np.take_along_axis(means, rng.integers(0, len(groups), (draws, len(groups))), axis=1).mean(1)
+    return np.asarray(
+        np.take_along_axis(means, rng.integers(0, len(groups), (draws, len(groups))), axis=1).mean(1)
+    )
 
 
 def bootstrap_mean(

@@ -40,7 +40,7 @@ def summarise(measures: pd.DataFrame) -> pa.Table:
     half = stats.t.ppf(0.975, np.maximum(rows["seeds"] - 1, 1)) * rows["spread"] / np.sqrt(rows["seeds"])
     rows["low"] = (rows["estimate"] - half).where(many)
     rows["high"] = (rows["estimate"] + half).where(many)
-    rows["interval"] = np.where(many, "t over seeds", None)
+    rows["interval"] = ["t over seeds" if enough else None for enough in many]
     return _as_summary(_with_bootstraps(rows, per_fact))
 
 

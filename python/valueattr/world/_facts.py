@@ -209,7 +209,8 @@ def _build(cls: type[_Record], row: dict[str, Any], where: str) -> _Record:
                 raise WorldError(f"{where}: {name!r} must be a list of one or more texts, found {value!r}")
         elif not (isinstance(value, str) and value) and not (optional and value is None):
             raise WorldError(f"{where}: {name!r} must be a text, found {value!r}")
-    return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in row.items()})
+    fields_of: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
+    return cls(**fields_of)
 
 
 def _check_relation(relation: Relation, where: str) -> None:
