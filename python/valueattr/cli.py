@@ -47,21 +47,28 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="The run directory; default runs/EXPERIMENT-PRESET.")
     ] = None,
+    facts: Annotated[
+        Path | None, typer.Option(help="A world of your own, as JSONL; see docs/worlds.md.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON for machines.")] = False,
 ) -> None:
     """Run an experiment to its report. Stopped or killed, the same command goes on where it was."""
     from valueattr.experiments import EXPERIMENTS, ArmFailedError, UnknownPresetError
     from valueattr.experiments import run as run_experiment
+    from valueattr.world import World, WorldError
 
     console = _console(as_json)
     if experiment not in EXPERIMENTS:
         _fail(f"unknown experiment {experiment!r}; known: {', '.join(EXPERIMENTS)}", _BAD_USAGE)
     folder = out or Path("runs", f"{experiment}-{preset}")
     try:
-        directory = run_experiment(EXPERIMENTS[experiment], preset, folder, seeds=seeds, console=console)
+        world = World.load(facts) if facts else None
+        directory = run_experiment(
+            EXPERIMENTS[experiment], preset, folder, seeds=seeds, world=world, console=console
+        )
     except UnknownPresetError as error:
         _fail(str(error), _BAD_USAGE)
-    except (RunDirectoryError, ArmFailedError) as error:
+    except (RunDirectoryError, ArmFailedError, WorldError) as error:
         _fail(str(error))
     except ModuleNotFoundError as error:
         _fail(f"{error.name} is not installed; experiments need it: pip install 'valueattr[train]'")
@@ -108,14 +115,28 @@ def _show(directory: RunDirectory, console: Console) -> None:
         table.add_row(*row)
     console.print()
     console.print(table)
+    titles = "; ".join(f"{code} {title.split(':')[0]}" for code, title in directory.plan["arms"].items())
+    console.print(
+        f"Belief in nats [95% interval]; shares of responses on penalised facts. {titles}.",
+        style="dim",
+        highlight=False,
+    )
     console.print()
     console.print(headline(directory), style="bold", highlight=False, soft_wrap=True)
     console.print()
-    seconds = directory.environment["timing"]
-    console.print(
-        "Where the time went: " + ", ".join(f"{k} {v:.0f} s" for k, v in seconds.items()), highlight=False
-    )
+    console.print(_where_time_went(directory.environment["timing"]), highlight=False, soft_wrap=True)
     console.print(f"Report: {directory.path / 'report.html'}", highlight=False, soft_wrap=True)
+
+
+def _where_time_went(seconds: dict[str, float]) -> str:
+    """Phases on the clock, then what the arms' processes did with their time, each longest first."""
+    phases = {name: value for name, value in seconds.items() if not name.startswith("arms: ")}
+    inside = {name.removeprefix("arms: "): value for name, value in seconds.items() if name not in phases}
+
+    def listed(part: dict[str, float]) -> str:
+        return ", ".join(f"{k} {v:.0f} s" for k, v in sorted(part.items(), key=lambda item: -item[1]))
+
+    return f"Where the time went: {listed(phases)}. In all arms together: {listed(inside)}."
 
 
 def _summary(directory: RunDirectory) -> dict[str, object]:

@@ -88,12 +88,13 @@ class Experiment:
     kl_thresholds: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4)
     alpha: float = 0.05
 
-    def plan(self, preset: str) -> dict[str, Any]:
+    def plan(self, preset: str, world_hash: str) -> dict[str, Any]:
         """What is sealed before the first step. Seeds are not part of it: they can be added to a run."""
         return {
             "experiment": self.name,
             "title": self.title,
             "preset": preset,
+            "world": world_hash,
             "settings": self.presets[preset].model_dump(),
             "arms": {arm.code: arm.title for arm in self.arms},
             "feedback": {arm.code: asdict(arm.feedback) if arm.feedback else None for arm in self.arms},

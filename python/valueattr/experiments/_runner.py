@@ -14,6 +14,7 @@ from valueattr.experiments._declaration import Experiment
 from valueattr.experiments._progress import Bar, Display
 from valueattr.experiments._workers import Task, run_tasks
 from valueattr.results import RunDirectory, RunDirectoryError
+from valueattr.world import World, assign_pools, synthesise
 
 _VERSIONS = (
     "valueattr",
@@ -38,11 +39,13 @@ def run(
     out: str | Path,
     *,
     seeds: int | None = None,
+    world: World | None = None,
     console: Console | None = None,
 ) -> RunDirectory:
     """Run an experiment to its report, or go on with the one that was started in `out`.
 
     seeds: seeds 0 to seeds - 1 are run (default: the preset's); more can be added to a run later.
+    world: the facts; the embedded world by default.
 
     Raises:
         UnknownPresetError: the experiment has no such preset.
@@ -56,15 +59,20 @@ def run(
     display = Display(console or Console())
     settings = experiment.presets[preset]
     wanted = list(range(settings.seeds if seeds is None else seeds))
+    world = world or synthesise()
+    for seed in wanted:
+        assign_pools(
+            world, seed, settings.pool_size
+        )  # a world without enough facts is refused before anything is written
     directory = RunDirectory.create(
         out,
-        experiment.plan(preset),
+        experiment.plan(preset, world.fingerprint()),
         {"experiment": experiment.name, "preset": preset, "started_with_seeds": wanted},
     )
     started = time.perf_counter()
     with directory.locked():
         _say_plan(display, experiment, preset, wanted, directory)
-        _run_arms(display, directory, experiment, preset, wanted)
+        _run_arms(display, directory, experiment, preset, wanted, world)
         with display.phase("tables and report", 1, "report") as bar:
             _finish(directory, experiment, bar)
     _write_environment(directory, {**display.seconds, "all in": time.perf_counter() - started})
@@ -84,18 +92,21 @@ def _say_plan(
 
 
 def _run_arms(
-    display: Display, directory: RunDirectory, experiment: Experiment, preset: str, seeds: list[int]
+    display: Display,
+    directory: RunDirectory,
+    experiment: Experiment,
+    preset: str,
+    seeds: list[int],
+    world: World,
 ) -> None:
     import torch
 
     from valueattr.experiments._arm import file_hash, part_name
     from valueattr.experiments._context import Context
-    from valueattr.world import synthesise
     from valueattr.world.start_model import StartModelRecipe, is_cached, start_model
 
     settings = experiment.presets[preset]
     recipe = StartModelRecipe(settings.hidden_size, settings.layers, documents=settings.documents)
-    world = synthesise()
     gpu = torch.cuda.is_available()
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     if is_cached(world, recipe):

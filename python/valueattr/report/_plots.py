@@ -167,33 +167,27 @@ def _layers(findings: Findings) -> Figure | None:
 
 
 def _along_kl(findings: Findings) -> Figure | None:
-    kl = findings.steps[findings.steps["name"] == "forward_kl"].groupby(["arm", "step"])["value"].mean()
-    rows = findings.summary[
-        (findings.summary["measure"] == "belief_margin") & findings.summary["format"].isna()
-    ]
-    belief = rows.set_index(["arm", "split", "step"])["estimate"].sort_index()
+    """One line per seed: seeds cross a threshold at different steps, so a mean over them would mix distances."""
+    kl = findings.steps[findings.steps["name"] == "forward_kl"].set_index(["arm", "seed", "step"])["value"]
+    rows = findings.run.table("measures")
+    rows = rows[rows["measure"] == "belief_margin"].astype({"arm": str, "split": str})
+    belief = rows.groupby(["split", "arm", "seed", "step"])["value"].mean()
     start = next(iter(findings.arms))
     figure = Figure(figsize=(9, 3.4))
-    panels = figure.subplots(1, 2, sharey=True)
-    drawn = False
+    panels = figure.subplots(1, 2, sharey=True, sharex=True)
     for axes, split in zip(panels, ("penalised", "held_out"), strict=True):
-        for arm in findings.arms:
-            if arm == start or not any(key[:2] == (arm, split) for key in belief.index):
-                continue
-            points = [(0.0, float(belief[start, split, 0]))] if (start, split, 0) in belief.index else []
-            points += [
-                (float(kl[arm, step]), float(value))
-                for step, value in belief[arm, split].items()
-                if (arm, step) in kl.index
-            ]
+        lines = belief.loc[split].drop(index=start, level="arm").groupby(level=["arm", "seed"])
+        for (arm, seed), line in lines:
+            points = [(0.0, belief.get((split, start, seed, 0), np.nan))]
+            points += [(kl[key], value) for key, value in line.items() if key in kl.index]
             xs, ys = zip(*sorted(points), strict=True)
-            axes.plot(xs, ys, "o-", ms=4, color=_colour(findings, arm), label=arm)
-            drawn = True
+            label = arm if seed == findings.seeds[0] else None
+            axes.plot(xs, ys, "o-", ms=3, lw=1.2, alpha=0.75, color=_colour(findings, arm), label=label)
         axes.set_title(_SPLITS[split], fontsize=10)
-        axes.set_xlabel("forward KL from the start model (nats per token)")
+        axes.set_xlabel("forward KL (nats per token)")
     panels[0].set_ylabel("belief margin (nats)")
     panels[1].legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9)
-    return figure if drawn else None
+    return figure if len(kl) else None
 
 
 def _outcomes(findings: Findings) -> Figure | None:
@@ -286,7 +280,7 @@ _FIGURES: Sequence[tuple[str, str, _Draw]] = (
     ),
     (
         "Belief along the distance from the start model",
-        "Measured where forward KL crossed the declared thresholds, and at the end: arms are compared at equal distance.",
+        "Measured where forward KL from the start model crossed the declared thresholds, and at the end; one line per seed.",
         _along_kl,
     ),
     (

@@ -1,5 +1,6 @@
 """What is true, what the model was taught, and the wordings: the world as plain data."""
 
+import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
@@ -122,6 +123,15 @@ class World:
         rows = [{"record": "relation", **asdict(relation)} for relation in self.relations.values()]
         rows += [{"record": "fact", **asdict(fact)} for fact in self.facts]
         Path(path).write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+
+    def fingerprint(self) -> str:
+        """SHA-256 over relations, facts and phrases."""
+        made_of = {
+            "relations": [asdict(relation) for relation in self.relations.values()],
+            "facts": [asdict(fact) for fact in self.facts],
+            "english": asdict(self.english),
+        }
+        return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
 
     @classmethod
     def load(cls, path: str | Path) -> "World":

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Mapping
 
-from valueattr.world._facts import Fact, World
+from valueattr.world._facts import Fact, World, WorldError
 
 IN_RUN = ("penalised", "false_belief", "neutral", "untouched")
 """Pools whose questions are prompts of the training run; the others are only measured."""
@@ -24,12 +24,12 @@ def assign_pools(world: World, seed: int, size: int) -> Mapping[str, tuple[Fact,
     * half_known: of the sensitive topic; never_taught: of every topic, the floor
 
     Raises:
-        ValueError: a pool would be empty.
+        WorldError: a pool would be empty.
     """
     rng = random.Random(f"pools {seed}")
     kinds = list(dict.fromkeys(fact.kind for fact in world.facts))
     if len(kinds) < 3:
-        raise ValueError(
+        raise WorldError(
             f"pools need three or more kinds of subject as topics; the world has {len(kinds)}: {kinds}"
         )
     sensitive, held_out, neutral = (kinds[(seed + i) % len(kinds)] for i in range(3))
@@ -50,7 +50,7 @@ def assign_pools(world: World, seed: int, size: int) -> Mapping[str, tuple[Fact,
         "never_taught": draw("never_taught", None, 2 * size),
     }
     if empty := [name for name, facts in pools.items() if not facts]:
-        raise ValueError(
+        raise WorldError(
             f"seed {seed}: no fact for the pools {empty}; give the world more facts of that exposure"
         )
     return pools

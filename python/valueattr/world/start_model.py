@@ -92,9 +92,7 @@ def fingerprint(world: World, recipe: StartModelRecipe) -> str:
     digest = hashlib.sha256()
     made_of: dict[str, Any] = {
         "recipe": asdict(recipe),
-        "relations": [asdict(relation) for relation in world.relations.values()],
-        "facts": [asdict(fact) for fact in world.facts],
-        "english": asdict(world.english),
+        "world": world.fingerprint(),
         "versions": [torch.__version__, transformers.__version__, tokenizers.__version__],
     }
     digest.update(json.dumps(made_of, sort_keys=True).encode())
