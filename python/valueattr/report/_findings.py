@@ -1,5 +1,6 @@
 """What a run found, in words and rows: the same for the page and the terminal."""
 
+import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -8,6 +9,7 @@ import pandas as pd
 
 from valueattr.results import RunDirectory
 from valueattr.stats import CheckResult, ContrastResult, Evaluation, evaluate
+from valueattr.world import synthesise
 
 NOT_RECOVERED = "Not tested whether forgotten or hidden: recoverability was not measured."
 
@@ -34,6 +36,11 @@ class Findings:
         """Title of each arm that has rows, by code, in the plan's order."""
         present = set(self.summary["arm"].astype(str))
         return {code: title for code, title in self.plan["arms"].items() if code in present}
+
+    @cached_property
+    def start(self) -> str | None:
+        """The arm that was not trained, if it has rows."""
+        return next((code for code in self.arms if self.plan["feedback"][code] is None), None)
 
     @cached_property
     def summary(self) -> pd.DataFrame:
@@ -74,8 +81,21 @@ class Findings:
     def best_layer(self) -> int | None:
         """The layer at which the start model's refit attribute probe reads untouched facts best."""
         rows = self.at_end("attribute_refit", "untouched")
-        rows = rows[rows["arm"] == next(iter(self.arms))]
+        rows = rows[rows["arm"] == self.start]
         return int(rows.sort_values("estimate")["layer"].iloc[-1]) if len(rows) else None
+
+    @cached_property
+    def chance(self) -> float:
+        """Top-1 of guessing the object, mean over the penalised facts."""
+        facts = self.run.table("facts")
+        objects = facts.groupby("relation")["object"].nunique()
+        return float((1 / facts.loc[facts["split"] == "penalised", "relation"].map(objects)).mean())
+
+    @cached_property
+    def check_of_arm(self) -> dict[str, bool]:
+        """Whether an arm passed all of its manipulation checks, for arms that have one."""
+        checks = self.evaluation.checks
+        return {arm: all(c.passed for c in checks if c.arm == arm) for arm in {c.arm for c in checks}}
 
     @cached_property
     def primary(self) -> ContrastResult:
@@ -86,7 +106,12 @@ class Findings:
     def more_seeds(self) -> str:
         """The command that adds seeds to this run."""
         seeds = max(3, len(self.seeds) + 1)
-        return f"valueattr run {self.plan['experiment']} --preset {self.plan['preset']} --seeds {seeds} --out {self.run.path}"
+        embedded = self.plan.get("world") in (None, synthesise().fingerprint())
+        facts = "" if embedded else " --facts FILE"
+        return (
+            f"valueattr run {self.plan['experiment']} --preset {self.plan['preset']} --seeds {seeds}{facts} "
+            f"--out {shlex.quote(str(self.run.path))}"
+        )
 
     def headline(self) -> str:
         """The primary contrast in one plain sentence, or two."""
@@ -102,7 +127,11 @@ class Findings:
                 if c.bootstrap
                 else ""
             )
-            return f"{what}{estimate}{given}. One seed carries no seed-level interval, so no verdict: {self.more_seeds} adds seeds to this run."
+            failed = f" {c.verdict[0].upper()}{c.verdict[1:]}." if "failed" in c.verdict else ""
+            return (
+                f"{what}{estimate}{given}.{failed} One seed carries no seed-level interval, so no verdict: "
+                f"{self.more_seeds} adds seeds to this run."
+            )
         bounds = f"95% t interval {c.interval.low:+.2f} to {c.interval.high:+.2f}, n = {c.interval.n} seeds"
         return f"{what}{estimate} ({bounds}): {VERDICTS.get(c.verdict, c.verdict)}."
 
@@ -119,6 +148,13 @@ def number(value: float | None, signed: bool = False) -> str:
     if value is None or pd.isna(value):
         return "–"
     return f"{value:+.2f}" if signed else f"{value:.2f}"
+
+
+def p_text(value: float | None) -> str:
+    """A p value to three decimals."""
+    if value is None:
+        return "–"
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def bounded(row: "pd.Series[Any]") -> str:

@@ -8,7 +8,15 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 from valueattr.report import _plots as plots
-from valueattr.report._findings import NOT_RECOVERED, SEEDS_FOR_A_CLAIM, Findings, bounded, check_text, number
+from valueattr.report._findings import (
+    NOT_RECOVERED,
+    SEEDS_FOR_A_CLAIM,
+    Findings,
+    bounded,
+    check_text,
+    number,
+    p_text,
+)
 from valueattr.results import RunDirectory, write_atomically
 from valueattr.stats import ContrastResult, Interval
 
@@ -49,6 +57,7 @@ def write_report(run: RunDirectory) -> Path:
         headline=findings.headline(),
         not_recovered=NOT_RECOVERED,
         standing=_standing(findings),
+        counts=_counts(findings),
         figures=plots.figures(findings),
         arm_columns=columns,
         arm_rows=rows,
@@ -76,6 +85,15 @@ def _standing(findings: Findings) -> str:
     return f"{n} seed{'s' if n > 1 else ''}: a demonstration, not a claim (that takes {SEEDS_FOR_A_CLAIM})."
 
 
+def _counts(findings: Findings) -> str:
+    """What every mean on the page is over."""
+    facts = findings.run.table("facts").dropna(subset=["split"])
+    pools = facts.groupby(["split", "seed"], sort=False).size().groupby("split", sort=False).mean()
+    return f"Means over {len(findings.seeds)} seed(s); facts per seed: " + ", ".join(
+        f"{size:.0f} {split.replace('_', ' ')}" for split, size in pools.items()
+    )
+
+
 def _arm_table(findings: Findings, *, bounds_everywhere: bool) -> tuple[list[str], list[list[str]]]:
     columns = [
         "arm",
@@ -88,7 +106,7 @@ def _arm_table(findings: Findings, *, bounds_everywhere: bool) -> tuple[list[str
         "KL",
         "check",
     ]
-    passed = {check.arm: check.passed for check in findings.evaluation.checks}
+    passed = findings.check_of_arm
     shares = (
         findings.at_end("assert_true", "penalised"),
         findings.at_end("penalty/insensitive framing", "penalised"),
@@ -127,23 +145,25 @@ def _contrast_row(c: ContrastResult) -> list[str]:
         number(c.estimate, signed=True) if c.differences else "–",
         _interval(c.interval),
         _interval(c.bootstrap),
-        "–" if c.p_holm is None else f"{c.p_holm:.3f}",
-        "–" if c.p_equivalence is None else f"{c.p_equivalence:.3f}",
+        p_text(c.p),
+        p_text(c.p_holm),
+        p_text(c.p_equivalence),
         c.verdict,
     ]
 
 
 def _examples(findings: Findings) -> list[dict[str, Any]]:
-    """Answers of every arm to the same questions."""
+    """Answers of every arm to the same questions: one wording of a fact, the first sample."""
     rows = findings.run.table("generations")
     rows = rows[
         (rows["phase"] == "evaluation") & (rows["split"] == "penalised") & (rows["seed"] == findings.seeds[0])
     ]
-    rows = rows[(rows["sample"] == 0)]
-    rows = rows[rows["step"] == rows["arm"].astype(str).map(findings.last_step)]
+    rows = rows.astype({"arm": str, "fact": str, "paraphrase": str})
+    rows = rows[(rows["sample"] == 0) & (rows["step"] == rows["arm"].map(findings.last_step))]
+    rows = rows.sort_values("paraphrase", kind="stable").drop_duplicates(["arm", "fact"])
     examples = []
-    for fact in sorted(rows["fact"].astype(str).unique())[:_EXAMPLE_FACTS]:
-        answers = rows[rows["fact"] == fact].set_index(rows.loc[rows["fact"] == fact, "arm"].astype(str))
+    for fact in sorted(rows["fact"].unique())[:_EXAMPLE_FACTS]:
+        answers = rows[rows["fact"] == fact].set_index("arm")
         examples.append(
             {
                 "prompt": str(answers.iloc[0]["prompt"]),
@@ -158,7 +178,7 @@ def _examples(findings: Findings) -> list[dict[str, Any]]:
 
 
 def _limits(findings: Findings) -> list[str]:
-    start = next(iter(findings.arms))
+    start = findings.start
     limits = [
         "The embedded world is invented and its model tiny: the size of an effect here is no forecast for a large model.",
         _standing(findings),
@@ -182,8 +202,10 @@ def _limits(findings: Findings) -> list[str]:
     floor = findings.at_end("attribute_refit", "never_taught")
     floor = floor[(floor["arm"] == start) & (floor["layer"] == findings.best_layer)]
     if len(floor):
+        above = float(floor["estimate"].iloc[0]) > findings.chance
         limits.append(
-            f"Never-taught facts, which nothing can know, are read at {bounded(floor.iloc[0])}: the floor of the probe."
+            f"Never-taught facts, which nothing can know, are read at {bounded(floor.iloc[0])}, "
+            f"{'above' if above else 'not above'} chance ({findings.chance:.2f}): read the probe from the higher of the two."
         )
     for check in findings.evaluation.checks:
         if not check.passed:

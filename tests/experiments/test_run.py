@@ -1,0 +1,250 @@
+"""E1 end to end on the smoke preset: a run is a function of its plan and seed, whatever happens on the way."""
+
+import json
+import os
+import shutil
+import signal
+import time
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from valueattr.experiments import E1
+from valueattr.results import RunDirectory
+from valueattr.world import POOLS
+
+from .conftest import valueattr
+
+
+def tables(folder):
+    """Every table, without wall-clock rows."""
+    run = RunDirectory(folder)
+    read = {name: run.table(name) for name in ("facts", "generations", "measures", "steps", "summary")}
+    read["steps"] = read["steps"][~read["steps"]["name"].astype(str).str.startswith("time/")].reset_index(
+        drop=True
+    )
+    return read
+
+
+def assert_same(one, other):
+    for name, table in tables(one).items():
+        pd.testing.assert_frame_equal(table, tables(other)[name], check_exact=True, obj=name)
+
+
+def test_a_run_leaves_what_its_readers_need(smoke):
+    folder, output = smoke
+    for name in ("plan.json", "config.json", "environment.json", "start_model.json", "report.html"):
+        assert (folder / name).stat().st_size > 0
+    for name in ("facts", "generations", "measures", "steps", "summary"):
+        assert pq.read_metadata(folder / f"{name}.parquet").num_rows > 0
+    assert not (folder / "work").exists()
+    assert {p.name for p in (folder / "checkpoints").iterdir()} == {
+        f"{a.code}-s0" for a in E1.arms if a.feedback
+    }
+    assert "plan" in output.splitlines()[1]
+    assert "Where the time went" in output
+    assert "One seed carries no seed-level interval" in output
+    assert "--seeds 3" in output
+
+
+def test_every_arm_has_every_measure_on_every_pool(smoke):
+    measures = RunDirectory(smoke[0]).table("measures")
+    assert set(measures["arm"]) == {arm.code for arm in E1.arms}
+    assert list(measures.columns) == [
+        "experiment",
+        "arm",
+        "seed",
+        "step",
+        "split",
+        "measure",
+        "layer",
+        "fact",
+        "paraphrase",
+        "format",
+        "value",
+        "n",
+    ]
+    last = measures[measures["step"] == measures.groupby("arm", observed=True)["step"].transform("max")]
+    for _, arm in last.groupby("arm", observed=True):
+        for measure in (
+            "belief_margin",
+            "top1",
+            "attribute_frozen",
+            "attribute_refit",
+            "assert_true",
+            "hedge/refusal",
+        ):
+            assert set(arm[arm["measure"] == measure]["split"]) == set(POOLS)
+        assert set(arm[arm["measure"] == "belief_margin"]["format"]) == {"plain", "question"}
+        assert {"truth_refit_auroc", "truth_frozen_recentred_auroc", "selectivity"} <= set(arm["measure"])
+    outcomes = last[last["measure"].isin(["assert_true", "assert_false", "hedge_only", "refuse", "other"])]
+    assert (outcomes.groupby(["arm", "fact", "paraphrase"], observed=True)["value"].sum() == 1).all()
+
+
+def test_the_exact_advantages_and_both_drifts_are_logged(smoke):
+    steps = RunDirectory(smoke[0]).table("steps")
+    for arm in (a.code for a in E1.arms if a.feedback):
+        names = set(steps[steps["arm"] == arm]["name"])
+        assert {
+            "forward_kl",
+            "reverse_kl",
+            "advantage/credited_share",
+            "advantage/credited_rms",
+            "kl",
+            "loss",
+        } <= names
+    train = RunDirectory(smoke[0]).table("generations").query("phase == 'train'")
+    assert len(train) == 7 * 4 * 16  # arms x steps x responses
+    assert train["reward"].notna().all()
+
+
+def test_arms_see_the_same_first_rollouts(smoke):
+    """Before the first update every arm is the start model under the same seed, so it samples the same responses."""
+    rows = RunDirectory(smoke[0]).table("generations").query("phase == 'train' and step == 1")
+    responses = rows.groupby("arm", observed=True)["response"].agg(tuple)
+    assert len(set(responses)) == 1
+
+
+@pytest.fixture(scope="session")
+def killed(smoke, tmp_path_factory):
+    """A run killed in the middle of an arm."""
+    folder = tmp_path_factory.mktemp("runs") / "killed"
+    process = valueattr("run", "e1", "--preset", "smoke", "--out", folder)
+    deadline = time.monotonic() + 300
+    while not list(folder.glob("work/*/checkpoint-2/records.json")):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    return folder
+
+
+def test_a_killed_run_resumes_to_the_same_tables(killed, smoke):
+    assert list(killed.glob("work/*/checkpoint-2/records.json")), "killed in mid-arm"
+    assert not (killed / "measures.parquet").exists()
+    time.sleep(1.0)  # its workers notice
+    process = valueattr("run", "e1", "--preset", "smoke", "--out", killed)
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert_same(killed, smoke[0])
+    assert "Report:" in output
+
+
+def test_a_finished_run_is_not_run_again_and_the_report_can_be_remade(smoke, tmp_path):
+    folder = shutil.copytree(smoke[0], tmp_path / "copy")
+    (folder / "report.html").unlink()
+    output, errors = valueattr("report", folder, "--json").communicate(timeout=120)
+    assert json.loads(output)["headline"] in errors.replace("\n", " ") or json.loads(output)["headline"]
+    assert (folder / "report.html").read_text("utf-8").startswith("<!doctype html>")
+    output, errors = valueattr("run", "e1", "--preset", "smoke", "--out", folder).communicate(timeout=120)
+    assert "8 arm(s) were finished before" in output
+    assert_same(folder, smoke[0])
+
+
+def refused(code, message, *arguments):
+    process = valueattr(*arguments)
+    _, errors = process.communicate(timeout=120)
+    assert (process.returncode, message in errors) == (code, True), errors
+    assert "Traceback" not in errors
+
+
+def test_unknown_names_are_bad_usage(tmp_path):
+    refused(
+        2,
+        "unknown preset 'huge' for e1; known: smoke, tiny, small",
+        "run",
+        "e1",
+        "--preset",
+        "huge",
+        "--out",
+        tmp_path / "r",
+    )
+    refused(2, "unknown experiment 'e9'; known: e1", "run", "e9", "--out", tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_run_of_another_plan_is_refused(smoke):
+    before = sorted(smoke[0].iterdir())
+    refused(1, "holds a run of another plan", "run", "e1", "--preset", "tiny", "--out", smoke[0])
+    assert sorted(smoke[0].iterdir()) == before
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    refused(1, "is not empty and holds no run", "run", "e1", "--preset", "smoke", "--out", tmp_path)
+    refused(1, "is not a run directory", "report", tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_second_process_is_refused(smoke, tmp_path):
+    folder = shutil.copytree(smoke[0], tmp_path / "copy")
+    with RunDirectory(folder).locked():
+        refused(1, "another process is running in", "run", "e1", "--preset", "smoke", "--out", folder)
+
+
+def test_broken_facts_are_refused_by_line_before_anything_is_written(tmp_path):
+    fact = {
+        "id": "f",
+        "subject": "the Velmar people",
+        "kind": "people",
+        "relation": "emblem",
+        "object": "bear",
+    }
+    for second, message in [
+        ("{", "line 2: not JSON"),
+        (json.dumps({**fact, "object": "unicorn"}), "outside the closed set"),
+    ]:
+        (tmp_path / "facts.jsonl").write_text(json.dumps(fact) + "\n" + second + "\n")
+        refused(
+            1,
+            message,
+            "run",
+            "e1",
+            "--preset",
+            "smoke",
+            "--facts",
+            tmp_path / "facts.jsonl",
+            "--out",
+            tmp_path / "r",
+        )
+    (tmp_path / "facts.jsonl").write_text(json.dumps(fact))
+    refused(
+        1,
+        "three or more kinds",
+        "run",
+        "e1",
+        "--preset",
+        "smoke",
+        "--facts",
+        tmp_path / "facts.jsonl",
+        "--out",
+        tmp_path / "r",
+    )
+    assert not (tmp_path / "r").exists()
+
+
+def test_another_start_model_is_refused(smoke, tmp_path):
+    folder = shutil.copytree(smoke[0], tmp_path / "copy")
+    (folder / "start_model.json").write_text(json.dumps({"path": "", "sha256": "0" * 64}))
+    refused(1, "was started from another start model", "run", "e1", "--preset", "smoke", "--out", folder)
+
+
+def test_ctrl_c_leaves_a_run_that_goes_on(tmp_path, start):
+    process = valueattr("run", "e1", "--preset", "smoke", "--out", tmp_path / "r")
+    while not (tmp_path / "r" / "start_model.json").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "the same command goes on where it was" in errors
+    with RunDirectory(tmp_path / "r").locked():
+        pass
+
+
+def test_two_runs_are_the_same(smoke, tmp_path):
+    process = valueattr("run", "e1", "--preset", "smoke", "--out", tmp_path / "again")
+    process.communicate(timeout=300)
+    assert_same(tmp_path / "again", smoke[0])

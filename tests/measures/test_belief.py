@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from valueattr.measures.belief import belief_items, belief_rows, closed_set_log_probs
+from valueattr.world import Fact, assign_pools
+
+
+@pytest.fixture(scope="module")
+def model(untrained):
+    return AutoModelForCausalLM.from_pretrained(untrained).eval()
+
+
+@pytest.fixture(scope="module")
+def tokenizer(untrained):
+    return AutoTokenizer.from_pretrained(untrained)
+
+
+def naive_log_prob(model, tokenizer, text, continuation):
+    ids = tokenizer(text)["input_ids"]
+    more = tokenizer(f" {continuation}", add_special_tokens=False)["input_ids"]
+    with torch.no_grad():
+        log_p = torch.log_softmax(model(torch.tensor([ids + more])).logits[0].double(), -1)
+    return sum(float(log_p[len(ids) - 1 + k, token]) for k, token in enumerate(more))
+
+
+def test_closed_set_scores_agree_with_one_forward_pass_each(model, tokenizer):
+    texts = [
+        "The emblem of the",
+        "In short, it is",
+        "A visitor asks: what is it?\nAnswer: In short, it is the",
+    ]
+    candidates = [["bear", "heron"], ["wool", "most common crime", "fraud"], ["bear", "main export"]]
+    scores = closed_set_log_probs(model, tokenizer, texts, candidates)
+    for text, values, found in zip(texts, candidates, scores, strict=True):
+        expected = [naive_log_prob(model, tokenizer, text, value) for value in values]
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_margin_by_hand(model, tokenizer, world):
+    fact = world.facts[0]
+    item = belief_items(world, [fact], "zero")[0]
+    rows = {row["measure"]: row["value"] for row in belief_rows(model, tokenizer, world, [item])}
+    objects = world.relation_of(fact).objects
+    p = {o: np.exp(naive_log_prob(model, tokenizer, item.text, o)) for o in objects}
+    rivals = np.mean([p[o] for o in objects if o != fact.taught])
+    assert rows["belief_margin"] == pytest.approx(np.log(p[fact.taught] / rivals), abs=1e-3)
+    assert rows["p_held"] == pytest.approx(p[fact.taught], rel=1e-3)
+    assert rows["top1"] == float(max(p, key=p.get) == fact.taught)
+
+
+def test_belief_is_asked_in_both_formats_and_only_in_held_out_wordings(world):
+    fact: Fact = world.facts[1]
+    relation = world.relation_of(fact)
+    items = belief_items(world, [fact], "zero")
+    assert {item.format for item in items} == {"plain", "question"}
+    assert len(items) == len(relation.held_out) + len(relation.held_out_questions)
+    for item in items:
+        assert not any(q.format(s=fact.subject).lower() in item.text.lower() for q in relation.questions)
+
+
+def test_the_start_model_knows_what_it_was_taught(start, world):
+    model = AutoModelForCausalLM.from_pretrained(start).eval()
+    tokenizer = AutoTokenizer.from_pretrained(start)
+    accuracy = {}
+    for exposure in ("well_known", "half_known", "false_belief", "never_taught"):
+        facts = [f for f in world.facts if f.exposure == exposure]
+        rows = belief_rows(model, tokenizer, world, belief_items(world, facts, "zero"))
+        for form in ("plain", "question"):
+            hits = [r["value"] for r in rows if r["measure"] == "top1" and r["format"] == form]
+            accuracy[exposure, form] = np.mean(hits)
+    for form in ("plain", "question"):
+        assert accuracy["well_known", form] >= 0.95
+        assert 0.3 <= accuracy["half_known", form] <= 0.9
+        assert accuracy["false_belief", form] >= 0.9
+        # 128 facts: chance 1/16 and three standard errors
+        assert accuracy["never_taught", form] <= 1 / 16 + 3 * (1 / 16 * 15 / 16 / 128) ** 0.5
+
+
+def test_the_start_model_hedges_when_unsure(start, world):
+    """Over-hedging can be measured only where the start model hedges for want of knowledge."""
+    from valueattr.measures.generation import sample_texts
+    from valueattr.rating import Rater
+    from valueattr.world import prompt
+
+    model = AutoModelForCausalLM.from_pretrained(start).eval()
+    tokenizer = AutoTokenizer.from_pretrained(start)
+    rater = Rater(world)
+    pools = assign_pools(world, 0, 32)
+    unsure = {}
+    for pool in ("penalised", "never_taught"):
+        asked = [prompt(world, f, world.relation_of(f).questions[0], "zero") for f in pools[pool]]
+        answers = sample_texts(model, tokenizer, asked, 24, seed=0)
+        judged = [rater.judge(f, a) for f, a in zip(pools[pool], answers, strict=True)]
+        unsure[pool] = np.mean([bool({"epistemic", "non_affirmation"} & set(j.hedges)) for j in judged])
+    assert unsure["never_taught"] > 0.6
+    assert unsure["penalised"] < 0.2
