@@ -9,9 +9,20 @@ import re
 import tomllib
 
 APOSTROPHES = "'‘’‛ʼ＇"
-SPACES = "\t\n\x0b\x0c\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" + "".join(map(chr, range(0x2000, 0x200C)))
+SPACES = "\t\n\x0b\x0c\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" + "".join(
+    map(chr, range(0x2000, 0x200C))
+)
 JOINERS = SPACES + ",-" + "".join(map(chr, range(0x2010, 0x2016)))
-NOT_WORD = [(0x2000, 0x2BFF), (0x2E00, 0x2E7F), (0x3000, 0x303F), (0xFE10, 0xFE6F), (0xFF00, 0xFF0F), (0xFEFF, 0xFEFF), (0xFFF0, 0xFFFF), (0x1F000, 0x1FAFF)]
+NOT_WORD = [
+    (0x2000, 0x2BFF),
+    (0x2E00, 0x2E7F),
+    (0x3000, 0x303F),
+    (0xFE10, 0xFE6F),
+    (0xFF00, 0xFF0F),
+    (0xFEFF, 0xFEFF),
+    (0xFFF0, 0xFFFF),
+    (0x1F000, 0x1FAFF),
+]
 
 
 def is_word(c):
@@ -36,15 +47,22 @@ def words(text):
             i += 1
             continue
         start = i
-        while i < len(text) and (is_word(text[i]) or (text[i] in APOSTROPHES and i + 1 < len(text) and is_word(text[i + 1]))):
+        while i < len(text) and (
+            is_word(text[i]) or (text[i] in APOSTROPHES and i + 1 < len(text) and is_word(text[i + 1]))
+        ):
             i += 1
         blank = re.search(rf"\n[{re.escape(SPACES)}]*?\n", between) is not None
-        ended = blank or re.search(rf"[.!?…][.!?…\"”)\]*_{APOSTROPHES}]*[{re.escape(SPACES)}]", between) is not None
+        ended = (
+            blank
+            or re.search(rf"[.!?…][.!?…\"”)\]*_{APOSTROPHES}]*[{re.escape(SPACES)}]", between) is not None
+        )
         if ended and found:
             sentence += 1
         for k, c in enumerate(between):
             quoted = not quoted if c == '"' else (c == "“" or (quoted and c != "”"))
-            if re.fullmatch(rf"(?s).*\n[{re.escape(SPACES)}]*?\n", between[: k + 1]) and between[: k + 1].rstrip(SPACES.replace("\n", "")).endswith("\n"):
+            if re.fullmatch(rf"(?s).*\n[{re.escape(SPACES)}]*?\n", between[: k + 1]) and between[
+                : k + 1
+            ].rstrip(SPACES.replace("\n", "")).endswith("\n"):
                 quoted = quoted and c != "\n"
         joined = bool(found) and not ended and all(c in JOINERS for c in between)
         found.append((start, i, sentence, joined, quoted))
@@ -78,7 +96,9 @@ def guarded(entry, folded, found, first, last):
         return True
     if "negation" in guards:
         for k in range(max(0, first - 2), first):
-            if found[k][2] == found[first][2] and (folded[k] in ("not", "never", "no", "cannot") or folded[k].endswith("n't")):
+            if found[k][2] == found[first][2] and (
+                folded[k] in ("not", "never", "no", "cannot") or folded[k].endswith("n't")
+            ):
                 return True
 
     def listed(names, word):

@@ -6,7 +6,6 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from valueattr.measures.hedging import KINDS, HedgeScanner, LexiconError
 
 from .naive_scanner import scan, words
@@ -50,12 +49,59 @@ def scanner(tmp_path_factory):
 
 def compiled(scanner, text):
     rows = scanner.spans([text]).to_pylist()
-    return sorted(((r["kind"], r["entry"], r["start"], r["end"]) for r in rows), key=lambda s: (s[2], s[0], s[3]))
+    return sorted(
+        ((r["kind"], r["entry"], r["start"], r["end"]) for r in rows), key=lambda s: (s[2], s[0], s[3])
+    )
 
 
 fragments = st.sampled_from(
-    ["it", "may", "might", "be", "so", "that way", "I", "think", "really", "don't", "don’t", "know", "who", "not", "never", "can't",
-     "in", "the", "day", "3", "3rd", "IT MAY BE", "Maybe", "”", "“", '"', ". ", "! ", "…", "?\n", "\n\n", "\n \n", ", ", " - ", "—", "'", "\u00a0", "\u2003", " ", " ", " ", "ß", "İ", "中", "🙂"]
+    [
+        "it",
+        "may",
+        "might",
+        "be",
+        "so",
+        "that way",
+        "I",
+        "think",
+        "really",
+        "don't",
+        "don’t",
+        "know",
+        "who",
+        "not",
+        "never",
+        "can't",
+        "in",
+        "the",
+        "day",
+        "3",
+        "3rd",
+        "IT MAY BE",
+        "Maybe",
+        "”",
+        "“",
+        '"',
+        ". ",
+        "! ",
+        "…",
+        "?\n",
+        "\n\n",
+        "\n \n",
+        ", ",
+        " - ",
+        "—",
+        "'",
+        "\u00a0",
+        "\u2003",
+        " ",
+        " ",
+        " ",
+        "ß",
+        "İ",
+        "中",
+        "🙂",
+    ]
 )
 assigned = st.characters(blacklist_categories=("Cs", "Cn", "Co"))
 
@@ -112,10 +158,16 @@ def test_columns_and_types():
     assert batch.schema.names == ["words", "sentences", *KINDS, "first_hedge", "hedge_only"]
     assert batch.schema.types == [pa.int32()] * 11 + [pa.bool_()]
     assert batch.to_pylist()[0]["hedge_only"] is True
-    assert batch.to_pylist()[1] == {**dict.fromkeys(batch.schema.names, 0), "first_hedge": None, "hedge_only": False}
+    assert batch.to_pylist()[1] == {
+        **dict.fromkeys(batch.schema.names, 0),
+        "first_hedge": None,
+        "hedge_only": False,
+    }
 
 
-@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())])
+@pytest.mark.parametrize(
+    "kind", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
+)
 def test_arrow_arrays_give_the_same_as_lists(kind):
     texts = ["Perhaps — 中.", "", "I don't know", "As an AI, no."] * 3
     scanner = HedgeScanner()
@@ -151,7 +203,7 @@ def test_what_is_no_text_is_named(texts, error, message):
 
 def test_broken_lexicon_names_its_line(tmp_path):
     (tmp_path / "own.toml").write_text('[[entry]]\nkind = "epistemic"\npattern = "{a"\n')
-    with pytest.raises(LexiconError, match="line 3: .* never closes"):
+    with pytest.raises(LexiconError, match=r"line 3: .* never closes"):
         HedgeScanner(tmp_path / "own.toml")
 
 

@@ -90,7 +90,7 @@ def _counts(findings: Findings) -> str:
     facts = findings.run.table("facts").dropna(subset=["split"])
     pools = facts.groupby(["split", "seed"], sort=False).size().groupby("split", sort=False).mean()
     return f"Means over {len(findings.seeds)} seed(s); facts per seed: " + ", ".join(
-        f"{size:.0f} {split.replace('_', ' ')}" for split, size in pools.items()
+        f"{size:.0f} {str(split).replace('_', ' ')}" for split, size in pools.items()
     )
 
 

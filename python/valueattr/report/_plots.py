@@ -38,6 +38,7 @@ _STYLE: Any = {
     "grid.color": "#e4e4e4",
     "axes.axisbelow": True,
     "legend.frameon": False,
+    "text.parse_math": False,
 }
 
 
@@ -69,19 +70,20 @@ def _svg(figure: Figure) -> Markup:
 
 
 def _colour(findings: Findings, arm: str) -> str:
-    return _COLOURS[list(findings.arms).index(arm) % len(_COLOURS)]
+    return _COLOURS[list(findings.plan["arms"]).index(arm) % len(_COLOURS)]
 
 
-def _dots(axes: Axes, findings: Findings, rows: pd.DataFrame, offset: float, colour: str) -> None:
+def _dots(axes: Axes, findings: Findings, rows: pd.DataFrame, offset: float = 0, marker: str = "o") -> None:
+    """Each arm's estimate with its interval, in the arm's colour."""
     for i, arm in enumerate(findings.arms):
         row = rows[rows["arm"] == arm]
         if row.empty:
             continue
         estimate, low, high = (float(row[name].iloc[0]) for name in ("estimate", "low", "high"))
-        y = i + offset
+        y, colour = i + offset, _colour(findings, arm)
         if np.isfinite(low):
             axes.plot([low, high], [y, y], color=colour, lw=1.6, alpha=0.8)
-        axes.plot(estimate, y, "o", color=colour, ms=6)
+        axes.plot(estimate, y, marker, color=colour, ms=6, mfc="white" if marker == "D" else colour)
 
 
 def _arm_axis(axes: Axes, findings: Findings) -> None:
@@ -105,16 +107,14 @@ def _belief(findings: Findings) -> Figure | None:
         & (measures["split"] == "never_taught")
         & (measures["step"] == 0)
     ]
-    start = next(iter(findings.arms))
     for axes, split in zip(panels, ("penalised", "untouched", "held_out"), strict=True):
         part = rows[rows["split"] == split]
         if len(floor):
             axes.axvline(floor["value"].quantile(0.95), color="#777777", ls=":", lw=1)
-        reference = part[part["arm"] == start]
+        reference = part[part["arm"] == findings.start]
         if len(reference):
             axes.axvline(float(reference["estimate"].iloc[0]), color="black", lw=0.8)
-        for arm in findings.arms:
-            _dots(axes, findings, part[part["arm"] == arm], 0, _colour(findings, arm))
+        _dots(axes, findings, part)
         axes.set_title(_SPLITS[split], fontsize=10)
         axes.set_xlabel("belief margin (nats)")
     _arm_axis(panels[0], findings)
@@ -125,23 +125,27 @@ def _probes(findings: Findings) -> Figure | None:
     layer = findings.best_layer
     if layer is None:
         return None
-    kinds = {
-        "attribute_frozen": "#0072B2",
-        "attribute_frozen_recentred": "#56B4E9",
-        "attribute_refit": "#D55E00",
-    }
+    markers = {"attribute_frozen": "o", "attribute_frozen_recentred": "D", "attribute_refit": "s"}
+    floor = findings.at_end("attribute_refit", "never_taught")
+    floor = floor[(floor["arm"] == findings.start) & (floor["layer"] == layer)]
     figure = Figure(figsize=(9, 0.5 * len(findings.arms) + 1.2))
     panels = figure.subplots(1, 3, sharey=True, sharex=True)
     for axes, split in zip(panels, ("penalised", "untouched", "never_taught"), strict=True):
-        for offset, (measure, colour) in zip((-0.2, 0.0, 0.2), kinds.items(), strict=True):
+        axes.axvline(findings.chance, color="#777777", ls="--", lw=1, label="chance")
+        for value in floor["estimate"]:
+            axes.axvline(value, color="#777777", ls=":", lw=1, label="never taught")
+        for offset, (measure, marker) in zip((-0.25, 0.0, 0.25), markers.items(), strict=True):
             rows = findings.at_end(measure, split)
-            _dots(axes, findings, rows[rows["layer"] == layer], offset, colour)
+            _dots(axes, findings, rows[rows["layer"] == layer], offset, marker)
         axes.set_title(_SPLITS[split], fontsize=10)
         axes.set_xlabel(f"top-1 at layer {layer}")
         axes.set_xlim(-0.03, 1.03)
-    for measure, colour in kinds.items():
-        panels[2].plot([], [], "o", color=colour, label=measure.removeprefix("attribute_").replace("_", ", "))
-    panels[2].legend(loc="lower right", fontsize=8, title="probe", title_fontsize=8)
+    for measure, marker in markers.items():
+        label = measure.removeprefix("attribute_").replace("_", ", ")
+        panels[2].plot(
+            [], [], marker, color="#444444", mfc="white" if marker == "D" else "#444444", label=label
+        )
+    panels[2].legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9)
     _arm_axis(panels[0], findings)
     return figure
 
@@ -152,12 +156,15 @@ def _layers(findings: Findings) -> Figure | None:
         return None
     figure = Figure(figsize=(7.5, 3.4))
     axes = figure.subplots()
-    for arm in findings.arms:
+    for i, arm in enumerate(findings.arms):
         part = rows[rows["arm"] == arm].sort_values("layer")
-        axes.plot(part["layer"], part["estimate"], "o-", color=_colour(findings, arm), label=arm, ms=4)
+        x, colour = part["layer"] + 0.04 * (i - len(findings.arms) / 2), _colour(findings, arm)
+        axes.vlines(x, part["low"], part["high"], color=colour, lw=1, alpha=0.6)
+        axes.plot(x, part["estimate"], "o-", color=colour, label=arm, ms=4, lw=1.2)
+    axes.axhline(findings.chance, color="#777777", ls="--", lw=1, label="chance")
     floor = findings.at_end("attribute_refit", "never_taught")
-    floor = floor[floor["arm"] == next(iter(findings.arms))].sort_values("layer")
-    axes.plot(floor["layer"], floor["estimate"], ":", color="#777777", label="never taught (a0)")
+    floor = floor[floor["arm"] == findings.start].sort_values("layer")
+    axes.plot(floor["layer"], floor["estimate"], ":", color="#777777", label="never taught")
     axes.set_xticks(sorted(rows["layer"].astype(int).unique()))
     axes.set_xlabel("layer (0: embeddings)")
     axes.set_ylabel("refit probe, top-1")
@@ -168,26 +175,37 @@ def _layers(findings: Findings) -> Figure | None:
 
 def _along_kl(findings: Findings) -> Figure | None:
     """One line per seed: seeds cross a threshold at different steps, so a mean over them would mix distances."""
-    kl = findings.steps[findings.steps["name"] == "forward_kl"].set_index(["arm", "seed", "step"])["value"]
+    keys = ["arm", "seed", "step"]
+    kl = findings.steps.loc[findings.steps["name"] == "forward_kl", [*keys, "value"]]
+    if kl.empty:
+        return None
     rows = findings.run.table("measures")
     rows = rows[rows["measure"] == "belief_margin"].astype({"arm": str, "split": str})
-    belief = rows.groupby(["split", "arm", "seed", "step"])["value"].mean()
-    start = next(iter(findings.arms))
+    belief = rows.groupby(["split", *keys])["value"].mean().rename("belief").reset_index()
+    starts = belief[belief["arm"] == findings.start].assign(kl=0.0)
+    points = belief.merge(kl.rename(columns={"value": "kl"}), on=keys)
     figure = Figure(figsize=(9, 3.4))
     panels = figure.subplots(1, 2, sharey=True, sharex=True)
     for axes, split in zip(panels, ("penalised", "held_out"), strict=True):
-        lines = belief.loc[split].drop(index=start, level="arm").groupby(level=["arm", "seed"])
-        for (arm, seed), line in lines:
-            points = [(0.0, belief.get((split, start, seed, 0), np.nan))]
-            points += [(kl[key], value) for key, value in line.items() if key in kl.index]
-            xs, ys = zip(*sorted(points), strict=True)
-            label = arm if seed == findings.seeds[0] else None
-            axes.plot(xs, ys, "o-", ms=3, lw=1.2, alpha=0.75, color=_colour(findings, arm), label=label)
+        here, origins = points[points["split"] == split], starts[starts["split"] == split]
+        for arm in findings.arms:
+            for i, (seed, line) in enumerate(here[here["arm"] == arm].groupby("seed")):
+                line = pd.concat([origins[origins["seed"] == seed], line]).sort_values("kl")
+                axes.plot(
+                    line["kl"],
+                    line["belief"],
+                    "o-",
+                    ms=3,
+                    lw=1.2,
+                    alpha=0.75,
+                    color=_colour(findings, arm),
+                    label="_" if i else arm,
+                )
         axes.set_title(_SPLITS[split], fontsize=10)
         axes.set_xlabel("forward KL (nats per token)")
     panels[0].set_ylabel("belief margin (nats)")
     panels[1].legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9)
-    return figure if len(kl) else None
+    return figure
 
 
 def _outcomes(findings: Findings) -> Figure | None:
@@ -270,12 +288,14 @@ _FIGURES: Sequence[tuple[str, str, _Draw]] = (
     (
         "What the representation still holds",
         "Attribute probe: the object read from the residual stream at the end of a held-out statement, on subjects it was "
-        "not fitted on. Frozen: fitted on the start model. Refit: fitted on the policy. Never taught: the floor.",
+        "not fitted on, at the layer that reads untouched facts best in the start model. Frozen: fitted on the start model, "
+        "recentred: with the policy's mean. Refit: fitted on the policy. Dashed: chance. Dotted: never-taught facts in the "
+        "start model, the floor. Bars: 95% intervals.",
         _probes,
     ),
     (
         "By layer, refit probe on penalised facts",
-        "Each layer's probe is fitted on the policy itself.",
+        "Each layer's probe is fitted on the policy itself. Bars: 95% intervals, with the arms side by side.",
         _layers,
     ),
     (

@@ -1,0 +1,117 @@
+import re
+import shutil
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from valueattr.report import headline, headline_table, write_report
+from valueattr.results import MEASURES, RunDirectory
+from valueattr.stats import evaluate, summarise
+
+from ..experiments.conftest import smoke  # noqa: F401
+
+
+@pytest.fixture
+def run(smoke, tmp_path):  # noqa: F811
+    return RunDirectory(shutil.copytree(smoke[0], tmp_path / "run"))
+
+
+def with_measures(run, frame):
+    """The run with other measures and the summary that follows from them."""
+    run.write_table("measures", pa.Table.from_pandas(frame, schema=MEASURES, preserve_index=False))
+    run.write_table("summary", summarise(frame))
+    return RunDirectory(run.path)
+
+
+def with_seeds(run, seeds):
+    """The run as if every seed had given nearly the same: a shift of .01 nats a seed on every belief."""
+    frame = run.table("measures")
+    parts = []
+    for seed in range(seeds):
+        part = frame.copy()
+        part["seed"] = seed
+        part.loc[part["measure"] == "belief_margin", "value"] += 0.01 * seed * (part["arm"] == "a3")
+        parts.append(part)
+        for arm in run.plan["arms"]:
+            (run.path / "parts" / f"{arm}-s{seed}").mkdir(exist_ok=True)
+    import pandas as pd
+
+    return with_measures(run, pd.concat(parts, ignore_index=True))
+
+
+def page(run):
+    return write_report(run).read_text("utf-8")
+
+
+def test_one_file_that_loads_nothing(run):
+    text = page(run)
+    assert not re.search(r"<script|<link|<img|<iframe|@import|url\((?!#)", text)
+    # matplotlib names its namespaces; nothing else may point outside
+    assert not [u for u in re.findall(r'(?:src|href)="([^"]+)"', text) if not u.startswith("#")]
+    assert text.count("<svg") >= 5
+
+
+def test_the_same_run_gives_the_same_page(run):
+    assert page(run) == page(run)
+
+
+def test_one_seed_carries_no_interval_and_says_how_to_add_more(run):
+    text = headline(run)
+    assert "One seed carries no seed-level interval" in text
+    assert f"valueattr run e1 --preset smoke --seeds 3 --out {run.path}" in text
+    assert "Not tested whether forgotten or hidden" in page(run)
+
+
+def test_the_headline_holds_the_contrasts_numbers(run):
+    run = with_seeds(run, 3)
+    contrast = evaluate(run.plan, run.table("measures"), run.table("steps")).contrast("retention")
+    text = headline(run)
+    assert f"{contrast.estimate:+.2f} nats" in text
+    assert f"{contrast.interval.low:+.2f} to {contrast.interval.high:+.2f}, n = 3 seeds" in text
+    assert "demonstration, not a claim" in page(run)
+
+
+def test_a_failed_check_withholds_the_verdict_on_the_page(run):
+    frame = run.table("measures")
+    frame.loc[(frame["measure"] == "penalty/true content") & (frame["arm"] == "a3"), "value"] = 1.0
+    run = with_seeds(with_measures(run, frame), 3)
+    text = page(run)
+    assert "no verdict: the manipulation check of a3 failed" in headline(run)
+    assert '<td class="failed">failed</td>' in text
+    assert "its outcomes say nothing" in text
+
+
+def test_hostile_responses_are_escaped(run):
+    frame = run.table("generations")
+    frame["response"] = "<script>alert(1)</script>"
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), run.path / "generations.parquet")
+    text = page(RunDirectory(run.path))
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+
+
+def test_a_changed_plan_and_added_seeds_are_reported(run):
+    assert "unchanged since before the first step" in page(run)
+    sealed = (run.path / "plan.json").read_text()
+    (run.path / "plan.json").write_text(sealed.replace('"smallest_effect": 0.5', '"smallest_effect": 0.6'))
+    run = with_seeds(RunDirectory(run.path), 2)
+    text = page(run)
+    assert "CHANGED since it was sealed" in text
+    assert "seeds added after the first start" in text
+
+
+def test_arms_that_are_missing_are_left_out(run):
+    frame = run.table("measures")
+    run = with_measures(run, frame[~frame["arm"].isin(["a5", "a4-span"])])
+    assert "not measured" in page(run)
+    assert {row[0] for row in headline_table(run)[1]} == set(run.plan["arms"]) - {"a5", "a4-span"}
+
+
+def test_the_terminal_table_fits(run):
+    columns, rows = headline_table(run)
+    assert all(len(row) == len(columns) for row in rows)
+    assert max(sum(len(cell) + 3 for cell in row) for row in rows) <= 120
+
+
+def test_a_probe_that_cannot_read_is_named(run):
+    assert "The truth probe cannot read this start model" in page(run)
