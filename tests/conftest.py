@@ -6,6 +6,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import pytest
+
 from valueattr.world import synthesise
 
 
@@ -28,6 +29,7 @@ def untrained(world, tmp_path_factory):
 def start(world):
     """The folder of the real start model: trained once for the whole session, or taken from the cache."""
     import torch
+
     from valueattr.world.start_model import start_model
 
     before = torch.get_num_threads()

@@ -9,6 +9,7 @@ import time
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+
 from valueattr.experiments import E1
 from valueattr.results import RunDirectory
 from valueattr.world import POOLS

@@ -18,6 +18,7 @@ from transformers import (
     LlamaConfig,
     Qwen2Config,
 )
+
 from valueattr.measures.activations import ActivationStore, CaptureError, StoreError, capture
 
 TEXTS = [

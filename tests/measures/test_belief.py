@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+
 from valueattr.measures.belief import belief_items, belief_rows, closed_set_log_probs
 from valueattr.world import Fact, assign_pools
 

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+
 from valueattr.measures.drift import DriftMeter
 from valueattr.measures.generation import sample_ids, sample_texts
 

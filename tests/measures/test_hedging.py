@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from valueattr.measures.hedging import KINDS, HedgeScanner, LexiconError
 
 from .naive_scanner import scan, words

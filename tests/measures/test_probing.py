@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import check_estimator
+
 from valueattr.measures.probing import LogisticProbe, MeanDifferenceProbe, ProbeError, fit_many
 
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
+
 from valueattr.measures.representation import FrozenProbes, States, macro_auroc, probe_rows, probe_set
 from valueattr.world import assign_pools
 
@@ -103,6 +104,7 @@ def test_auroc_agrees_with_scikit_learn(seed, classes, ties):
 def test_the_start_models_probes(start, world):
     """Read the objects of known facts far above, and those of never-taught ones at, the floor."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
+
     from valueattr.measures.representation import read_states
 
     probes = probe_set(world, seed=0)

@@ -1,4 +1,5 @@
 import pytest
+
 from valueattr.rating import Feedback, Judgement, Rater
 from valueattr.world import synthesise
 

@@ -4,6 +4,7 @@ import shutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from valueattr.report import headline, headline_table, write_report
 from valueattr.results import MEASURES, RunDirectory
 from valueattr.stats import evaluate, summarise

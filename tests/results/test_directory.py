@@ -6,6 +6,7 @@ import textwrap
 
 import pyarrow.parquet as pq
 import pytest
+
 from valueattr.results import MEASURES, STEPS, RunDirectory, RunDirectoryError, as_table, write_atomically
 
 PLAN = {"experiment": "e1", "arms": {"a0": "start"}}

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+
 from valueattr.stats import (
     TooFewClustersError,
     fieller,

@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+
 from valueattr.experiments.e1 import ARMS, E1
 from valueattr.rating import Feedback
 from valueattr.training import (

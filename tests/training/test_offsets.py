@@ -5,6 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
 from valueattr.training import streamed_offsets, tokens_in_spans
 
 STORIES = Path(__file__).parents[3] / "shared" / "models" / "stories260K"

@@ -4,6 +4,7 @@ import string
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from valueattr.world import Fact, Relation, World, WorldError, assign_pools, synthesise
 from valueattr.world._facts import embedded_relations
 

@@ -2,6 +2,7 @@ import random
 from collections import Counter
 
 import pytest
+
 from valueattr.rating import Rater
 from valueattr.world import FRAMINGS, prompt, respond, statement, statement_prefix, synthesise, training_text
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 from valueattr.world import Fact, World, capitalise, prompt, statement_prefix
 
 ROWS_PER_BATCH = 256

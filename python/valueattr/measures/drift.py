@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 from valueattr.measures.generation import sample_ids
 
 

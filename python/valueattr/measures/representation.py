@@ -22,6 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 from valueattr.measures.activations import capture
 from valueattr.measures.probing import FittedProbes, fit_many
 from valueattr.world import Fact, World, statement, statement_prefix
