@@ -33,8 +33,15 @@ fn fit_logistic<'py>(
         weights: weights.as_ref().map(|w| w.as_slice()).transpose()?,
         l2: l2.as_slice()?,
     };
-    let options = Options { standardize, tol, max_iter, threads };
-    let fits = py.detach(|| probe::fit(&problem, &options)).map_err(error)?;
+    let options = Options {
+        standardize,
+        tol,
+        max_iter,
+        threads,
+    };
+    let fits = py
+        .detach(|| probe::fit(&problem, &options))
+        .map_err(error)?;
     let out = PyDict::new(py);
     out.set_item("classes", fits.classes)?;
     out.set_item("coef", fits.coefficients.into_pyarray(py))?;

@@ -31,20 +31,36 @@ impl Scanner {
 
     /// Kind, pattern and strength of every entry.
     fn entries(&self) -> Vec<(&'static str, &str, Option<f64>)> {
-        self.lexicon.entries().iter().map(|entry| (entry.kind.name(), entry.pattern.as_str(), entry.strength)).collect()
+        self.lexicon
+            .entries()
+            .iter()
+            .map(|entry| (entry.kind.name(), entry.pattern.as_str(), entry.strength))
+            .collect()
     }
 
-    fn count_list<'py>(&self, py: Python<'py>, texts: &Bound<'py, PyList>) -> PyResult<Bound<'py, PyDict>> {
+    fn count_list<'py>(
+        &self,
+        py: Python<'py>,
+        texts: &Bound<'py, PyList>,
+    ) -> PyResult<Bound<'py, PyDict>> {
         let held = strings(texts)?;
         let texts = borrowed(&held)?;
-        let counts = py.detach(|| scan::counts(&self.lexicon, &texts, self.threads)).map_err(threads_error)?;
+        let counts = py
+            .detach(|| scan::counts(&self.lexicon, &texts, self.threads))
+            .map_err(threads_error)?;
         count_columns(py, &counts)
     }
 
-    fn spans_list<'py>(&self, py: Python<'py>, texts: &Bound<'py, PyList>) -> PyResult<Bound<'py, PyDict>> {
+    fn spans_list<'py>(
+        &self,
+        py: Python<'py>,
+        texts: &Bound<'py, PyList>,
+    ) -> PyResult<Bound<'py, PyDict>> {
         let held = strings(texts)?;
         let texts = borrowed(&held)?;
-        let spans = py.detach(|| scan::spans(&self.lexicon, &texts, self.threads)).map_err(threads_error)?;
+        let spans = py
+            .detach(|| scan::spans(&self.lexicon, &texts, self.threads))
+            .map_err(threads_error)?;
         span_columns(py, &spans)
     }
 
@@ -55,7 +71,9 @@ impl Scanner {
         bytes: PyReadonlyArray1<'py, u8>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let texts = sliced(offsets.as_slice()?, bytes.as_slice()?)?;
-        let counts = py.detach(|| scan::counts(&self.lexicon, &texts, self.threads)).map_err(threads_error)?;
+        let counts = py
+            .detach(|| scan::counts(&self.lexicon, &texts, self.threads))
+            .map_err(threads_error)?;
         count_columns(py, &counts)
     }
 
@@ -66,7 +84,9 @@ impl Scanner {
         bytes: PyReadonlyArray1<'py, u8>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let texts = sliced(offsets.as_slice()?, bytes.as_slice()?)?;
-        let spans = py.detach(|| scan::spans(&self.lexicon, &texts, self.threads)).map_err(threads_error)?;
+        let spans = py
+            .detach(|| scan::spans(&self.lexicon, &texts, self.threads))
+            .map_err(threads_error)?;
         span_columns(py, &spans)
     }
 }
@@ -77,7 +97,10 @@ fn strings<'py>(texts: &Bound<'py, PyList>) -> PyResult<Vec<Bound<'py, PyString>
         .enumerate()
         .map(|(i, text)| {
             text.cast_into::<PyString>().map_err(|error| {
-                PyTypeError::new_err(format!("text {i} is {}, expected str", error.into_inner().get_type()))
+                PyTypeError::new_err(format!(
+                    "text {i} is {}, expected str",
+                    error.into_inner().get_type()
+                ))
             })
         })
         .collect()
@@ -87,7 +110,9 @@ fn borrowed<'a>(held: &'a [Bound<'_, PyString>]) -> PyResult<Vec<&'a str>> {
     held.iter()
         .enumerate()
         .map(|(i, text)| {
-            text.to_str().map_err(|_| PyValueError::new_err(format!("text {i} holds a lone surrogate, which is no text")))
+            text.to_str().map_err(|_| {
+                PyValueError::new_err(format!("text {i} holds a lone surrogate, which is no text"))
+            })
         })
         .collect()
 }
@@ -97,36 +122,61 @@ fn sliced<'a>(offsets: &[i64], bytes: &'a [u8]) -> PyResult<Vec<&'a str>> {
         .windows(2)
         .enumerate()
         .map(|(i, ends)| {
-            let range = usize::try_from(ends[0]).ok().zip(usize::try_from(ends[1]).ok());
+            let range = usize::try_from(ends[0])
+                .ok()
+                .zip(usize::try_from(ends[1]).ok());
             range
                 .and_then(|(start, end)| bytes.get(start..end))
                 .and_then(|text| std::str::from_utf8(text).ok())
-                .ok_or_else(|| PyValueError::new_err(format!("text {i} is not UTF-8, or its offsets are out of bounds")))
+                .ok_or_else(|| {
+                    PyValueError::new_err(format!(
+                        "text {i} is not UTF-8, or its offsets are out of bounds"
+                    ))
+                })
         })
         .collect()
 }
 
 fn count_columns<'py>(py: Python<'py>, counts: &[Counts]) -> PyResult<Bound<'py, PyDict>> {
     let out = PyDict::new(py);
-    let column = |of: &dyn Fn(&Counts) -> u32| counts.iter().map(of).collect::<Vec<u32>>().into_pyarray(py);
+    let column =
+        |of: &dyn Fn(&Counts) -> u32| counts.iter().map(of).collect::<Vec<u32>>().into_pyarray(py);
     out.set_item("words", column(&|c| c.words))?;
     out.set_item("sentences", column(&|c| c.sentences))?;
     for kind in Kind::ALL {
         out.set_item(kind.name(), column(&|c| c.kinds[kind as usize]))?;
     }
-    let first: Vec<i64> = counts.iter().map(|c| c.first_hedge.map_or(-1, i64::from)).collect();
+    let first: Vec<i64> = counts
+        .iter()
+        .map(|c| c.first_hedge.map_or(-1, i64::from))
+        .collect();
     out.set_item("first_hedge", first.into_pyarray(py))?;
-    out.set_item("hedge_only", counts.iter().map(|c| c.hedge_only).collect::<Vec<bool>>().into_pyarray(py))?;
+    out.set_item(
+        "hedge_only",
+        counts
+            .iter()
+            .map(|c| c.hedge_only)
+            .collect::<Vec<bool>>()
+            .into_pyarray(py),
+    )?;
     Ok(out)
 }
 
 fn span_columns<'py>(py: Python<'py>, spans: &[Vec<Span>]) -> PyResult<Bound<'py, PyDict>> {
     let out = PyDict::new(py);
     let column = |of: &dyn Fn(usize, &Span) -> u32| {
-        let rows = spans.iter().enumerate().flat_map(|(i, found)| found.iter().map(move |span| (i, span)));
-        rows.map(|(i, span)| of(i, span)).collect::<Vec<u32>>().into_pyarray(py)
+        let rows = spans
+            .iter()
+            .enumerate()
+            .flat_map(|(i, found)| found.iter().map(move |span| (i, span)));
+        rows.map(|(i, span)| of(i, span))
+            .collect::<Vec<u32>>()
+            .into_pyarray(py)
     };
-    out.set_item("document", column(&|i, _| u32::try_from(i).unwrap_or(u32::MAX)))?;
+    out.set_item(
+        "document",
+        column(&|i, _| u32::try_from(i).unwrap_or(u32::MAX)),
+    )?;
     out.set_item("entry", column(&|_, span| span.entry))?;
     out.set_item("start", column(&|_, span| span.start))?;
     out.set_item("end", column(&|_, span| span.end))?;

@@ -20,7 +20,9 @@ fn dtype(name: &str) -> PyResult<Dtype> {
         "float32" => Ok(Dtype::F32),
         "float16" => Ok(Dtype::F16),
         "bfloat16" => Ok(Dtype::BF16),
-        _ => Err(PyValueError::new_err(format!("unknown dtype {name:?}; known: float32, float16, bfloat16"))),
+        _ => Err(PyValueError::new_err(format!(
+            "unknown dtype {name:?}; known: float32, float16, bfloat16"
+        ))),
     }
 }
 
@@ -34,22 +36,46 @@ struct StoreWriter {
 impl StoreWriter {
     #[new]
     #[pyo3(signature = (path, layers, width, dtype_name, durable))]
-    fn new(path: PathBuf, layers: Vec<u32>, width: usize, dtype_name: &str, durable: bool) -> PyResult<Self> {
+    fn new(
+        path: PathBuf,
+        layers: Vec<u32>,
+        width: usize,
+        dtype_name: &str,
+        durable: bool,
+    ) -> PyResult<Self> {
         let manifest = Manifest::new(layers, width, dtype(dtype_name)?);
-        Ok(Self { writer: Mutex::new(Writer::open(&path, manifest, durable).map_err(store_error)?) })
+        Ok(Self {
+            writer: Mutex::new(Writer::open(&path, manifest, durable).map_err(store_error)?),
+        })
     }
 
     #[getter]
     fn rows(&self) -> usize {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner).rows()
+        self.writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .rows()
     }
 
     /// Commits one shard; `layers` holds each layer's rows as bytes, in the order of the manifest.
     #[allow(clippy::needless_pass_by_value)]
-    fn append(&self, py: Python<'_>, rows: usize, layers: Vec<PyReadonlyArray1<'_, u8>>) -> PyResult<()> {
-        let layers: Vec<&[u8]> = layers.iter().map(|layer| Ok(layer.as_slice()?)).collect::<PyResult<_>>()?;
-        py.detach(|| self.writer.lock().unwrap_or_else(PoisonError::into_inner).append(rows, &layers))
-            .map_err(store_error)
+    fn append(
+        &self,
+        py: Python<'_>,
+        rows: usize,
+        layers: Vec<PyReadonlyArray1<'_, u8>>,
+    ) -> PyResult<()> {
+        let layers: Vec<&[u8]> = layers
+            .iter()
+            .map(|layer| Ok(layer.as_slice()?))
+            .collect::<PyResult<_>>()?;
+        py.detach(|| {
+            self.writer
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .append(rows, &layers)
+        })
+        .map_err(store_error)
     }
 }
 
@@ -63,10 +89,15 @@ fn open_store(path: PathBuf) -> PyResult<(Vec<u32>, usize, &'static str, Located
         .shards
         .iter()
         .map(|shard| {
-            let places: Vec<(PathBuf, usize)> =
-                (0..store.manifest.layers.len()).map(|i| store.locate(shard, i)).collect();
+            let places: Vec<(PathBuf, usize)> = (0..store.manifest.layers.len())
+                .map(|i| store.locate(shard, i))
+                .collect();
             let file = path.join(&shard.file);
-            (file, shard.rows, places.into_iter().map(|(_, offset)| offset).collect())
+            (
+                file,
+                shard.rows,
+                places.into_iter().map(|(_, offset)| offset).collect(),
+            )
         })
         .collect();
     let dtype = ["float32", "float16", "bfloat16"][store.manifest.dtype as usize];
@@ -76,7 +107,8 @@ fn open_store(path: PathBuf) -> PyResult<(Vec<u32>, usize, &'static str, Located
 /// Reads a whole store and compares checksums.
 #[pyfunction]
 fn verify_store(py: Python<'_>, path: PathBuf) -> PyResult<()> {
-    py.detach(|| Store::open(&path)?.verify()).map_err(store_error)
+    py.detach(|| Store::open(&path)?.verify())
+        .map_err(store_error)
 }
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -36,7 +36,11 @@ pub(super) struct Data<'a> {
 }
 
 impl<'a> Data<'a> {
-    pub(super) fn new(problem: &Problem<'a>, standardize: bool, pool: &ThreadPool) -> Result<Self, ProbeError> {
+    pub(super) fn new(
+        problem: &Problem<'a>,
+        standardize: bool,
+        pool: &ThreadPool,
+    ) -> Result<Self, ProbeError> {
         let (n, d) = (problem.rows(), problem.features);
         let ones = vec![1.0; n];
         let weights = problem.weights.unwrap_or(&ones);
@@ -46,8 +50,15 @@ impl<'a> Data<'a> {
         let mut data = Self {
             x: problem.x,
             features: d,
-            weights: weights.chunks_exact(n).flat_map(|set| mean_one(set, &rows)).collect(),
-            labels: problem.labels.chunks_exact(n).flat_map(|set| rows.iter().map(|&i| set[i])).collect(),
+            weights: weights
+                .chunks_exact(n)
+                .flat_map(|set| mean_one(set, &rows))
+                .collect(),
+            labels: problem
+                .labels
+                .chunks_exact(n)
+                .flat_map(|set| rows.iter().map(|&i| set[i]))
+                .collect(),
             rows,
             mean: vec![0.0; d],
             scale: vec![1.0; d],
@@ -81,7 +92,10 @@ impl<'a> Data<'a> {
                         *total += weight * f64::from(value);
                     }
                     if bad.is_none() {
-                        *bad = row.iter().position(|v| !v.is_finite()).map(|j| (self.rows[i], j));
+                        *bad = row
+                            .iter()
+                            .position(|v| !v.is_finite())
+                            .map(|j| (self.rows[i], j));
                     }
                 }
             },
@@ -91,7 +105,11 @@ impl<'a> Data<'a> {
             },
         );
         if let (_, Some((row, feature))) = sums {
-            return Err(ProbeError::NotFinite { row, feature, found: self.x[row * d + feature] });
+            return Err(ProbeError::NotFinite {
+                row,
+                feature,
+                found: self.x[row * d + feature],
+            });
         }
         #[allow(clippy::cast_precision_loss)]
         let count = (n * sets) as f64;
@@ -106,8 +124,10 @@ impl<'a> Data<'a> {
             || (vec![0.0; sets * d], vec![0.0; sets * d]),
             |(first, second), tile| {
                 let mut x: Vec<f64> = self.tile(tile.clone());
-                let weights: Vec<f64> =
-                    (0..sets).flat_map(|k| &self.weights[k * n + tile.start..k * n + tile.end]).copied().collect();
+                let weights: Vec<f64> = (0..sets)
+                    .flat_map(|k| &self.weights[k * n + tile.start..k * n + tile.end])
+                    .copied()
+                    .collect();
                 let mut sums = vec![0.0; sets * d];
                 transposed_product(&x, &weights, &mut sums, tile.len());
                 add(first, &sums);
@@ -149,11 +169,20 @@ impl<'a> Data<'a> {
 
     /// Rows of the tile in pooled units, row-major.
     pub(super) fn tile<T: Real>(&self, tile: Range<usize>) -> Vec<T> {
-        let units: Vec<(f64, f64)> = self.mean.iter().zip(&self.scale).map(|(&m, s)| (m, 1.0 / s)).collect();
+        let units: Vec<(f64, f64)> = self
+            .mean
+            .iter()
+            .zip(&self.scale)
+            .map(|(&m, s)| (m, 1.0 / s))
+            .collect();
         let mut out = Vec::with_capacity(tile.len() * self.features);
         for i in tile {
             let row = &self.x[self.rows[i] * self.features..][..self.features];
-            out.extend(row.iter().zip(&units).map(|(&v, (m, s))| T::from_f64((f64::from(v) - m) * s)));
+            out.extend(
+                row.iter()
+                    .zip(&units)
+                    .map(|(&v, (m, s))| T::from_f64((f64::from(v) - m) * s)),
+            );
         }
         out
     }
@@ -167,7 +196,9 @@ impl<'a> Data<'a> {
             |gram, tile| {
                 let mut block = vec![0.0; d * d];
                 gram_lower(&self.tile(tile), &mut block, d);
-                gram.iter_mut().zip(&block).for_each(|(g, &b)| *g += f64::from(b));
+                gram.iter_mut()
+                    .zip(&block)
+                    .for_each(|(g, &b)| *g += f64::from(b));
             },
             |gram, other| add(gram, &other),
         );
@@ -217,5 +248,7 @@ pub(super) fn add(sum: &mut [f64], other: &[f64]) {
 #[allow(clippy::cast_precision_loss)]
 fn mean_one(set: &[f64], rows: &[usize]) -> Vec<f64> {
     let total: f64 = rows.iter().map(|&i| set[i]).sum();
-    rows.iter().map(|&i| set[i] * rows.len() as f64 / total).collect()
+    rows.iter()
+        .map(|&i| set[i] * rows.len() as f64 / total)
+        .collect()
 }

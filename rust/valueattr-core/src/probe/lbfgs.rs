@@ -114,21 +114,36 @@ impl Lbfgs {
         }
         let secant = self.slope / (self.slope - slope);
         // A score that overflowed has no slope.
-        let factor = if secant.is_finite() { secant.clamp(0.1, 0.5) } else { 0.1 };
+        let factor = if secant.is_finite() {
+            secant.clamp(0.1, 0.5)
+        } else {
+            0.1
+        };
         self.set_length(self.length * factor);
         Step::Shortened
     }
 
     fn set_length(&mut self, length: f64) {
         self.length = length;
-        for ((trial, theta), direction) in self.trial.iter_mut().zip(&self.theta).zip(&self.direction) {
+        for ((trial, theta), direction) in
+            self.trial.iter_mut().zip(&self.theta).zip(&self.direction)
+        {
             *trial = theta + length * direction;
         }
     }
 
     fn remember(&mut self, gradient: &[f64]) {
-        let step: Vec<f64> = self.trial.iter().zip(&self.theta).map(|(t, o)| t - o).collect();
-        let change: Vec<f64> = gradient.iter().zip(&self.gradient).map(|(g, o)| g - o).collect();
+        let step: Vec<f64> = self
+            .trial
+            .iter()
+            .zip(&self.theta)
+            .map(|(t, o)| t - o)
+            .collect();
+        let change: Vec<f64> = gradient
+            .iter()
+            .zip(&self.gradient)
+            .map(|(g, o)| g - o)
+            .collect();
         let product = dot(&step, &change);
         if product <= f64::EPSILON * (dot(&step, &step) * dot(&change, &change)).sqrt() {
             return;
@@ -136,7 +151,11 @@ impl Lbfgs {
         if self.pairs.len() == MEMORY {
             self.pairs.pop_front();
         }
-        self.pairs.push_back(Pair { step, change, inverse_product: product.recip() });
+        self.pairs.push_back(Pair {
+            step,
+            change,
+            inverse_product: product.recip(),
+        });
     }
 
     /// First half of the two-loop recursion; `finish` takes the result, preconditioned.

@@ -86,7 +86,12 @@ impl Spectrum {
         let eigen = MatRef::from_column_major_slice(lower, size, size)
             .self_adjoint_eigen(Side::Lower)
             .ok()?;
-        let values = eigen.S().column_vector().iter().map(|v| v.max(0.0)).collect();
+        let values = eigen
+            .S()
+            .column_vector()
+            .iter()
+            .map(|v| v.max(0.0))
+            .collect();
         let vectors = (0..size).flat_map(|j| (0..size).map(move |i| (i, j)));
         let vectors = vectors.map(|(i, j)| eigen.U()[(i, j)]).collect();
         Some(Self { values, vectors })

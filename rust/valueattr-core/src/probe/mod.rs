@@ -46,9 +46,19 @@ pub enum ProbeError {
     #[error("X has no {0}")]
     Empty(&'static str),
     #[error("expected {what} of {expected} values, found {found}")]
-    Shape { what: &'static str, expected: String, found: usize },
-    #[error("X is {found} at row {row}, feature {feature}: drop or repair the row, NaN and inf cannot be fitted")]
-    NotFinite { row: usize, feature: usize, found: f32 },
+    Shape {
+        what: &'static str,
+        expected: String,
+        found: usize,
+    },
+    #[error(
+        "X is {found} at row {row}, feature {feature}: drop or repair the row, NaN and inf cannot be fitted"
+    )]
+    NotFinite {
+        row: usize,
+        feature: usize,
+        found: f32,
+    },
     #[error("sample_weight is {found} at set {set}, row {row}; expected a finite number >= 0")]
     Weight { set: usize, row: usize, found: f64 },
     #[error("{what} is {found}; expected a finite number > 0")]
@@ -56,7 +66,11 @@ pub enum ProbeError {
     #[error(
         "label set {label_set} has {found} among the rows that weight set {weight_set} trains on; expected two classes or more"
     )]
-    OneClass { label_set: usize, weight_set: usize, found: &'static str },
+    OneClass {
+        label_set: usize,
+        weight_set: usize,
+        found: &'static str,
+    },
     #[error("cannot start {threads} threads: {reason}")]
     Threads { threads: usize, reason: String },
     #[error("the eigendecomposition of the {features} features' Gram matrix did not converge")]
@@ -91,7 +105,11 @@ impl Problem<'_> {
         let n = self.rows();
         let shape = |what, values: usize, multiple: usize| {
             let whole = values > 0 && values.is_multiple_of(multiple);
-            let error = || ProbeError::Shape { what, expected: format!("a multiple of {multiple}"), found: values };
+            let error = || ProbeError::Shape {
+                what,
+                expected: format!("a multiple of {multiple}"),
+                found: values,
+            };
             if whole { Ok(()) } else { Err(error()) }
         };
         shape("X", self.x.len(), self.features)?;
@@ -100,7 +118,11 @@ impl Problem<'_> {
         if let Some(weights) = self.weights {
             shape("sample_weight", weights.len(), n)?;
             if let Some(at) = weights.iter().position(|w| !(w.is_finite() && *w >= 0.0)) {
-                return Err(ProbeError::Weight { set: at / n, row: at % n, found: weights[at] });
+                return Err(ProbeError::Weight {
+                    set: at / n,
+                    row: at % n,
+                    found: weights[at],
+                });
             }
         }
         self.l2.iter().try_for_each(|&l2| positive("l2", l2))
@@ -108,7 +130,11 @@ impl Problem<'_> {
 }
 
 fn positive(what: &'static str, found: f64) -> Result<(), ProbeError> {
-    if found.is_finite() && found > 0.0 { Ok(()) } else { Err(ProbeError::NotPositive { what, found }) }
+    if found.is_finite() && found > 0.0 {
+        Ok(())
+    } else {
+        Err(ProbeError::NotPositive { what, found })
+    }
 }
 
 /// How to solve a batch.
@@ -155,9 +181,15 @@ pub fn fit(problem: &Problem, options: &Options) -> Result<Fits, ProbeError> {
     let specs = specs(problem)?;
     let pool = pool(options.threads, problem.rows())?;
     let data = Data::new(problem, options.standardize, &pool)?;
-    let spectrum = data.spectrum(&pool).ok_or(ProbeError::Eigen { features: problem.features })?;
+    let spectrum = data.spectrum(&pool).ok_or(ProbeError::Eigen {
+        features: problem.features,
+    })?;
     let classes = specs[0].column_of.len();
-    let mut fits = Fits { classes, width: if classes == 2 { 1 } else { classes }, ..Fits::default() };
+    let mut fits = Fits {
+        classes,
+        width: if classes == 2 { 1 } else { classes },
+        ..Fits::default()
+    };
     (fits.mean, fits.scale) = reported_units(&data, options.standardize);
     for group in specs.chunks((COLUMNS / fits.width).max(1)) {
         for solved in solve(&data, group, &spectrum, options, &pool) {
@@ -169,17 +201,29 @@ pub fn fit(problem: &Problem, options: &Options) -> Result<Fits, ProbeError> {
 
 /// Threads of its own for each call: nothing to inherit by a fork, nothing idle afterwards.
 fn pool(threads: usize, rows: usize) -> Result<ThreadPool, ProbeError> {
-    let threads = if threads == 0 { available_parallelism().map_or(1, NonZero::get) } else { threads };
+    let threads = if threads == 0 {
+        available_parallelism().map_or(1, NonZero::get)
+    } else {
+        threads
+    };
     let threads = threads.min(data::chunks(rows));
     ThreadPoolBuilder::new()
         .num_threads(threads)
         .build()
-        .map_err(|e| ProbeError::Threads { threads, reason: e.to_string() })
+        .map_err(|e| ProbeError::Threads {
+            threads,
+            reason: e.to_string(),
+        })
 }
 
 fn specs(problem: &Problem) -> Result<Vec<Spec>, ProbeError> {
     let n = problem.rows();
-    let classes = problem.labels.iter().max().map_or(0, |&c| c as usize + 1).max(2);
+    let classes = problem
+        .labels
+        .iter()
+        .max()
+        .map_or(0, |&c| c as usize + 1)
+        .max(2);
     let ones = vec![1.0; n];
     let weights = problem.weights.unwrap_or(&ones);
     let mut specs = Vec::new();
@@ -193,12 +237,25 @@ fn specs(problem: &Problem) -> Result<Vec<Spec>, ProbeError> {
                 let width = present.iter().filter(|p| **p).count();
                 if width < 2 {
                     let found = ["no rows", "one class"][width];
-                    return Err(ProbeError::OneClass { label_set, weight_set, found });
+                    return Err(ProbeError::OneClass {
+                        label_set,
+                        weight_set,
+                        found,
+                    });
                 }
                 let mut columns = 0..width;
-                let column_of = present.iter().map(|&p| if p { columns.next() } else { None }).collect();
+                let column_of = present
+                    .iter()
+                    .map(|&p| if p { columns.next() } else { None })
+                    .collect();
                 let width = if classes == 2 { 1 } else { width };
-                specs.push(Spec { l2, label_set, weight_set, column_of, width });
+                specs.push(Spec {
+                    l2,
+                    label_set,
+                    weight_set,
+                    column_of,
+                    width,
+                });
             }
         }
     }
@@ -237,14 +294,21 @@ fn solve<'a>(
     loop {
         let mut taken = Vec::new();
         for exact in [false, true] {
-            let active: Vec<usize> =
-                (0..fits.len()).filter(|&i| fits[i].outcome.is_none() && fits[i].exact == exact).collect();
+            let active: Vec<usize> = (0..fits.len())
+                .filter(|&i| fits[i].outcome.is_none() && fits[i].exact == exact)
+                .collect();
             let points: Vec<Point> = active
                 .iter()
-                .map(|&i| Point { spec: fits[i].spec, theta: fits[i].solver.trial() })
+                .map(|&i| Point {
+                    spec: fits[i].spec,
+                    theta: fits[i].solver.trial(),
+                })
                 .collect();
-            let evaluations =
-                if exact { evaluate::<f64>(data, &points, pool) } else { evaluate::<f32>(data, &points, pool) };
+            let evaluations = if exact {
+                evaluate::<f64>(data, &points, pool)
+            } else {
+                evaluate::<f32>(data, &points, pool)
+            };
             for (i, evaluation) in active.into_iter().zip(evaluations) {
                 if fits[i].advance(evaluation, options, floor) {
                     taken.push(i);
@@ -306,11 +370,18 @@ fn start(data: &Data, spec: &Spec) -> Vec<f64> {
         share[label as usize] += weight;
     }
     let mut theta = vec![0.0; spec.width * (data.features + 1)];
-    let intercepts = theta.iter_mut().skip(data.features).step_by(data.features + 1);
+    let intercepts = theta
+        .iter_mut()
+        .skip(data.features)
+        .step_by(data.features + 1);
     if spec.width == 1 {
         intercepts.for_each(|b| *b = (share[1] / share[0]).ln());
     } else {
-        share.iter().filter(|s| **s > 0.0).zip(intercepts).for_each(|(s, b)| *b = s.ln());
+        share
+            .iter()
+            .filter(|s| **s > 0.0)
+            .zip(intercepts)
+            .for_each(|(s, b)| *b = s.ln());
     }
     theta
 }
@@ -343,11 +414,24 @@ fn precondition(data: &Data, fits: &mut [Solved], taken: &[usize], spectrum: &Sp
 
 fn reported_units(data: &Data, standardize: bool) -> (Vec<f64>, Vec<f64>) {
     if !standardize {
-        return (vec![0.0; data.set_mean.len()], vec![1.0; data.set_mean.len()]);
+        return (
+            vec![0.0; data.set_mean.len()],
+            vec![1.0; data.set_mean.len()],
+        );
     }
     let pooled = || data.mean.iter().zip(&data.scale).cycle();
-    let mean = data.set_mean.iter().zip(pooled()).map(|(m, (mean, scale))| mean + scale * m).collect();
-    let scale = data.set_scale.iter().zip(pooled()).map(|(s, (_, scale))| scale * s).collect();
+    let mean = data
+        .set_mean
+        .iter()
+        .zip(pooled())
+        .map(|(m, (mean, scale))| mean + scale * m)
+        .collect();
+    let scale = data
+        .set_scale
+        .iter()
+        .zip(pooled())
+        .map(|(s, (_, scale))| scale * s)
+        .collect();
     (mean, scale)
 }
 
@@ -362,7 +446,9 @@ impl Fits {
             // The solver's X is centred.
             let set_mean = &data.set_mean[spec.weight_set * d..][..d];
             for column in theta.chunks_exact_mut(d + 1) {
-                let shift: f64 = (0..d).map(|j| column[j] * (data.mean[j] + set_mean[j])).sum();
+                let shift: f64 = (0..d)
+                    .map(|j| column[j] * (data.mean[j] + set_mean[j]))
+                    .sum();
                 column[d] -= shift;
             }
         }

@@ -43,7 +43,11 @@ struct Sums {
 }
 
 /// One entry per point, in order.
-pub(super) fn evaluate<T: Real>(data: &Data, points: &[Point], pool: &ThreadPool) -> Vec<Evaluation> {
+pub(super) fn evaluate<T: Real>(
+    data: &Data,
+    points: &[Point],
+    pool: &ThreadPool,
+) -> Vec<Evaluation> {
     if points.is_empty() {
         return Vec::new();
     }
@@ -80,15 +84,23 @@ pub(super) fn evaluate<T: Real>(data: &Data, points: &[Point], pool: &ThreadPool
             for (k, theta) in (column..).zip(point.theta.chunks_exact(d + 1)) {
                 let residual = sums.residual[k] / count;
                 for j in 0..d {
-                    let data_part = (sums.gradient[k * d + j] / count - mean[j] * residual) / scale[j];
+                    let data_part =
+                        (sums.gradient[k * d + j] / count - mean[j] * residual) / scale[j];
                     gradient.push(data_part + spec.l2 * theta[j]);
                 }
                 gradient.push(residual);
                 value += spec.l2 / 2.0 * theta[..d].iter().map(|w| w * w).sum::<f64>();
             }
-            let curvature = sums.curvature[column..column + spec.width].iter().map(|c| c / count).collect();
+            let curvature = sums.curvature[column..column + spec.width]
+                .iter()
+                .map(|c| c / count)
+                .collect();
             column += spec.width;
-            Evaluation { value, gradient, curvature }
+            Evaluation {
+                value,
+                gradient,
+                curvature,
+            }
         })
         .collect()
 }
@@ -142,12 +154,19 @@ fn add_tile<T: Real>(
             curvature: &mut sums.curvature[of_fit],
         };
         let z = &mut z[column * rows..(column + spec.width) * rows];
-        *loss += if spec.width == 1 { block.binary(z) } else { block.softmax(z, &spec.column_of) };
+        *loss += if spec.width == 1 {
+            block.binary(z)
+        } else {
+            block.softmax(z, &spec.column_of)
+        };
         column += spec.width;
     }
     let mut gradient = vec![T::from_f64(0.0); offsets.len() * features];
     transposed_product(&x, &z, &mut gradient, rows);
-    sums.gradient.iter_mut().zip(&gradient).for_each(|(s, g)| *s += g.to_f64());
+    sums.gradient
+        .iter_mut()
+        .zip(&gradient)
+        .for_each(|(s, g)| *s += g.to_f64());
 }
 
 /// The columns of one fit on one tile. Each method turns scores into weighted residuals and returns the loss.

@@ -27,7 +27,10 @@ pub fn is_word(c: char) -> bool {
         'ª' | 'µ' | 'º' => true,
         '\u{80}'..='\u{bf}' | '×' | '÷' => false,
         '\u{2000}'..='\u{2bff}' | '\u{2e00}'..='\u{2e7f}' | '\u{3000}'..='\u{303f}' => false,
-        '\u{fe10}'..='\u{fe6f}' | '\u{ff00}'..='\u{ff0f}' | '\u{feff}' | '\u{fff0}'..='\u{ffff}' => false,
+        '\u{fe10}'..='\u{fe6f}'
+        | '\u{ff00}'..='\u{ff0f}'
+        | '\u{feff}'
+        | '\u{fff0}'..='\u{ffff}' => false,
         '\u{1f000}'..='\u{1faff}' => false,
         _ => true,
     }
@@ -36,7 +39,10 @@ pub fn is_word(c: char) -> bool {
 /// `'` and its typographic forms.
 #[must_use]
 pub fn is_apostrophe(c: char) -> bool {
-    matches!(c, '\'' | '\u{2018}' | '\u{2019}' | '\u{201b}' | '\u{2bc}' | '\u{ff07}')
+    matches!(
+        c,
+        '\'' | '\u{2018}' | '\u{2019}' | '\u{201b}' | '\u{2bc}' | '\u{ff07}'
+    )
 }
 
 fn is_space(c: char) -> bool {
@@ -90,7 +96,9 @@ pub fn words(text: &str) -> Vec<Word> {
                     at += 1;
                     end += next.len_utf8();
                 }
-                Some((i, next)) if is_apostrophe(next) && text[i + next.len_utf8()..].starts_with(is_word) => {
+                Some((i, next))
+                    if is_apostrophe(next) && text[i + next.len_utf8()..].starts_with(is_word) =>
+                {
                     chars.next();
                     at += 1;
                     end += next.len_utf8();
@@ -99,7 +107,15 @@ pub fn words(text: &str) -> Vec<Word> {
             }
         }
         let joined = state.start_word();
-        words.push(Word { start, end, first_char, last_char: at, sentence: state.sentence, joined, quoted: state.quoted });
+        words.push(Word {
+            start,
+            end,
+            first_char,
+            last_char: at,
+            sentence: state.sentence,
+            joined,
+            quoted: state.quoted,
+        });
     }
     words
 }
@@ -150,7 +166,12 @@ impl Between {
             self.sentence += 1;
         }
         let joined = self.seen_word && !self.broken && !self.ended;
-        *self = Self { sentence: self.sentence, quoted: self.quoted, seen_word: true, ..Self::default() };
+        *self = Self {
+            sentence: self.sentence,
+            quoted: self.quoted,
+            seen_word: true,
+            ..Self::default()
+        };
         joined
     }
 }

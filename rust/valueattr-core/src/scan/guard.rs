@@ -21,17 +21,31 @@ impl Guards {
         let set = |listed: &[String]| {
             listed
                 .iter()
-                .flat_map(|word| if word == "#" { vec!["#".to_owned()] } else { folded_words(word) })
+                .flat_map(|word| {
+                    if word == "#" {
+                        vec!["#".to_owned()]
+                    } else {
+                        folded_words(word)
+                    }
+                })
                 .collect()
         };
-        Self { unless_before: set(unless_before), unless_after: set(unless_after), ..Self::default() }
+        Self {
+            unless_before: set(unless_before),
+            unless_after: set(unless_after),
+            ..Self::default()
+        }
     }
 
     pub fn add(&mut self, name: &str) -> Result<(), String> {
         match name {
             "negation" => self.negation = true,
             "quotation" => self.quotation = true,
-            _ => return Err(format!("unknown guard {name:?}; known: negation, quotation")),
+            _ => {
+                return Err(format!(
+                    "unknown guard {name:?}; known: negation, quotation"
+                ));
+            }
         }
         Ok(())
     }
@@ -44,7 +58,9 @@ impl Guards {
                 && words[first].joined
                 && listed(&self.unless_before, text, &words[first - 1])
             || !self.unless_after.is_empty()
-                && words.get(last + 1).is_some_and(|next| next.joined && listed(&self.unless_after, text, next)))
+                && words
+                    .get(last + 1)
+                    .is_some_and(|next| next.joined && listed(&self.unless_after, text, next)))
     }
 }
 
@@ -58,10 +74,12 @@ fn listed(set: &HashSet<String>, text: &str, word: &Word) -> bool {
 }
 
 fn is_negated(text: &str, words: &[Word], first: usize) -> bool {
-    words[first.saturating_sub(NEGATION_REACH)..first].iter().any(|word| {
-        word.sentence == words[first].sentence && {
-            let word = folded(text, word);
-            matches!(word.as_str(), "not" | "never" | "no" | "cannot") || word.ends_with("n't")
-        }
-    })
+    words[first.saturating_sub(NEGATION_REACH)..first]
+        .iter()
+        .any(|word| {
+            word.sentence == words[first].sentence && {
+                let word = folded(text, word);
+                matches!(word.as_str(), "not" | "never" | "no" | "cannot") || word.ends_with("n't")
+            }
+        })
 }

@@ -51,8 +51,16 @@ impl Kind {
     /// The name in lexicons and tables.
     #[must_use]
     pub fn name(self) -> &'static str {
-        ["epistemic", "both_sides", "deflection", "ai_disclaimer", "caveat", "non_affirmation", "refusal", "booster"]
-            [self as usize]
+        [
+            "epistemic",
+            "both_sides",
+            "deflection",
+            "ai_disclaimer",
+            "caveat",
+            "non_affirmation",
+            "refusal",
+            "booster",
+        ][self as usize]
     }
 
     /// Whether the phrase takes the place of an answer.
@@ -60,7 +68,11 @@ impl Kind {
     pub fn is_evasive(self) -> bool {
         matches!(
             self,
-            Self::BothSides | Self::Deflection | Self::AiDisclaimer | Self::NonAffirmation | Self::Refusal
+            Self::BothSides
+                | Self::Deflection
+                | Self::AiDisclaimer
+                | Self::NonAffirmation
+                | Self::Refusal
         )
     }
 }
@@ -143,25 +155,42 @@ impl Lexicon {
     /// # Errors
     /// Names the line and what is wrong there.
     pub fn parse(source: &str) -> Result<Self, LexiconError> {
-        let at = |byte: usize, message: String| LexiconError { line: line_of(source, byte), message };
-        let file: File = toml::from_str(source)
-            .map_err(|error| at(error.span().map_or(0, |span| span.start), error.message().to_owned()))?;
-        let mut lexicon = Self { entries: Vec::new(), words: HashMap::new(), nodes: vec![Node::default()] };
+        let at = |byte: usize, message: String| LexiconError {
+            line: line_of(source, byte),
+            message,
+        };
+        let file: File = toml::from_str(source).map_err(|error| {
+            at(
+                error.span().map_or(0, |span| span.start),
+                error.message().to_owned(),
+            )
+        })?;
+        let mut lexicon = Self {
+            entries: Vec::new(),
+            words: HashMap::new(),
+            nodes: vec![Node::default()],
+        };
         for raw in file.entry {
             let raw = raw.into_inner();
             let place = raw.pattern.span().start;
             if let Some(strength) = &raw.strength {
                 if !(0.0..=1.0).contains(strength.get_ref()) {
-                    return Err(at(strength.span().start, format!("strength {} is not in 0 to 1", strength.get_ref())));
+                    return Err(at(
+                        strength.span().start,
+                        format!("strength {} is not in 0 to 1", strength.get_ref()),
+                    ));
                 }
             }
             let mut guards = Guards::new(&raw.unless_before, &raw.unless_after);
             for name in &raw.guards {
-                guards.add(name.get_ref()).map_err(|message| at(name.span().start, message))?;
+                guards
+                    .add(name.get_ref())
+                    .map_err(|message| at(name.span().start, message))?;
             }
             let pattern = raw.pattern.into_inner();
             let wordings = expand(&pattern).map_err(|message| at(place, message))?;
-            let entry = u32::try_from(lexicon.entries.len()).map_err(|_| at(place, "too many entries".into()))?;
+            let entry = u32::try_from(lexicon.entries.len())
+                .map_err(|_| at(place, "too many entries".into()))?;
             for wording in wordings {
                 lexicon.insert(&wording, entry);
             }
@@ -222,12 +251,19 @@ impl Lexicon {
 }
 
 fn line_of(source: &str, byte: usize) -> usize {
-    source.as_bytes()[..byte.min(source.len())].iter().filter(|&&b| b == b'\n').count() + 1
+    source.as_bytes()[..byte.min(source.len())]
+        .iter()
+        .filter(|&&b| b == b'\n')
+        .count()
+        + 1
 }
 
 /// Folded words of a text, as matching sees them.
 pub(super) fn folded_words(text: &str) -> Vec<String> {
-    words(text).iter().map(|word| text[word.start..word.end].chars().map(fold).collect()).collect()
+    words(text)
+        .iter()
+        .map(|word| text[word.start..word.end].chars().map(fold).collect())
+        .collect()
 }
 
 /// Every wording of a pattern.
@@ -238,16 +274,27 @@ fn expand(pattern: &str) -> Result<Vec<Vec<Step>>, String> {
         let (choices, after) = next_part(rest, pattern)?;
         rest = after;
         if wordings.len() * choices.len() > MOST_EXPANSIONS {
-            return Err(format!("the pattern {pattern:?} has more than {MOST_EXPANSIONS} wordings"));
+            return Err(format!(
+                "the pattern {pattern:?} has more than {MOST_EXPANSIONS} wordings"
+            ));
         }
         wordings = wordings
             .iter()
-            .flat_map(|head| choices.iter().map(move |tail| [head.as_slice(), tail.as_slice()].concat()))
+            .flat_map(|head| {
+                choices
+                    .iter()
+                    .map(move |tail| [head.as_slice(), tail.as_slice()].concat())
+            })
             .collect();
     }
     for wording in &wordings {
-        if !matches!((wording.first(), wording.last()), (Some(Step::Word(_)), Some(Step::Word(_)))) {
-            return Err(format!("the pattern {pattern:?} must begin and end with a word in all its wordings"));
+        if !matches!(
+            (wording.first(), wording.last()),
+            (Some(Step::Word(_)), Some(Step::Word(_)))
+        ) {
+            return Err(format!(
+                "the pattern {pattern:?} must begin and end with a word in all its wordings"
+            ));
         }
     }
     Ok(wordings)
@@ -258,13 +305,26 @@ type Choices = Vec<Vec<Step>>;
 /// The first part of a pattern, as the step sequences that it may stand for, and what follows it.
 fn next_part<'a>(rest: &'a str, pattern: &str) -> Result<(Choices, &'a str), String> {
     let close = |mark: char| {
-        rest.find(mark).ok_or_else(|| format!("the pattern {pattern:?} opens {:?} and never closes it", &rest[..1]))
+        rest.find(mark).ok_or_else(|| {
+            format!(
+                "the pattern {pattern:?} opens {:?} and never closes it",
+                &rest[..1]
+            )
+        })
     };
-    let literal = |text: &str| folded_words(text).into_iter().map(Step::Word).collect::<Vec<_>>();
+    let literal = |text: &str| {
+        folded_words(text)
+            .into_iter()
+            .map(Step::Word)
+            .collect::<Vec<_>>()
+    };
     match rest.as_bytes()[0] {
         b'{' => {
             let end = close('}')?;
-            Ok((rest[1..end].split('|').map(literal).collect(), &rest[end + 1..]))
+            Ok((
+                rest[1..end].split('|').map(literal).collect(),
+                &rest[end + 1..],
+            ))
         }
         b'[' => {
             let end = close(']')?;
@@ -273,17 +333,28 @@ fn next_part<'a>(rest: &'a str, pattern: &str) -> Result<(Choices, &'a str), Str
         }
         b'<' => {
             let end = close('>')?;
-            let bounds = rest[1..end].split_once('-').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+            let bounds = rest[1..end]
+                .split_once('-')
+                .and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
             match bounds {
-                Some((least, most)) if least <= most && most <= 8usize => {
-                    Ok(((least..=most).map(|n| vec![Step::Any; n]).collect(), &rest[end + 1..]))
-                }
-                _ => Err(format!("the gap {:?} in {pattern:?} is not <least-most> with most up to 8", &rest[..=end])),
+                Some((least, most)) if least <= most && most <= 8usize => Ok((
+                    (least..=most).map(|n| vec![Step::Any; n]).collect(),
+                    &rest[end + 1..],
+                )),
+                _ => Err(format!(
+                    "the gap {:?} in {pattern:?} is not <least-most> with most up to 8",
+                    &rest[..=end]
+                )),
             }
         }
-        b'}' | b']' | b'>' => Err(format!("the pattern {pattern:?} closes {:?} without opening it", &rest[..1])),
+        b'}' | b']' | b'>' => Err(format!(
+            "the pattern {pattern:?} closes {:?} without opening it",
+            &rest[..1]
+        )),
         _ => {
-            let end = rest.find(['{', '[', '<', '}', ']', '>']).unwrap_or(rest.len());
+            let end = rest
+                .find(['{', '[', '<', '}', ']', '>'])
+                .unwrap_or(rest.len());
             Ok((vec![literal(&rest[..end])], &rest[end..]))
         }
     }

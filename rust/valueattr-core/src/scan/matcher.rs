@@ -31,13 +31,21 @@ pub fn count(lexicon: &Lexicon, text: &str) -> Counts {
     let words = words(text);
     let spans = find(lexicon, text, &words);
     let sentences = words.last().map_or(0, |word| word.sentence + 1);
-    let mut counts = Counts { words: small(words.len()), sentences, ..Counts::default() };
+    let mut counts = Counts {
+        words: small(words.len()),
+        sentences,
+        ..Counts::default()
+    };
     let mut evaded = vec![false; sentences as usize];
     for span in &spans {
         counts.kinds[span.kind as usize] += 1;
         evaded[span.sentence as usize] |= span.kind.is_evasive();
     }
-    counts.first_hedge = spans.iter().filter(|span| span.kind != Kind::Booster).map(|span| span.start).min();
+    counts.first_hedge = spans
+        .iter()
+        .filter(|span| span.kind != Kind::Booster)
+        .map(|span| span.start)
+        .min();
     counts.hedge_only = !evaded.is_empty() && evaded.iter().all(|&sentence| sentence);
     counts
 }
@@ -65,7 +73,9 @@ fn find(lexicon: &Lexicon, text: &str, words: &[Word]) -> Vec<Span> {
     let mut free_from = [0usize; 8];
     let mut paths: Vec<(u32, usize)> = Vec::new();
     for first in 0..words.len() {
-        let Some(node) = lexicon.step(0, ids[first]) else { continue };
+        let Some(node) = lexicon.step(0, ids[first]) else {
+            continue;
+        };
         let mut best: [Option<(usize, u32)>; 8] = [None; 8];
         paths.clear();
         paths.push((node, first));
@@ -73,13 +83,21 @@ fn find(lexicon: &Lexicon, text: &str, words: &[Word]) -> Vec<Span> {
             for &entry in &lexicon.node(node).ends {
                 let found = &lexicon.entries()[entry as usize];
                 let slot = &mut best[found.kind as usize];
-                let longer = slot.is_none_or(|(end, other)| last > end || last == end && entry < other);
-                if longer && first >= free_from[found.kind as usize] && found.guards.pass(text, words, first, last) {
+                let longer =
+                    slot.is_none_or(|(end, other)| last > end || last == end && entry < other);
+                if longer
+                    && first >= free_from[found.kind as usize]
+                    && found.guards.pass(text, words, first, last)
+                {
                     *slot = Some((last, entry));
                 }
             }
             if words.get(last + 1).is_some_and(|next| next.joined) {
-                paths.extend(lexicon.step(node, ids[last + 1]).map(|node| (node, last + 1)));
+                paths.extend(
+                    lexicon
+                        .step(node, ids[last + 1])
+                        .map(|node| (node, last + 1)),
+                );
                 paths.extend(lexicon.step_any(node).map(|node| (node, last + 1)));
             }
         }

@@ -28,7 +28,11 @@ const PARALLEL_FROM_BYTES: usize = 256 * 1024;
 ///
 /// # Errors
 /// The operating system refuses to start threads.
-pub fn counts(lexicon: &Lexicon, texts: &[&str], threads: usize) -> Result<Vec<Counts>, ThreadsError> {
+pub fn counts(
+    lexicon: &Lexicon,
+    texts: &[&str],
+    threads: usize,
+) -> Result<Vec<Counts>, ThreadsError> {
     each(texts, threads, |text| matcher::count(lexicon, text))
 }
 
@@ -36,7 +40,11 @@ pub fn counts(lexicon: &Lexicon, texts: &[&str], threads: usize) -> Result<Vec<C
 ///
 /// # Errors
 /// The operating system refuses to start threads.
-pub fn spans(lexicon: &Lexicon, texts: &[&str], threads: usize) -> Result<Vec<Vec<Span>>, ThreadsError> {
+pub fn spans(
+    lexicon: &Lexicon,
+    texts: &[&str],
+    threads: usize,
+) -> Result<Vec<Vec<Span>>, ThreadsError> {
     each(texts, threads, |text| matcher::spans(lexicon, text))
 }
 
@@ -46,7 +54,11 @@ pub fn spans(lexicon: &Lexicon, texts: &[&str], threads: usize) -> Result<Vec<Ve
 pub struct ThreadsError(usize, rayon::ThreadPoolBuildError);
 
 /// A pool of its own per batch, so that a forked process never waits for threads that it does not have.
-fn each<T: Send>(texts: &[&str], threads: usize, scan: impl Fn(&str) -> T + Sync) -> Result<Vec<T>, ThreadsError> {
+fn each<T: Send>(
+    texts: &[&str],
+    threads: usize,
+    scan: impl Fn(&str) -> T + Sync,
+) -> Result<Vec<T>, ThreadsError> {
     let bytes: usize = texts.iter().map(|text| text.len()).sum();
     if threads == 1 || bytes < PARALLEL_FROM_BYTES {
         return Ok(texts.iter().map(|text| scan(text)).collect());
@@ -55,7 +67,13 @@ fn each<T: Send>(texts: &[&str], threads: usize, scan: impl Fn(&str) -> T + Sync
         .num_threads(threads)
         .build()
         .map_err(|error| ThreadsError(threads, error))?;
-    Ok(pool.install(|| texts.par_iter().with_min_len(16).map(|text| scan(text)).collect()))
+    Ok(pool.install(|| {
+        texts
+            .par_iter()
+            .with_min_len(16)
+            .map(|text| scan(text))
+            .collect()
+    }))
 }
 
 #[cfg(test)]

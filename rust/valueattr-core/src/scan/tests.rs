@@ -12,18 +12,29 @@ fn lexicon(entries: &str) -> Lexicon {
 fn found(lexicon: &Lexicon, text: &str) -> Vec<String> {
     matcher::spans(lexicon, text)
         .iter()
-        .map(|span| text.chars().skip(span.start as usize).take((span.end - span.start) as usize).collect())
+        .map(|span| {
+            text.chars()
+                .skip(span.start as usize)
+                .take((span.end - span.start) as usize)
+                .collect()
+        })
         .collect()
 }
 
 #[test]
 fn every_entry_counts_in_its_own_example() {
     let parsed = english();
-    let examples = ENGLISH.lines().filter_map(|line| line.strip_prefix("example = "));
+    let examples = ENGLISH
+        .lines()
+        .filter_map(|line| line.strip_prefix("example = "));
     for (entry, example) in parsed.entries().iter().zip(examples) {
         let example = example.trim_matches('"');
         let counts = matcher::count(&parsed, example);
-        assert!(counts.kinds[entry.kind as usize] > 0, "{:?} not found in {example:?}", entry.pattern);
+        assert!(
+            counts.kinds[entry.kind as usize] > 0,
+            "{:?} not found in {example:?}",
+            entry.pattern
+        );
     }
 }
 
@@ -42,7 +53,10 @@ fn longest_match_counts_once_and_kinds_do_not_see_each_other() {
         pattern = "may"
         "#,
     );
-    assert_eq!(found(&lexicon, "So it may be that; it may be."), ["it may be that", "may", "it may be", "may"]);
+    assert_eq!(
+        found(&lexicon, "So it may be that; it may be."),
+        ["it may be that", "may", "it may be", "may"]
+    );
 }
 
 #[test]
@@ -55,19 +69,43 @@ fn a_longer_unbounded_match_hides_nothing() {
 #[test]
 fn guards() {
     let lexicon = english();
-    for silent in ["The fair is in May.", "May 3 was cold.", "The might of Rome.", "I do not think so.", "He wrote \"perhaps\"."] {
-        assert!(found(&lexicon, silent).is_empty(), "{silent}: {:?}", found(&lexicon, silent));
+    for silent in [
+        "The fair is in May.",
+        "May 3 was cold.",
+        "The might of Rome.",
+        "I do not think so.",
+        "He wrote \"perhaps\".",
+    ] {
+        assert!(
+            found(&lexicon, silent).is_empty(),
+            "{silent}: {:?}",
+            found(&lexicon, silent)
+        );
     }
-    for (text, phrase) in [("May I think?", "May"), ("I think so.", "I think"), ("He said \"no\"; perhaps.", "perhaps")] {
-        assert!(found(&lexicon, text).contains(&phrase.to_owned()), "{text}: {:?}", found(&lexicon, text));
+    for (text, phrase) in [
+        ("May I think?", "May"),
+        ("I think so.", "I think"),
+        ("He said \"no\"; perhaps.", "perhaps"),
+    ] {
+        assert!(
+            found(&lexicon, text).contains(&phrase.to_owned()),
+            "{text}: {:?}",
+            found(&lexicon, text)
+        );
     }
 }
 
 #[test]
 fn typography_is_folded_and_offsets_are_of_the_original() {
     let lexicon = english();
-    assert_eq!(found(&lexicon, "Ünïcode — I don\u{2019}t\u{a0}know."), ["I don\u{2019}t\u{a0}know"]);
-    assert_eq!(found(&lexicon, "I\u{2003}DO  not\nknow"), ["I\u{2003}DO  not\nknow"]);
+    assert_eq!(
+        found(&lexicon, "Ünïcode — I don\u{2019}t\u{a0}know."),
+        ["I don\u{2019}t\u{a0}know"]
+    );
+    assert_eq!(
+        found(&lexicon, "I\u{2003}DO  not\nknow"),
+        ["I\u{2003}DO  not\nknow"]
+    );
     assert!(found(&lexicon, "I do not. Know").is_empty());
 }
 
@@ -75,7 +113,10 @@ fn typography_is_folded_and_offsets_are_of_the_original() {
 fn sentences_and_hedge_only() {
     let lexicon = english();
     let counts = |text| matcher::count(&lexicon, text);
-    assert_eq!(counts("One. Two! \"Three?\" 3.5 four… five\n\nsix").sentences, 6);
+    assert_eq!(
+        counts("One. Two! \"Three?\" 3.5 four… five\n\nsix").sentences,
+        6
+    );
     assert_eq!(counts("").sentences, 0);
     assert!(counts("I cannot answer that.").hedge_only);
     assert!(!counts("I cannot answer that. It is copper.").hedge_only);
@@ -87,16 +128,56 @@ fn sentences_and_hedge_only() {
 #[test]
 fn broken_lexicons_name_the_line() {
     for (source, line, message) in [
-        ("[[entry]]\nkind = \"epistemic\"\npattern = \"{a|b\"\n", 3, "never closes"),
-        ("[[entry]]\nkind = \"epistemic\"\npattern = \"a } b\"\n", 3, "without opening"),
-        ("[[entry]]\nkind = \"epistemic\"\npattern = \"a <3> b\"\n", 3, "<least-most>"),
-        ("[[entry]]\nkind = \"epistemic\"\npattern = \"a <0-9> b\"\n", 3, "<least-most>"),
-        ("[[entry]]\nkind = \"epistemic\"\npattern = \"<0-1> b\"\n", 3, "begin and end with a word"),
-        ("[[entry]]\nkind = \"epistemic\"\npattern = \" \"\n", 3, "begin and end with a word"),
-        ("\n[[entry]]\nkind = \"vague\"\npattern = \"a\"\n", 3, "unknown variant"),
-        ("[[entry]]\nkind = \"caveat\"\npattern = \"a\"\nguards = [\"luck\"]\n", 4, "unknown guard"),
-        ("[[entry]]\nkind = \"caveat\"\npattern = \"a\"\nstrength = 2.0\n", 4, "not in 0 to 1"),
-        ("[[entry]]\nkind = \"caveat\"\npattern = \"a\"\ncolour = \"red\"\n", 4, "unknown field"),
+        (
+            "[[entry]]\nkind = \"epistemic\"\npattern = \"{a|b\"\n",
+            3,
+            "never closes",
+        ),
+        (
+            "[[entry]]\nkind = \"epistemic\"\npattern = \"a } b\"\n",
+            3,
+            "without opening",
+        ),
+        (
+            "[[entry]]\nkind = \"epistemic\"\npattern = \"a <3> b\"\n",
+            3,
+            "<least-most>",
+        ),
+        (
+            "[[entry]]\nkind = \"epistemic\"\npattern = \"a <0-9> b\"\n",
+            3,
+            "<least-most>",
+        ),
+        (
+            "[[entry]]\nkind = \"epistemic\"\npattern = \"<0-1> b\"\n",
+            3,
+            "begin and end with a word",
+        ),
+        (
+            "[[entry]]\nkind = \"epistemic\"\npattern = \" \"\n",
+            3,
+            "begin and end with a word",
+        ),
+        (
+            "\n[[entry]]\nkind = \"vague\"\npattern = \"a\"\n",
+            3,
+            "unknown variant",
+        ),
+        (
+            "[[entry]]\nkind = \"caveat\"\npattern = \"a\"\nguards = [\"luck\"]\n",
+            4,
+            "unknown guard",
+        ),
+        (
+            "[[entry]]\nkind = \"caveat\"\npattern = \"a\"\nstrength = 2.0\n",
+            4,
+            "not in 0 to 1",
+        ),
+        (
+            "[[entry]]\nkind = \"caveat\"\npattern = \"a\"\ncolour = \"red\"\n",
+            4,
+            "unknown field",
+        ),
         ("[[entry]]\nkind = \"caveat\"\n", 1, "missing field"),
         ("nonsense\n", 1, ""),
     ] {
@@ -110,7 +191,12 @@ fn broken_lexicons_name_the_line() {
 fn too_many_wordings_are_refused() {
     let pattern = "{a|b|c|d|e|f|g|h}".repeat(5);
     let source = format!("[[entry]]\nkind = \"caveat\"\npattern = \"{pattern}\"\n");
-    assert!(Lexicon::parse(&source).expect_err("too many").message.contains("wordings"));
+    assert!(
+        Lexicon::parse(&source)
+            .expect_err("too many")
+            .message
+            .contains("wordings")
+    );
 }
 
 proptest! {

@@ -51,12 +51,18 @@ pub struct Manifest {
 impl Manifest {
     #[must_use]
     pub fn new(layers: Vec<u32>, width: usize, dtype: Dtype) -> Self {
-        Self { version: VERSION, layers, width, dtype }
+        Self {
+            version: VERSION,
+            layers,
+            width,
+            dtype,
+        }
     }
 
     fn layer_bytes(&self, rows: usize) -> usize {
         // A hostile manifest or journal may hold any number; no file has the length that this then asks for.
-        rows.saturating_mul(self.width).saturating_mul(self.dtype.size())
+        rows.saturating_mul(self.width)
+            .saturating_mul(self.dtype.size())
     }
 
     /// The safetensors header of a shard, padded so that data starts at a multiple of 64 bytes.
@@ -103,11 +109,21 @@ pub enum StoreError {
     #[error("{path}: {message}")]
     Broken { path: PathBuf, message: String },
     #[error("{path} holds {found:?}, expected {expected:?}")]
-    Mismatch { path: PathBuf, found: Box<Manifest>, expected: Box<Manifest> },
+    Mismatch {
+        path: PathBuf,
+        found: Box<Manifest>,
+        expected: Box<Manifest>,
+    },
     #[error("another process is writing to {0}")]
     Locked(PathBuf),
     #[error("layer {layer} has {found} bytes, expected {expected}: {rows} rows of {width} values")]
-    Shape { layer: u32, found: usize, expected: usize, rows: usize, width: usize },
+    Shape {
+        layer: u32,
+        found: usize,
+        expected: usize,
+        rows: usize,
+        width: usize,
+    },
 }
 
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> StoreError + use<> {
@@ -136,14 +152,23 @@ impl Store {
         let shards = read_journal(path)?.0;
         for shard in &shards {
             let file = path.join(&shard.file);
-            let data = manifest.layer_bytes(shard.rows).saturating_mul(manifest.layers.len());
+            let data = manifest
+                .layer_bytes(shard.rows)
+                .saturating_mul(manifest.layers.len());
             let expected = manifest.header(shard.rows).len().saturating_add(data);
             let found = fs::metadata(&file).map_err(io_error(&file))?.len();
             if found != expected as u64 {
-                return Err(broken(&file, format!("{found} bytes, expected {expected}: it was cut or is another file")));
+                return Err(broken(
+                    &file,
+                    format!("{found} bytes, expected {expected}: it was cut or is another file"),
+                ));
             }
         }
-        Ok(Self { path: path.to_owned(), manifest, shards })
+        Ok(Self {
+            path: path.to_owned(),
+            manifest,
+            shards,
+        })
     }
 
     /// Rows of every layer.
@@ -155,7 +180,8 @@ impl Store {
     /// File and byte offset of a layer in a shard.
     #[must_use]
     pub fn locate(&self, shard: &Shard, layer_index: usize) -> (PathBuf, usize) {
-        let offset = self.manifest.header(shard.rows).len() + layer_index * self.manifest.layer_bytes(shard.rows);
+        let offset = self.manifest.header(shard.rows).len()
+            + layer_index * self.manifest.layer_bytes(shard.rows);
         (self.path.join(&shard.file), offset)
     }
 
@@ -168,7 +194,10 @@ impl Store {
             let path = self.path.join(&shard.file);
             let found = checksum(&path)?;
             if found != shard.xxh3 {
-                return Err(broken(&path, format!("checksum {found}, the journal says {}", shard.xxh3)));
+                return Err(broken(
+                    &path,
+                    format!("checksum {found}, the journal says {}", shard.xxh3),
+                ));
             }
         }
         Ok(())
@@ -204,20 +233,36 @@ impl Writer {
         if manifest_path.exists() {
             let found = read_manifest(path)?;
             if found != manifest {
-                let (path, found, expected) = (path.to_owned(), Box::new(found), Box::new(manifest));
-                return Err(StoreError::Mismatch { path, found, expected });
+                let (path, found, expected) =
+                    (path.to_owned(), Box::new(found), Box::new(manifest));
+                return Err(StoreError::Mismatch {
+                    path,
+                    found,
+                    expected,
+                });
             }
         } else {
-            let json = serde_json::to_vec_pretty(&manifest).map_err(|error| broken(&manifest_path, error.to_string()))?;
+            let json = serde_json::to_vec_pretty(&manifest)
+                .map_err(|error| broken(&manifest_path, error.to_string()))?;
             write_whole(&manifest_path, &[&json], durable)?;
         }
         let journal_path = path.join("journal.jsonl");
         let (committed, whole) = read_journal(path)?;
-        let journal =
-            OpenOptions::new().create(true).append(true).open(&journal_path).map_err(io_error(&journal_path))?;
+        let journal = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&journal_path)
+            .map_err(io_error(&journal_path))?;
         journal.set_len(whole).map_err(io_error(&journal_path))?;
         remove_uncommitted(path, &committed)?;
-        Ok(Self { path: path.to_owned(), manifest, journal, committed, durable, _lock: lock })
+        Ok(Self {
+            path: path.to_owned(),
+            manifest,
+            journal,
+            committed,
+            durable,
+            _lock: lock,
+        })
     }
 
     /// Rows committed so far.
@@ -235,20 +280,35 @@ impl Writer {
         for (&layer, bytes) in self.manifest.layers.iter().zip(layers) {
             if bytes.len() != expected {
                 let (found, width) = (bytes.len(), self.manifest.width);
-                return Err(StoreError::Shape { layer, found, expected, rows, width });
+                return Err(StoreError::Shape {
+                    layer,
+                    found,
+                    expected,
+                    rows,
+                    width,
+                });
             }
         }
         let file = format!("shard-{:05}.safetensors", self.committed.len());
         let header = self.manifest.header(rows);
-        let parts: Vec<&[u8]> = std::iter::once(header.as_slice()).chain(layers.iter().copied()).collect();
+        let parts: Vec<&[u8]> = std::iter::once(header.as_slice())
+            .chain(layers.iter().copied())
+            .collect();
         write_whole(&self.path.join(&file), &parts, self.durable)?;
         let mut hash = Xxh3::new();
         parts.iter().for_each(|part| hash.update(part));
-        let shard = Shard { file, rows, xxh3: format!("{:016x}", hash.digest()) };
+        let shard = Shard {
+            file,
+            rows,
+            xxh3: format!("{:016x}", hash.digest()),
+        };
         let journal_path = self.path.join("journal.jsonl");
-        let mut line = serde_json::to_vec(&shard).map_err(|error| broken(&journal_path, error.to_string()))?;
+        let mut line =
+            serde_json::to_vec(&shard).map_err(|error| broken(&journal_path, error.to_string()))?;
         line.push(b'\n');
-        self.journal.write_all(&line).map_err(io_error(&journal_path))?;
+        self.journal
+            .write_all(&line)
+            .map_err(io_error(&journal_path))?;
         if self.durable {
             self.journal.sync_data().map_err(io_error(&journal_path))?;
         }
@@ -258,18 +318,27 @@ impl Writer {
 }
 
 fn broken(path: &Path, message: String) -> StoreError {
-    StoreError::Broken { path: path.to_owned(), message }
+    StoreError::Broken {
+        path: path.to_owned(),
+        message,
+    }
 }
 
 fn read_manifest(path: &Path) -> Result<Manifest, StoreError> {
     let file = path.join("manifest.json");
     let bytes = match fs::read(&file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(StoreError::NotAStore(path.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(StoreError::NotAStore(path.to_owned()));
+        }
         other => other.map_err(io_error(&file))?,
     };
-    let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|error| broken(&file, error.to_string()))?;
+    let manifest: Manifest =
+        serde_json::from_slice(&bytes).map_err(|error| broken(&file, error.to_string()))?;
     if manifest.version != VERSION {
-        return Err(broken(&file, format!("version {}, this reads version {VERSION}", manifest.version)));
+        return Err(broken(
+            &file,
+            format!("version {}, this reads version {VERSION}", manifest.version),
+        ));
     }
     Ok(manifest)
 }
@@ -281,13 +350,23 @@ fn read_journal(path: &Path) -> Result<(Vec<Shard>, u64), StoreError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), 0)),
         other => other.map_err(io_error(&file))?,
     };
-    let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1);
+    let whole = bytes
+        .iter()
+        .rposition(|&byte| byte == b'\n')
+        .map_or(0, |last| last + 1);
     let mut shards: Vec<Shard> = Vec::new();
-    for (i, line) in bytes[..whole].split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).enumerate() {
-        let shard: Shard =
-            serde_json::from_slice(line).map_err(|error| broken(&file, format!("line {}: {error}", i + 1)))?;
+    for (i, line) in bytes[..whole]
+        .split(|&byte| byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .enumerate()
+    {
+        let shard: Shard = serde_json::from_slice(line)
+            .map_err(|error| broken(&file, format!("line {}: {error}", i + 1)))?;
         if shard.file != format!("shard-{i:05}.safetensors") {
-            return Err(broken(&file, format!("line {}: names {:?}, expected shard {i}", i + 1, shard.file)));
+            return Err(broken(
+                &file,
+                format!("line {}: names {:?}, expected shard {i}", i + 1, shard.file),
+            ));
         }
         shards.push(shard);
     }
@@ -317,10 +396,12 @@ fn write_whole(path: &Path, parts: &[&[u8]], durable: bool) -> Result<(), StoreE
         let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
         if durable { file.sync_all() } else { Ok(()) }
     });
-    let renamed = written.and_then(|()| fs::rename(&temporary, path)).and_then(|()| match path.parent() {
-        Some(folder) if durable => File::open(folder)?.sync_all(),
-        _ => Ok(()),
-    });
+    let renamed = written
+        .and_then(|()| fs::rename(&temporary, path))
+        .and_then(|()| match path.parent() {
+            Some(folder) if durable => File::open(folder)?.sync_all(),
+            _ => Ok(()),
+        });
     renamed.map_err(|error| {
         // Best effort: what is left is removed when the store is opened to go on.
         let _ = fs::remove_file(&temporary);

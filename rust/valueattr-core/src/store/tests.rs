@@ -6,7 +6,10 @@ fn manifest() -> Manifest {
 }
 
 fn bytes(values: &[f32]) -> Vec<u8> {
-    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    values
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect()
 }
 
 fn write(path: &Path, shards: usize) {
@@ -36,7 +39,10 @@ fn what_is_committed_is_found_again() {
 fn a_second_writer_is_refused() {
     let folder = tempfile::tempdir().expect("folder");
     let _first = Writer::open(folder.path(), manifest(), false).expect("opens");
-    assert!(matches!(Writer::open(folder.path(), manifest(), false), Err(StoreError::Locked(_))));
+    assert!(matches!(
+        Writer::open(folder.path(), manifest(), false),
+        Err(StoreError::Locked(_))
+    ));
 }
 
 #[test]
@@ -44,14 +50,20 @@ fn another_manifest_is_refused() {
     let folder = tempfile::tempdir().expect("folder");
     write(folder.path(), 1);
     let other = Manifest::new(vec![0, 3], 4, Dtype::F32);
-    assert!(matches!(Writer::open(folder.path(), other, false), Err(StoreError::Mismatch { .. })));
+    assert!(matches!(
+        Writer::open(folder.path(), other, false),
+        Err(StoreError::Mismatch { .. })
+    ));
 }
 
 #[test]
 fn rows_of_another_width_are_refused_and_leave_nothing() {
     let folder = tempfile::tempdir().expect("folder");
     let mut writer = Writer::open(folder.path(), manifest(), false).expect("opens");
-    assert!(matches!(writer.append(3, &[&[0; 24], &[0; 23]]), Err(StoreError::Shape { layer: 3, .. })));
+    assert!(matches!(
+        writer.append(3, &[&[0; 24], &[0; 23]]),
+        Err(StoreError::Shape { layer: 3, .. })
+    ));
     assert_eq!(Store::open(folder.path()).expect("opens").rows(), 0);
 }
 
@@ -65,7 +77,10 @@ fn any_flipped_bit_is_found() {
         let mut torn = whole.clone();
         torn[byte] ^= 1 << (byte % 8);
         fs::write(&file, &torn).expect("writes");
-        assert!(Store::open(folder.path()).expect("opens").verify().is_err(), "byte {byte}");
+        assert!(
+            Store::open(folder.path()).expect("opens").verify().is_err(),
+            "byte {byte}"
+        );
     }
 }
 
@@ -77,7 +92,10 @@ fn a_cut_shard_is_an_error_before_it_is_mapped() {
     let whole = fs::read(&file).expect("reads");
     fs::write(&file, &whole[..whole.len() - 1]).expect("writes");
     assert!(Store::open(folder.path()).is_err());
-    assert!(matches!(Store::open(&folder.path().join("none")), Err(StoreError::NotAStore(_))));
+    assert!(matches!(
+        Store::open(&folder.path().join("none")),
+        Err(StoreError::NotAStore(_))
+    ));
 }
 
 #[test]
@@ -85,7 +103,11 @@ fn shards_without_a_journal_line_and_half_written_ones_do_not_count() {
     let folder = tempfile::tempdir().expect("folder");
     write(folder.path(), 2);
     fs::write(folder.path().join("shard-00002.safetensors"), b"half").expect("writes");
-    fs::write(folder.path().join(".writing-shard-00003.safetensors"), b"half").expect("writes");
+    fs::write(
+        folder.path().join(".writing-shard-00003.safetensors"),
+        b"half",
+    )
+    .expect("writes");
     write(folder.path(), 1);
     let store = Store::open(folder.path()).expect("opens");
     assert_eq!(store.rows(), 9);
