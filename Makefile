@@ -38,7 +38,7 @@ tools:
 .venv/.installed: $(SOURCES) | tools
 	@echo "setting up .venv: Python packages (torch is the large one) and the compiled part"
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --progress-bar off -e '.[train,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check -e '.[train,dev]'
 	touch $@
 
 clean:

@@ -25,13 +25,17 @@ pub fn is_word(c: char) -> bool {
     match c {
         '\0'..='\x7f' => c.is_ascii_alphanumeric(),
         'ª' | 'µ' | 'º' => true,
-        '\u{80}'..='\u{bf}' | '×' | '÷' => false,
-        '\u{2000}'..='\u{2bff}' | '\u{2e00}'..='\u{2e7f}' | '\u{3000}'..='\u{303f}' => false,
-        '\u{fe10}'..='\u{fe6f}'
+        '\u{80}'..='\u{bf}'
+        | '×'
+        | '÷'
+        | '\u{2000}'..='\u{2bff}'
+        | '\u{2e00}'..='\u{2e7f}'
+        | '\u{3000}'..='\u{303f}'
+        | '\u{fe10}'..='\u{fe6f}'
         | '\u{ff00}'..='\u{ff0f}'
         | '\u{feff}'
-        | '\u{fff0}'..='\u{ffff}' => false,
-        '\u{1f000}'..='\u{1faff}' => false,
+        | '\u{fff0}'..='\u{ffff}'
+        | '\u{1f000}'..='\u{1faff}' => false,
         _ => true,
     }
 }
@@ -122,6 +126,7 @@ pub fn words(text: &str) -> Vec<Word> {
 
 /// What has been passed since the last word.
 #[derive(Default)]
+#[allow(clippy::struct_excessive_bools)] // flags of one pass over the text, each with its own life
 struct Between {
     sentence: u32,
     quoted: bool,

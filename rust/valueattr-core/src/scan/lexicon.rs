@@ -173,13 +173,15 @@ impl Lexicon {
         for raw in file.entry {
             let raw = raw.into_inner();
             let place = raw.pattern.span().start;
-            if let Some(strength) = &raw.strength {
-                if !(0.0..=1.0).contains(strength.get_ref()) {
-                    return Err(at(
-                        strength.span().start,
-                        format!("strength {} is not in 0 to 1", strength.get_ref()),
-                    ));
-                }
+            if let Some(strength) = raw
+                .strength
+                .as_ref()
+                .filter(|s| !(0.0..=1.0).contains(s.get_ref()))
+            {
+                return Err(at(
+                    strength.span().start,
+                    format!("strength {} is not in 0 to 1", strength.get_ref()),
+                ));
             }
             let mut guards = Guards::new(&raw.unless_before, &raw.unless_after);
             for name in &raw.guards {
@@ -251,9 +253,9 @@ impl Lexicon {
 }
 
 fn line_of(source: &str, byte: usize) -> usize {
-    source.as_bytes()[..byte.min(source.len())]
-        .iter()
-        .filter(|&&b| b == b'\n')
+    source
+        .char_indices()
+        .filter(|&(at, c)| at < byte && c == '\n')
         .count()
         + 1
 }

@@ -296,7 +296,9 @@ impl Writer {
             .collect();
         write_whole(&self.path.join(&file), &parts, self.durable)?;
         let mut hash = Xxh3::new();
-        parts.iter().for_each(|part| hash.update(part));
+        for part in &parts {
+            hash.update(part);
+        }
         let shard = Shard {
             file,
             rows,
