@@ -1,7 +1,7 @@
 """The compiled parts. Arrays are C-contiguous; the GIL is released while they work."""
 
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,7 @@ KINDS: list[str]
 class LexiconError(ValueError):
     """A lexicon that cannot be read; the message names the line."""
 
+@final
 class Scanner:
     """A compiled lexicon; see `valueattr.measures.hedging`. `threads` 0 is one per core."""
 
@@ -63,6 +64,7 @@ class Scanner:
 class StoreError(Exception):
     """A store that cannot be used; the message names the file and says why."""
 
+@final
 class StoreWriter:
     """The one writer of a store; see `valueattr.measures.activations`."""
 

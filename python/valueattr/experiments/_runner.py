@@ -61,9 +61,7 @@ def run(
     wanted = list(range(settings.seeds if seeds is None else seeds))
     world = world or synthesise()
     for seed in wanted:
-        assign_pools(
-            world, seed, settings.pool_size
-        )  # a world without enough facts is refused before anything is written
+        assign_pools(world, seed, settings.pool_size)  # refuses too small a world before anything is written
     directory = RunDirectory.create(
         out,
         experiment.plan(preset, world.fingerprint()),
@@ -100,6 +98,7 @@ def _run_arms(
     world: World,
 ) -> None:
     import torch
+    import transformers
 
     from valueattr.experiments._arm import file_hash, part_name
     from valueattr.experiments._context import Context
@@ -107,6 +106,7 @@ def _run_arms(
 
     settings = experiment.presets[preset]
     recipe = StartModelRecipe(settings.hidden_size, settings.layers, documents=settings.documents)
+    transformers.utils.logging.disable_progress_bar()  # ours says more
     gpu = torch.cuda.is_available()
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     if is_cached(world, recipe):
