@@ -16,6 +16,7 @@ test bench: export TOKENIZERS_PARALLELISM := false
 
 demo: .venv/.installed
 	$(BIN)/valueattr run e1 --preset tiny --seeds 1 --out runs/demo
+	@echo 'To type valueattr yourself: . .venv/bin/activate'
 
 test: .venv/.installed
 	$(BIN)/ruff check .

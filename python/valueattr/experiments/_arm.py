@@ -20,7 +20,8 @@ from transformers import (
 from valueattr.experiments._context import Context, Rows
 from valueattr.experiments._declaration import Arm
 from valueattr.measures.drift import DriftMeter
-from valueattr.measures.responses import JudgedResponse, generation_rows
+from valueattr.measures.responses import generation_rows
+from valueattr.rating import JudgedResponse
 from valueattr.results import FACTS, GENERATIONS, MEASURES, STEPS, RunDirectory, as_table, write_atomically
 from valueattr.training import AttributedGRPOTrainer, checkpoint_folders, grpo_config, prompt_dataset
 from valueattr.world import IN_RUN, POOLS, assign_pools, prompt
@@ -244,24 +245,10 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
             self._records.measured(step, measured, [])
 
     def _rollout_rows(self, step: int) -> Rows:
-        rewards = self._trainer.trained_rewards
-        return [
-            {
-                "step": step,
-                "phase": "train",
-                "split": r.pool,
-                "fact": r.fact,
-                "paraphrase": r.paraphrase,
-                "sample": r.sample,
-                "prompt": r.prompt,
-                "response": r.response,
-                "outcome": r.judgement.outcome,
-                "asserted": r.judgement.asserted,
-                "framing": r.judgement.framing,
-                "reward": reward,
-            }
-            for r, reward in zip(self._trainer.rollouts, rewards, strict=True)
-        ]
+        rows = zip(
+            generation_rows(self._trainer.rollouts, "train"), self._trainer.trained_rewards, strict=True
+        )
+        return [{"step": step, **row, "reward": reward} for row, reward in rows]
 
 
 def file_hash(path: Path) -> str:

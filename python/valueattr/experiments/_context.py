@@ -21,8 +21,8 @@ from valueattr.measures.representation import (
     probe_set,
     read_states,
 )
-from valueattr.measures.responses import JudgedResponse, response_rows
-from valueattr.rating import Rater
+from valueattr.measures.responses import response_rows
+from valueattr.rating import JudgedResponse, Rater
 from valueattr.training import TrainingConfig
 from valueattr.world import POOLS, Fact, World, assign_pools, prompt
 

@@ -1,24 +1,10 @@
 """What responses do: outcome, framing and hedging of every one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from valueattr.measures.hedging import KINDS, HedgeScanner
-from valueattr.rating import OUTCOMES, PENALTIES, Judgement
-
-
-@dataclass(frozen=True)
-class JudgedResponse:
-    """A response with its verdict and the keys of its row."""
-
-    fact: str
-    split: str
-    paraphrase: str
-    sample: int
-    prompt: str
-    response: str
-    judgement: Judgement
+from valueattr.rating import OUTCOMES, PENALTIES, JudgedResponse
 
 
 def response_rows(scanner: HedgeScanner, responses: Sequence[JudgedResponse]) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """Judgements of responses, with the characters each is about, and what of them reaches the trainer."""
 
 from valueattr.rating._feedback import PENALTIES, Feedback
-from valueattr.rating._judge import OUTCOMES, Judgement, Rater, Span
+from valueattr.rating._judge import OUTCOMES, JudgedResponse, Judgement, Rater, Span
 
-__all__ = ["OUTCOMES", "PENALTIES", "Feedback", "Judgement", "Rater", "Span"]
+__all__ = ["OUTCOMES", "PENALTIES", "Feedback", "JudgedResponse", "Judgement", "Rater", "Span"]

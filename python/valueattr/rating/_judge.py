@@ -32,6 +32,19 @@ class Judgement:
     spans: Mapping[str, tuple[Span, ...]]
 
 
+@dataclass(frozen=True)
+class JudgedResponse:
+    """A response to a question about a fact, with its verdict; `split` is the pool that the fact is in."""
+
+    fact: str
+    split: str
+    paraphrase: str
+    sample: int
+    prompt: str
+    response: str
+    judgement: Judgement
+
+
 class Rater:
     """Judges responses to the questions of one world."""
 

@@ -6,7 +6,6 @@ TRL computes rewards, groups, advantages, the reference and the loss. This train
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +14,10 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from valueattr.rating import Feedback, Judgement, Rater
+from valueattr.rating import Feedback, JudgedResponse, Rater
 from valueattr.training._config import TrainingConfig, require_token_level
 from valueattr.training._offsets import streamed_offsets, tokens_in_spans
 from valueattr.world import World
-
-
-@dataclass(frozen=True)
-class Rollout:
-    """One judged response of a training step."""
-
-    sample: int
-    prompt: str
-    response: str
-    fact: str
-    pool: str
-    paraphrase: str
-    judgement: Judgement
 
 
 def grpo_config(config: TrainingConfig, folder: Path, seed: int) -> GRPOConfig:
@@ -87,7 +73,7 @@ class AttributedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     ) -> None:
         require_token_level(args)
         self.feedback = feedback
-        self.rollouts: list[Rollout] = []
+        self.rollouts: list[JudgedResponse] = []
         self.trained_rewards: list[float] = []
         self._world = world
         self._rater = Rater(world)
@@ -116,8 +102,8 @@ class AttributedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             for f, (text, _) in zip(fact, self._offsets, strict=True)
         ]
         responses = [text for text, _ in self._offsets]
-        columns = zip(prompts, responses, fact, pool, paraphrase, judgements, strict=True)
-        self.rollouts = [Rollout(i, *column) for i, column in enumerate(columns)]
+        columns = zip(fact, pool, paraphrase, range(len(fact)), prompts, responses, judgements, strict=True)
+        self.rollouts = [JudgedResponse(*column) for column in columns]
         return [self.feedback.reward(p, j) for p, j in zip(pool, judgements, strict=True)]
 
     def _calculate_rewards(self, *arguments: Any) -> torch.Tensor:

@@ -88,11 +88,12 @@ def cache_directory() -> Path:
 
 
 def fingerprint(world: World, recipe: StartModelRecipe) -> str:
-    """SHA-256 over the world, the recipe, the code that writes the text and trains, and the libraries' versions."""
+    """SHA-256 over the world, the recipe, the code that writes the text and trains, the device and the libraries."""
     digest = hashlib.sha256()
     made_of: dict[str, Any] = {
         "recipe": asdict(recipe),
         "world": world.fingerprint(),
+        "device": _device().type,
         "versions": [torch.__version__, transformers.__version__, tokenizers.__version__],
     }
     digest.update(json.dumps(made_of, sort_keys=True).encode())
@@ -160,7 +161,7 @@ def train_start_model(
             pad_token_id=tokenizer.pad_token_id,
         )
     )
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = _device()
     model.to(device).train()
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.01
@@ -185,6 +186,10 @@ def train_start_model(
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _cosine(step: int, steps: int, warmup: int) -> float:

@@ -124,6 +124,15 @@ pub fn words(text: &str) -> Vec<Word> {
     words
 }
 
+/// Folded words of a text, as matching sees them.
+#[must_use]
+pub fn folded_words(text: &str) -> Vec<String> {
+    words(text)
+        .iter()
+        .map(|word| text[word.start..word.end].chars().map(fold).collect())
+        .collect()
+}
+
 /// What has been passed since the last word.
 #[derive(Default)]
 #[allow(clippy::struct_excessive_bools)] // flags of one pass over the text, each with its own life

@@ -2,8 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::document::{Word, fold};
-use super::lexicon::folded_words;
+use super::document::{Word, fold, folded_words};
 
 /// Words before a phrase in which a negation turns it round ("I do not think").
 const NEGATION_REACH: usize = 2;

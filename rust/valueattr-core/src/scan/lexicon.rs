@@ -18,7 +18,7 @@ use std::fmt;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::document::{fold, words};
+use super::document::folded_words;
 use super::guard::Guards;
 
 /// What a phrase does. Booster is the opposite of a hedge and counted beside them.
@@ -258,14 +258,6 @@ fn line_of(source: &str, byte: usize) -> usize {
         .filter(|&(at, c)| at < byte && c == '\n')
         .count()
         + 1
-}
-
-/// Folded words of a text, as matching sees them.
-pub(super) fn folded_words(text: &str) -> Vec<String> {
-    words(text)
-        .iter()
-        .map(|word| text[word.start..word.end].chars().map(fold).collect())
-        .collect()
 }
 
 /// Every wording of a pattern.
