@@ -37,9 +37,25 @@ def fold(text):
     return "".join("'" if c in APOSTROPHES else (c.lower() if len(c.lower()) == 1 else c) for c in text)
 
 
+def quotations(text):
+    """(start, end) of what stands between double quotation marks, paragraph by paragraph."""
+    found = []
+    ends = [m.end() for m in re.finditer(rf"\n[{re.escape(SPACES)}]*\n", text)] + [len(text)]
+    for start, end in itertools.pairwise([0, *ends]):
+        i = start
+        while i < end:
+            opens = text[i] == "“" or (text[i] == '"' and not (i > 0 and is_word(text[i - 1])))
+            close = re.compile('["”]').search(text, i + 1, end) if opens else None
+            if close:
+                found.append((i, close.start()))
+            i = close.end() if close else i + 1
+    return found
+
+
 def words(text):
     """(start, end, sentence, joined, quoted) of each word."""
-    found, i, sentence, quoted = [], 0, 0, False
+    found, i, sentence = [], 0, 0
+    quoted = quotations(text)
     between = ""
     while i < len(text):
         if not is_word(text[i]):
@@ -58,14 +74,8 @@ def words(text):
         )
         if ended and found:
             sentence += 1
-        for k, c in enumerate(between):
-            quoted = not quoted if c == '"' else (c == "“" or (quoted and c != "”"))
-            if re.fullmatch(rf"(?s).*\n[{re.escape(SPACES)}]*?\n", between[: k + 1]) and between[
-                : k + 1
-            ].rstrip(SPACES.replace("\n", "")).endswith("\n"):
-                quoted = quoted and c != "\n"
         joined = bool(found) and not ended and all(c in JOINERS for c in between)
-        found.append((start, i, sentence, joined, quoted))
+        found.append((start, i, sentence, joined, any(a < start < b for a, b in quoted)))
         between = ""
     return found
 

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 import unicodedata
@@ -11,6 +12,7 @@ from valueattr.measures.hedging import KINDS, HedgeScanner, LexiconError
 
 from .naive_scanner import scan, words
 
+EVASIVE = {"both_sides", "deflection", "ai_disclaimer", "non_affirmation", "refusal"}
 LEXICON = """
 [[entry]]
 kind = "epistemic"
@@ -78,6 +80,7 @@ fragments = st.sampled_from(
         "day",
         "3",
         "3rd",
+        '6"',
         "IT MAY BE",
         "Maybe",
         "”",
@@ -135,6 +138,9 @@ def test_counts_are_the_spans_counted(scanner, texts):
         for kind in KINDS:
             assert row[kind] == sum(s["kind"] == kind for s in own)
         assert row["first_hedge"] == min((s["start"] for s in own if s["kind"] != "booster"), default=None)
+        sentence_at = {start: sentence for start, _, sentence, *_ in words(texts[i])}
+        evaded = {sentence_at[s["start"]] for s in own if s["kind"] in EVASIVE}
+        assert row["hedge_only"] == (bool(evaded) and evaded == set(sentence_at.values()))
 
 
 @pytest.mark.parametrize(
@@ -179,6 +185,23 @@ def test_arrow_arrays_give_the_same_as_lists(kind):
     assert scanner.scan(pa.array([], pa.string())).num_rows == 0
 
 
+class Foreign:
+    """Another library's column, which speaks only the protocol of streams."""
+
+    def __init__(self, *chunks):
+        self.column = pa.chunked_array(chunks)
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        return self.column.__arrow_c_stream__(requested_schema)
+
+
+def test_an_arrow_stream_gives_the_same_as_a_list():
+    scanner = HedgeScanner()
+    assert scanner.spans(Foreign(["Perhaps."], ["", "No, perhaps."])).equals(
+        scanner.spans(["Perhaps.", "", "No, perhaps."])
+    )
+
+
 @pytest.mark.parametrize("threads", [2, 3, None])
 def test_threads_do_not_change_the_result(threads):
     texts = [f"{i}: perhaps, or I don't know. " * (i % 50) for i in range(3_000)]
@@ -192,6 +215,8 @@ def test_threads_do_not_change_the_result(threads):
         (["a", b"b"], TypeError, "text 1 is"),
         (["\ud800"], ValueError, "text 0 holds a lone surrogate"),
         (pa.array(["a", None]), TypeError, "text 1 is null"),
+        (Foreign(["a"], ["b", None]), TypeError, "text 2 is null"),
+        ("perhaps", TypeError, "put it in a list"),
         (pa.array([1]), TypeError, "expected an Arrow array of strings, found int64"),
     ],
 )
@@ -202,10 +227,39 @@ def test_what_is_no_text_is_named(texts, error, message):
         HedgeScanner().spans(texts)
 
 
-def test_broken_lexicon_names_its_line(tmp_path):
-    (tmp_path / "own.toml").write_text('[[entry]]\nkind = "epistemic"\npattern = "{a"\n')
-    with pytest.raises(LexiconError, match=r"line 3: .* never closes"):
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (b'[[entry]]\nkind = "epistemic"\npattern = "{a"\n', r"own\.toml: line 3: .* never closes"),
+        (b'[[entry]]\nkind = "epistemic"\npattern = "\xff"\n', r"own\.toml: line 3: .* byte 0xff"),
+        (b"", r"own\.toml: line 1: missing field `entry`"),
+    ],
+)
+def test_a_broken_lexicon_names_its_file_and_line(tmp_path, source, message):
+    (tmp_path / "own.toml").write_bytes(source)
+    with pytest.raises(LexiconError, match=message):
         HedgeScanner(tmp_path / "own.toml")
+
+
+@pytest.mark.parametrize("threads", [0, -1])
+def test_too_few_threads_are_refused(threads):
+    with pytest.raises(ValueError, match="expected at least 1"):
+        HedgeScanner(threads=threads)
+
+
+def error_of(path):
+    try:
+        HedgeScanner(path)
+    except LexiconError as error:
+        return str(error)
+    return None
+
+
+def test_a_lexicon_cut_short_anywhere_is_a_lexicon_or_an_error_with_a_line(tmp_path):
+    for cut in range(0, len(LEXICON), 3):
+        (tmp_path / "own.toml").write_text(LEXICON[:cut])
+        error = error_of(tmp_path / "own.toml")
+        assert error is None or re.search(r"own\.toml: line \d+: ", error)
 
 
 def test_importing_imports_no_torch():

@@ -20,7 +20,7 @@ KINDS: tuple[str, ...] = tuple(_core.KINDS)
 """Kinds of phrase, in the order of the columns; `booster` is the opposite of a hedge."""
 
 Texts = Any
-"""A sequence of str, or an Arrow array of strings (anything with `__arrow_c_array__`)."""
+"""Several str, or an Arrow array or stream of strings (anything with `__arrow_c_array__` or `__arrow_c_stream__`)."""
 
 __all__ = ["KINDS", "HedgeScanner", "LexiconError"]
 
@@ -32,12 +32,18 @@ class HedgeScanner:
     threads: at most this many; one per core by default. The result does not depend on it.
 
     Raises:
-        LexiconError: the lexicon is broken; the message names the line.
+        LexiconError: the lexicon is broken; the message names the file and the line.
+        ValueError: `threads` is less than 1.
     """
 
     def __init__(self, lexicon: str | Path | None = None, threads: int | None = None) -> None:
-        source = None if lexicon is None else Path(lexicon).read_text("utf-8")
-        self._scanner = _core.Scanner(source, threads or 0)
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads is {threads}, expected at least 1, or None for one per core")
+        source = None if lexicon is None else _read(Path(lexicon))
+        try:
+            self._scanner = _core.Scanner(source, threads or 0)
+        except LexiconError as error:
+            raise LexiconError(f"{lexicon or 'the shipped lexicon'}: {error}") from None
         self.entries = self._scanner.entries()
 
     def scan(self, texts: Texts) -> pa.RecordBatch:
@@ -49,13 +55,14 @@ class HedgeScanner:
         non_affirmation or refusal) and there is at least one.
 
         Raises:
-            TypeError: an item is no text, or is null; the message names its index.
+            TypeError: an item is no text, or is null (the message names its index), or `texts` is itself one str.
             ValueError: an item holds a lone surrogate.
         """
-        if isinstance(texts, pa.Array | pa.ChunkedArray) or hasattr(texts, "__arrow_c_array__"):
-            columns = self._scanner.count_buffers(*_buffers(texts))
+        array = _arrow(texts)
+        if array is None:
+            columns = self._scanner.count_list(_listed(texts))
         else:
-            columns = self._scanner.count_list(list(texts))
+            columns = self._scanner.count_buffers(*_buffers(array))
         first = columns.pop("first_hedge")
         only = columns.pop("hedge_only")
         arrays: dict[str, Any] = {name: pa.array(column.view(np.int32)) for name, column in columns.items()}
@@ -72,10 +79,11 @@ class HedgeScanner:
         Raises:
             As `scan`.
         """
-        if isinstance(texts, pa.Array | pa.ChunkedArray) or hasattr(texts, "__arrow_c_array__"):
-            columns = self._scanner.spans_buffers(*_buffers(texts))
+        array = _arrow(texts)
+        if array is None:
+            columns = self._scanner.spans_list(_listed(texts))
         else:
-            columns = self._scanner.spans_list(list(texts))
+            columns = self._scanner.spans_buffers(*_buffers(array))
         entry = columns["entry"].view(np.int32)
         kind_of_entry = np.array([KINDS.index(kind) for kind, _, _ in self.entries], dtype=np.int32)
         patterns = [pattern for _, pattern, _ in self.entries]
@@ -90,9 +98,35 @@ class HedgeScanner:
         )
 
 
-def _buffers(texts: Any) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+def _read(path: Path) -> str:
+    source = path.read_bytes()
+    try:
+        return source.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = source.count(b"\n", 0, error.start) + 1
+        raise LexiconError(
+            f"{path}: line {line}: expected UTF-8, found byte {source[error.start]:#04x}"
+        ) from None
+
+
+def _listed(texts: Texts) -> list[str]:
+    if isinstance(texts, str):
+        # A str is a sequence of str too: its characters.
+        raise TypeError("expected several texts, found one str; put it in a list")
+    return list(texts)
+
+
+def _arrow(texts: Texts) -> Any:
+    """`texts` as one Arrow array, or None if it is not Arrow's."""
+    if hasattr(texts, "__arrow_c_array__"):
+        return pa.array(texts)
+    if hasattr(texts, "__arrow_c_stream__"):
+        return pa.chunked_array(texts).combine_chunks()
+    return None
+
+
+def _buffers(array: Any) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
     """Offsets and UTF-8 bytes of an Arrow array of strings; large strings are not copied."""
-    array = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else pa.array(texts)
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)

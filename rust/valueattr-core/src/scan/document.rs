@@ -3,6 +3,9 @@
 //! A word is a maximal run of letters and digits, with single apostrophes inside it. Two words are joined, so that a
 //! phrase may run through both, if only white space, commas and dashes stand between them. A sentence ends with `.`,
 //! `!`, `?` or `…` before white space, closing marks or the end, and at a blank line.
+//!
+//! A quotation opens at `“`, or at `"` unless it follows a word directly (as in 6" or 40°30'15"), and runs to the next
+//! `"` or `”` of its paragraph; one that is never closed quotes nothing, so that a stray mark hides no phrase.
 
 /// One word of a text; `start` and `end` are bytes, `first_char` and `last_char` characters, ends exclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +18,7 @@ pub struct Word {
     pub sentence: u32,
     /// Whether a phrase may go on from the word before.
     pub joined: bool,
-    /// Whether it stands between double quotation marks.
+    /// Whether it stands between an opening and a closing double quotation mark of its paragraph.
     pub quoted: bool,
 }
 
@@ -53,12 +56,18 @@ fn is_space(c: char) -> bool {
     matches!(c, '\t'..='\r' | ' ' | '\u{85}' | '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200b}' | '\u{2028}' | '\u{2029}' | '\u{202f}' | '\u{205f}' | '\u{3000}' | '\u{feff}')
 }
 
-fn is_joiner(c: char) -> bool {
+/// What may stand between two words of a phrase.
+#[must_use]
+pub fn is_joiner(c: char) -> bool {
     is_space(c) || matches!(c, ',' | '-' | '\u{2010}'..='\u{2015}')
 }
 
 fn ends_sentence(c: char) -> bool {
     matches!(c, '.' | '!' | '?' | '…')
+}
+
+fn ends_quotation(c: char) -> bool {
+    matches!(c, '"' | '\u{201d}')
 }
 
 fn closes(c: char) -> bool {
@@ -89,6 +98,11 @@ pub fn words(text: &str) -> Vec<Word> {
         let first_char = at;
         at += 1;
         if !is_word(c) {
+            if let Some(opened) = state.quotation(c, words.len()) {
+                words[opened..]
+                    .iter_mut()
+                    .for_each(|word| word.quoted = true);
+            }
             state.pass(c);
             continue;
         }
@@ -118,7 +132,7 @@ pub fn words(text: &str) -> Vec<Word> {
             last_char: at,
             sentence: state.sentence,
             joined,
-            quoted: state.quoted,
+            quoted: false,
         });
     }
     words
@@ -138,7 +152,9 @@ pub fn folded_words(text: &str) -> Vec<String> {
 #[allow(clippy::struct_excessive_bools)] // flags of one pass over the text, each with its own life
 struct Between {
     sentence: u32,
-    quoted: bool,
+    /// Number of words before the quotation that is open.
+    quotation: Option<usize>,
+    after_mark: bool,
     seen_word: bool,
     broken: bool,
     terminated: bool,
@@ -147,19 +163,25 @@ struct Between {
 }
 
 impl Between {
-    fn pass(&mut self, c: char) {
-        if c == '"' {
-            self.quoted = !self.quoted;
-        } else if c == '\u{201c}' {
-            self.quoted = true;
-        } else if c == '\u{201d}' {
-            self.quoted = false;
+    /// If `c` closes a quotation, the number of words before it; `words` is the number so far.
+    fn quotation(&mut self, c: char, words: usize) -> Option<usize> {
+        if self.quotation.is_some() && ends_quotation(c) {
+            return self.quotation.take();
         }
+        let after_word = self.seen_word && !self.after_mark;
+        if c == '\u{201c}' || c == '"' && !after_word {
+            self.quotation.get_or_insert(words);
+        }
+        None
+    }
+
+    fn pass(&mut self, c: char) {
+        self.after_mark = true;
         if c == '\n' {
             self.newlines += 1;
             if self.newlines == 2 {
                 self.ended = true;
-                self.quoted = false;
+                self.quotation = None;
             }
         } else if !is_space(c) {
             self.newlines = 0;
@@ -182,7 +204,7 @@ impl Between {
         let joined = self.seen_word && !self.broken && !self.ended;
         *self = Self {
             sentence: self.sentence,
-            quoted: self.quoted,
+            quotation: self.quotation,
             seen_word: true,
             ..Self::default()
         };

@@ -16,26 +16,6 @@ pub struct Guards {
 }
 
 impl Guards {
-    pub fn new(unless_before: &[String], unless_after: &[String]) -> Self {
-        let set = |listed: &[String]| {
-            listed
-                .iter()
-                .flat_map(|word| {
-                    if word == "#" {
-                        vec!["#".to_owned()]
-                    } else {
-                        folded_words(word)
-                    }
-                })
-                .collect()
-        };
-        Self {
-            unless_before: set(unless_before),
-            unless_after: set(unless_after),
-            ..Self::default()
-        }
-    }
-
     pub fn add(&mut self, name: &str) -> Result<(), String> {
         match name {
             "negation" => self.negation = true,
@@ -46,6 +26,16 @@ impl Guards {
                 ));
             }
         }
+        Ok(())
+    }
+
+    pub fn unless_before(&mut self, word: &str) -> Result<(), String> {
+        self.unless_before.insert(listed_word(word)?);
+        Ok(())
+    }
+
+    pub fn unless_after(&mut self, word: &str) -> Result<(), String> {
+        self.unless_after.insert(listed_word(word)?);
         Ok(())
     }
 
@@ -61,6 +51,16 @@ impl Guards {
                     .get(last + 1)
                     .is_some_and(|next| next.joined && listed(&self.unless_after, text, next)))
     }
+}
+
+/// A word as it is compared; `#` stands for any number.
+fn listed_word(word: &str) -> Result<String, String> {
+    if word == "#" {
+        return Ok(word.to_owned());
+    }
+    <[String; 1]>::try_from(folded_words(word))
+        .map(|[word]| word)
+        .map_err(|_| format!("{word:?} is not one word; list words one by one, # for any number"))
 }
 
 fn folded(text: &str, word: &Word) -> String {

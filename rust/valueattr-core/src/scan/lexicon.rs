@@ -10,7 +10,8 @@
 //! strength = 0.4              # 0 (weakest hedge) to 1
 //! example = "It may well be too late."
 //! ```
-//! `<0-2>` in a pattern stands for up to two words of any kind.
+//! `<0-2>` in a pattern stands for up to two words of any kind. Groups stand for whole words and do not nest. What
+//! could never match (a full stop inside a phrase, half a word beside a group) is an error, not a silent nothing.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,7 +19,7 @@ use std::fmt;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::document::folded_words;
+use super::document::{folded_words, is_apostrophe, is_joiner, is_word, words};
 use super::guard::Guards;
 
 /// What a phrase does. Booster is the opposite of a hedge and counted beside them.
@@ -105,9 +106,9 @@ struct RawEntry {
     #[serde(default)]
     guards: Vec<Spanned<String>>,
     #[serde(default)]
-    unless_before: Vec<String>,
+    unless_before: Vec<Spanned<String>>,
     #[serde(default)]
-    unless_after: Vec<String>,
+    unless_after: Vec<Spanned<String>>,
     strength: Option<Spanned<f64>>,
     #[serde(default, rename = "example")]
     _example: Option<String>,
@@ -183,11 +184,17 @@ impl Lexicon {
                     format!("strength {} is not in 0 to 1", strength.get_ref()),
                 ));
             }
-            let mut guards = Guards::new(&raw.unless_before, &raw.unless_after);
+            let mut guards = Guards::default();
             for name in &raw.guards {
-                guards
-                    .add(name.get_ref())
-                    .map_err(|message| at(name.span().start, message))?;
+                (guards.add(name.get_ref())).map_err(|message| at(name.span().start, message))?;
+            }
+            for word in &raw.unless_before {
+                (guards.unless_before(word.get_ref()))
+                    .map_err(|message| at(word.span().start, message))?;
+            }
+            for word in &raw.unless_after {
+                (guards.unless_after(word.get_ref()))
+                    .map_err(|message| at(word.span().start, message))?;
             }
             let pattern = raw.pattern.into_inner();
             let wordings = expand(&pattern).map_err(|message| at(place, message))?;
@@ -262,6 +269,11 @@ fn line_of(source: &str, byte: usize) -> usize {
 
 /// Every wording of a pattern.
 fn expand(pattern: &str) -> Result<Vec<Vec<Step>>, String> {
+    if splits_a_word(pattern) {
+        return Err(format!(
+            "the pattern {pattern:?} has part of a word beside a group; groups stand for whole words"
+        ));
+    }
     let mut wordings: Vec<Vec<Step>> = vec![Vec::new()];
     let mut rest = pattern;
     while !rest.is_empty() {
@@ -294,6 +306,47 @@ fn expand(pattern: &str) -> Result<Vec<Vec<Step>>, String> {
     Ok(wordings)
 }
 
+fn splits_a_word(pattern: &str) -> bool {
+    let in_word = |c: char| is_word(c) || is_apostrophe(c);
+    pattern
+        .chars()
+        .zip(pattern.chars().skip(1))
+        .any(|(a, b)| in_word(a) && "{[<".contains(b) || "}]>".contains(a) && in_word(b))
+}
+
+/// The words of a part of a pattern.
+fn literal(part: &str, pattern: &str) -> Result<Vec<Step>, String> {
+    let found = words(part);
+    let in_word = |at: usize| {
+        found
+            .iter()
+            .any(|word| (word.start..word.end).contains(&at))
+    };
+    match part
+        .char_indices()
+        .find(|&(at, c)| !in_word(at) && !is_joiner(c))
+    {
+        Some((_, c)) => Err(format!(
+            "no phrase runs through the {c:?} in the pattern {pattern:?}"
+        )),
+        None => Ok(folded_words(part).into_iter().map(Step::Word).collect()),
+    }
+}
+
+/// The alternatives of a group.
+fn alternatives(group: &str, pattern: &str) -> Result<Choices, String> {
+    let choices: Choices = group
+        .split('|')
+        .map(|part| literal(part, pattern))
+        .collect::<Result<_, _>>()?;
+    if choices.iter().any(Vec::is_empty) {
+        return Err(format!(
+            "the pattern {pattern:?} has an empty alternative; write [word] for what may be left out"
+        ));
+    }
+    Ok(choices)
+}
+
 type Choices = Vec<Vec<Step>>;
 
 /// The first part of a pattern, as the step sequences that it may stand for, and what follows it.
@@ -306,24 +359,16 @@ fn next_part<'a>(rest: &'a str, pattern: &str) -> Result<(Choices, &'a str), Str
             )
         })
     };
-    let literal = |text: &str| {
-        folded_words(text)
-            .into_iter()
-            .map(Step::Word)
-            .collect::<Vec<_>>()
-    };
     match rest.as_bytes()[0] {
         b'{' => {
             let end = close('}')?;
-            Ok((
-                rest[1..end].split('|').map(literal).collect(),
-                &rest[end + 1..],
-            ))
+            Ok((alternatives(&rest[1..end], pattern)?, &rest[end + 1..]))
         }
         b'[' => {
             let end = close(']')?;
-            let given = rest[1..end].split('|').map(literal);
-            Ok((given.chain([Vec::new()]).collect(), &rest[end + 1..]))
+            let mut choices = alternatives(&rest[1..end], pattern)?;
+            choices.push(Vec::new());
+            Ok((choices, &rest[end + 1..]))
         }
         b'<' => {
             let end = close('>')?;
@@ -349,7 +394,7 @@ fn next_part<'a>(rest: &'a str, pattern: &str) -> Result<(Choices, &'a str), Str
             let end = rest
                 .find(['{', '[', '<', '}', ']', '>'])
                 .unwrap_or(rest.len());
-            Ok((vec![literal(&rest[..end])], &rest[end..]))
+            Ok((vec![literal(&rest[..end], pattern)?], &rest[end..]))
         }
     }
 }
