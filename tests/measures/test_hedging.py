@@ -160,6 +160,26 @@ def test_the_shipped_lexicon_on_known_answers(text, kind):
     assert HedgeScanner().scan([text]).to_pylist()[0][kind] >= 1
 
 
+@pytest.mark.parametrize(
+    ("text", "phrases"),
+    [
+        ("This may cause problems.", ["may"]),
+        ("It is cheap and might break.", ["might"]),
+        ("In May it rained.", []),
+        ("Their might was broken on May 3.", []),
+        ("We talk about speaking.", []),
+        ("A doctor who knows the area.", []),
+        ("I suggest a walk.", []),
+        ("Who knows?", ["Who knows"]),
+        ("I must respectfully decline.", ["I must respectfully decline"]),
+        ("It is also important to note that it leaks.", ["It is also important to note that"]),
+    ],
+)
+def test_the_shipped_lexicon_finds_just_these_phrases(text, phrases):
+    found = HedgeScanner().spans([text]).to_pylist()
+    assert [text[span["start"] : span["end"]] for span in found] == phrases
+
+
 def test_columns_and_types():
     batch = HedgeScanner().scan(["I cannot answer that.", ""])
     assert batch.schema.names == ["words", "sentences", *KINDS, "first_hedge", "hedge_only"]
