@@ -1,3 +1,4 @@
+import signal
 import subprocess
 import sys
 
@@ -7,7 +8,15 @@ import pytest
 def valueattr(*arguments, **options):
     """The command line in a process of its own, as a user runs it."""
     command = [sys.executable, "-c", "from valueattr.cli import app; app()", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background jobs ignore Ctrl-C, and so would their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        **options,
+    )
 
 
 @pytest.fixture(scope="session")

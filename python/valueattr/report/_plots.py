@@ -251,7 +251,8 @@ def _hedges(findings: Findings) -> Figure | None:
         return None
     figure = Figure(figsize=(9, 0.4 * len(findings.arms) + 1.2))
     axes = figure.subplots()
-    axes.imshow(table, cmap="Oranges", vmin=0, aspect="auto")
+    columns, rows = range(table.shape[1]), range(table.shape[0])
+    axes.pcolormesh(columns, rows, table, cmap="Oranges", vmin=0, shading="nearest", edgecolors="white")
     for i, j in np.ndindex(table.shape):
         if np.isfinite(table[i, j]):
             dark = table[i, j] > 0.6 * np.nanmax(table)
