@@ -93,7 +93,8 @@ def steps(seeds, crossings):
             {"arm": arm, "seed": seed, "step": step, "name": f"checkpoint/kl_{kl}", "value": 1.0}
             for seed in range(seeds)
             for arm, kl, step in crossings
-        ]
+        ],
+        columns=["arm", "seed", "step", "name", "value"],
     )
 
 

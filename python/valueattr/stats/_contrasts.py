@@ -1,12 +1,15 @@
 """The contrasts and checks that a plan declares, computed from the tables as the plan says."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from valueattr.stats._intervals import Interval, hierarchical_bootstrap, t_interval
+from valueattr.stats._intervals import Interval, percentile_interval, resampled_means, t_interval
 from valueattr.stats._tests import holm, p_value, tost
 
 
@@ -34,7 +37,7 @@ class ContrastResult:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """Whether training did what it was meant to; `values` holds per seed the arm's and the other's mean."""
+    """Whether training did what it was meant to, in every seed; `values` holds per seed the arm's and the other's mean."""
 
     arm: str
     measure: str
@@ -66,127 +69,159 @@ class Evaluation:
 
 
 def evaluate(plan: Mapping[str, Any], measures: pd.DataFrame, steps: pd.DataFrame) -> Evaluation:
-    """Evaluate a plan on a run's `measures` and `steps` tables."""
-    wanted = {c["measure"] for c in (*plan["family"], *plan["manipulation_checks"])}
-    rows = measures[measures["measure"].isin(wanted)]
-    last = measures.groupby(["arm", "seed"], observed=True)["step"].max()
-    checks = [_check(check, rows, last) for check in plan["manipulation_checks"]]
+    """Evaluate a plan on a run's `measures` and `steps` tables.
+
+    Holm's adjustment counts every contrast that was declared: one that could not be tested stands in with p = 1, so
+    that what went missing never makes the others look better.
+
+    Raises:
+        ValueError: the plan names a rule, or a point at which to compare, that does not exist.
+    """
+    items = _Items.of(plan, measures, steps)
+    checks = [_check(check, items) for check in plan["manipulation_checks"]]
     failed = {check.arm for check in checks if not check.passed}
-    results = [_contrast(contrast, rows, last, steps) for contrast in plan["family"]]
-    adjusted = iter(holm([result.p for result in results if result.p is not None]))
-    results = [replace(r, p_holm=next(adjusted)) if r.p is not None else r for r in results]
+    results = [_contrast(contrast, items) for contrast in plan["family"]]
+    adjusted = holm([1.0 if result.p is None else result.p for result in results])
+    results = [
+        result if result.p is None else replace(result, p_holm=p)
+        for result, p in zip(results, adjusted, strict=True)
+    ]
     alpha, smallest = float(plan["alpha"]), float(plan["smallest_effect"])
     return Evaluation([_judged(result, failed, alpha, smallest) for result in results], checks)
 
 
-_Last = Any  # pandas.Series of steps, indexed by (arm, seed)
+@dataclass(frozen=True)
+class _Items:
+    """The plan's measures, one mean per fact; where each arm ended; where it crossed each threshold of forward KL."""
+
+    means: "pd.Series[float]"  # by measure, arm, seed, step, split and fact
+    last: Mapping[tuple[str, int], int]
+    crossings: Mapping[tuple[str, int], Mapping[float, int]]
+
+    @classmethod
+    def of(cls, plan: Mapping[str, Any], measures: pd.DataFrame, steps: pd.DataFrame) -> "_Items":
+        wanted = {c["measure"] for c in (*plan["family"], *plan["manipulation_checks"])}
+        rows = measures[measures["measure"].isin(wanted)]
+        last = measures.groupby(["arm", "seed"], observed=True)["step"].max()
+        names = steps["name"].astype(str)
+        checkpoints = steps[names.str.startswith(_CHECKPOINT)]
+        thresholds = names[checkpoints.index].str.removeprefix(_CHECKPOINT).astype(float)
+        crossings: dict[tuple[str, int], dict[float, int]] = {}
+        for arm, seed, step, threshold in zip(
+            checkpoints["arm"], checkpoints["seed"], checkpoints["step"], thresholds, strict=True
+        ):
+            crossings.setdefault((str(arm), int(seed)), {})[float(threshold)] = int(step)
+        return cls(
+            rows.groupby([*_SPLIT_KEYS, "fact"], observed=True, dropna=False)["value"].mean().dropna(),
+            {
+                (str(arm), int(seed)): int(step)
+                for arm, seed, step in last.reset_index().itertuples(index=False, name=None)
+            },
+            crossings,
+        )
+
+    def seeds(self, arm: str, other: str) -> list[int]:
+        """The seeds in which both arms were measured."""
+        return sorted(seed for a, seed in self.last if a == arm and (other, seed) in self.last)
+
+    def at(self, measure: str, arm: str, seed: int, step: int, split: str) -> "pd.Series[float]":
+        """Means by fact, empty if not measured; what belongs to no fact (an AUROC) is one item, named NaN."""
+        key = (measure, arm, seed, step, split)
+        if key not in self.means.index:
+            return self.means.iloc[:0].droplevel([*_SPLIT_KEYS])
+        return cast("pd.Series[float]", self.means.loc[key])
+
+    def steps_to_compare(self, at: str, arm: str, baseline: str, seed: int) -> tuple[int, int] | None:
+        """Of each arm; None where no threshold of forward KL was reached by both."""
+        if at == "equal-steps":
+            return self.last[arm, seed], self.last[baseline, seed]
+        if at != "equal-kl":
+            raise ValueError(f'arms are compared at "equal-steps" or "equal-kl", found "{at}"')
+        a, b = (self.crossings.get((code, seed), {}) for code in (arm, baseline))
+        shared = a.keys() & b.keys()
+        return (a[max(shared)], b[max(shared)]) if shared else None
 
 
-def _items(
-    rows: pd.DataFrame, arm: str, seed: int, split: str, step: int, measure: str
-) -> "pd.Series[float]":
-    """The mean per fact and wording, indexed so."""
-    chosen = rows[
-        (rows["arm"] == arm)
-        & (rows["seed"] == seed)
-        & (rows["split"] == split)
-        & (rows["step"] == step)
-        & (rows["measure"] == measure)
-    ]
-    wording = chosen["format"].astype(object).fillna("").astype(str) + chosen["paraphrase"].astype(str)
-    return chosen.groupby([chosen["fact"].astype(str), wording.rename("wording")])["value"].mean()
+_SPLIT_KEYS = ["measure", "arm", "seed", "step", "split"]
+_CHECKPOINT = "checkpoint/kl_"
+_DRAWS = 2000
 
 
-def _mean_over_facts(items: "pd.Series[float]") -> float:
-    return float(items.groupby(level="fact").mean().mean())
-
-
-def _contrast(
-    contrast: Mapping[str, Any], rows: pd.DataFrame, last: _Last, steps: pd.DataFrame
-) -> ContrastResult:
-    differences: dict[int, float] = {}
-    items = []
-    for seed in sorted({seed for arm, seed in last.index if arm == contrast["arm"]}):
-        at = _steps_to_compare(contrast, seed, last, steps)
+def _contrast(contrast: Mapping[str, Any], items: _Items) -> ContrastResult:
+    arm, baseline, measure = contrast["arm"], contrast["baseline"], contrast["measure"]
+    splits = [split for split in (contrast["split"], contrast["minus_split"]) if split is not None]
+    pairs: dict[int, list[NDArray[np.floating[Any]]]] = {}  # seed -> per split, a difference per fact
+    for seed in items.seeds(arm, baseline):
+        at = items.steps_to_compare(contrast["at"], arm, baseline, seed)
         if at is None:
             continue
-        parts = []
-        for split in (contrast["split"], contrast["minus_split"]):
-            if split is None:
-                continue
-            a = _items(rows, contrast["arm"], seed, split, at[0], contrast["measure"])
-            b = _items(rows, contrast["baseline"], seed, split, at[1], contrast["measure"])
-            parts.append((a - b).dropna())
-        if any(part.empty for part in parts):
-            continue
-        reference = _mean_over_facts(parts[1]) if len(parts) > 1 else 0.0
-        differences[seed] = _mean_over_facts(parts[0]) - reference
-        items.append((parts[0] - reference).rename("difference").reset_index().assign(seed=seed))
+        of_splits = [
+            (items.at(measure, arm, seed, at[0], split) - items.at(measure, baseline, seed, at[1], split))
+            .dropna()
+            .to_numpy()
+            for split in splits
+        ]
+        if all(map(len, of_splits)):
+            pairs[seed] = of_splits
+    differences = {
+        seed: float(of_splits[0].mean() - sum(minus.mean() for minus in of_splits[1:]))
+        for seed, of_splits in pairs.items()
+    }
     values = list(differences.values())
     many = len(values) >= 2
+    alternative = contrast.get("alternative", "two-sided")
     return ContrastResult(
         **{
             k: contrast[k]
             for k in ("name", "title", "measure", "arm", "baseline", "split", "minus_split", "at")
         },
         differences=differences,
-        estimate=float(pd.Series(values, dtype=float).mean()),
+        estimate=float(np.mean(values)) if values else math.nan,
         interval=t_interval(values) if many else None,
-        bootstrap=_bootstrap(pd.concat(items)) if items else None,
-        p=p_value(values) if many else None,
+        bootstrap=_bootstrap(list(pairs.values())),
+        p=p_value(values, alternative) if many else None,
         p_holm=None,
         p_equivalence=None,
         verdict="",
     )
 
 
-def _bootstrap(items: pd.DataFrame) -> Interval | None:
-    """Over the facts of all seeds, and the wordings of each; None for one fact."""
-    items = items.assign(fact=items["seed"].astype(str) + " " + items["fact"])
-    if items["fact"].nunique() < 2:
+def _bootstrap(pairs: Sequence[Sequence[NDArray[np.floating[Any]]]]) -> Interval | None:
+    """Over the facts of each seed and split, the seeds being given; None where a split has but one fact."""
+    if not pairs or any(len(x) < 2 for of_splits in pairs for x in of_splits):
         return None
-    return hierarchical_bootstrap(items, ["fact", "wording"], "difference")
+    rng = np.random.default_rng(0)
+    estimate, resampled, n = 0.0, np.zeros(_DRAWS), 0
+    for of_splits in pairs:
+        for sign, x in zip((1, -1), of_splits, strict=False):
+            estimate += sign * float(x.mean()) / len(pairs)
+            resampled += sign * resampled_means(x, _DRAWS, rng) / len(pairs)
+            n += len(x)
+    return percentile_interval(estimate, resampled, n, "bootstrap over facts, given the seeds")
 
 
-def _steps_to_compare(
-    contrast: Mapping[str, Any], seed: int, last: _Last, steps: pd.DataFrame
-) -> tuple[int, int] | None:
-    arms = (contrast["arm"], contrast["baseline"])
-    if any((arm, seed) not in last.index for arm in arms):
-        return None
-    if contrast["at"] == "equal-steps":
-        return int(last[arms[0], seed]), int(last[arms[1], seed])
-    crossings = [_crossings(steps, arm, seed) for arm in arms]
-    shared = crossings[0].keys() & crossings[1].keys()
-    if not shared:
-        return None
-    return crossings[0][max(shared)], crossings[1][max(shared)]
-
-
-def _crossings(steps: pd.DataFrame, arm: str, seed: int) -> dict[float, int]:
-    """The step at which an arm crossed each threshold of forward KL."""
-    names = steps["name"].astype(str)
-    chosen = steps[(steps["arm"] == arm) & (steps["seed"] == seed) & names.str.startswith("checkpoint/kl_")]
-    thresholds = chosen["name"].astype(str).str.removeprefix("checkpoint/kl_").astype(float)
-    return {float(kl): int(step) for kl, step in zip(thresholds, chosen["step"], strict=True)}
-
-
-def _check(check: Mapping[str, Any], rows: pd.DataFrame, last: _Last) -> CheckResult:
+def _check(check: Mapping[str, Any], items: _Items) -> CheckResult:
+    arm, against, rule, by = check["arm"], check["against"], check["rule"], check["by"]
+    if rule not in _RULES:
+        raise ValueError(f"a manipulation check asks for one of {sorted(_RULES)}, found {rule!r}")
+    seeds = items.seeds(arm, against)
     values: dict[int, tuple[float, float]] = {}
-    for seed in sorted({seed for arm, seed in last.index if arm == check["arm"]}):
-        if (check["against"], seed) not in last.index:
-            continue
-        means = [
-            _mean_over_facts(_items(rows, arm, seed, check["split"], int(last[arm, seed]), check["measure"]))
-            for arm in (check["arm"], check["against"])
-        ]
-        values[seed] = (means[0], means[1])
-    if check["rule"] == "halved":
-        held = [value <= other / 2 for value, other in values.values()]
-    else:
-        held = [value - other >= check["by"] for value, other in values.values()]
+    for seed in seeds:
+        a, b = (
+            items.at(check["measure"], code, seed, items.last[code, seed], check["split"])
+            for code in (arm, against)
+        )
+        if len(a) and len(b):
+            values[seed] = float(a.mean()), float(b.mean())
+    held = [_RULES[rule](value, other, by) for value, other in values.values()]
     keys = {k: check[k] for k in ("arm", "measure", "split", "rule", "against", "by")}
-    return CheckResult(**keys, values=values, passed=bool(held) and all(held))
+    return CheckResult(**keys, values=values, passed=0 < len(seeds) == len(values) and all(held))
+
+
+_RULES: Mapping[str, Callable[[float, float, float], bool]] = {
+    "halved": lambda value, other, by: value <= other / 2,
+    "rises": lambda value, other, by: value - other >= by,
+}
 
 
 def _judged(result: ContrastResult, failed: set[str], alpha: float, smallest: float) -> ContrastResult:

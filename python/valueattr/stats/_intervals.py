@@ -4,6 +4,7 @@ By simulation a percentile bootstrap over 3 seeds covers .78 where .95 is claime
 claims about training rest on t over seeds, and the bootstrap describes the facts of these seeds only.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -51,7 +52,7 @@ def hierarchical_bootstrap(
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:
-    """Percentile interval of the mean, resampling each level within the one above it.
+    """Percentile interval of the mean, resampling the clusters of each level anew within every cluster drawn above.
 
     The mean is of the top level's means, each of the means of the level below, and so on: every cluster of a level
     weighs the same. What stands above `levels` (seeds, say) is taken as given.
@@ -59,55 +60,63 @@ def hierarchical_bootstrap(
     Raises:
         TooFewClustersError: fewer than two clusters on the top level.
     """
-    clusters = [group for _, group in frame.groupby(levels[0], observed=True)]
-    if len(clusters) < 2:
-        raise TooFewClustersError(f"a bootstrap over {levels[0]} needs two or more, found {len(clusters)}")
+    means = frame.groupby(list(levels), observed=True, dropna=False)[value].mean()
+    leaves = means.to_numpy()
+    sizes: list[NDArray[np.integer[Any]]] = []  # children of each cluster, from the top level down
+    for depth in range(len(levels) - 1, 0, -1):
+        clusters = means.groupby(level=list(levels[:depth]), observed=True, dropna=False)
+        sizes.insert(0, clusters.size().to_numpy())
+        means = clusters.mean()
+    if len(means) < 2:
+        raise TooFewClustersError(f"a bootstrap over {levels[0]} needs two or more, found {len(means)}")
     rng = np.random.default_rng(seed)
-    means = np.stack([_resampled_means(group, levels[1:], value, draws, rng) for group in clusters], axis=1)
-    picked = rng.integers(0, len(clusters), (draws, len(clusters)))
-    resampled = np.take_along_axis(means, picked, axis=1).mean(1)
-    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
-    estimate = float(np.mean([_mean(group, levels[1:], value) for group in clusters]))
-    return Interval(
-        estimate, float(low), float(high), len(clusters), f"bootstrap over {levels[0]}s, given the seeds"
+    batch = max(1, _NODES_AT_ONCE // len(leaves))
+    resampled = np.concatenate(
+        [
+            _resampled_tree(len(means), sizes, leaves, min(batch, draws - done), rng)
+            for done in range(0, draws, batch)
+        ]
     )
+    method = f"bootstrap over {levels[0]}s, given the seeds"
+    return percentile_interval(float(means.mean()), resampled, len(means), method, level)
 
 
-def _mean(frame: pd.DataFrame, levels: Sequence[str], value: str) -> float:
-    if not levels:
-        return float(frame[value].mean())
-    return float(
-        np.mean([_mean(group, levels[1:], value) for _, group in frame.groupby(levels[0], observed=True)])
-    )
+_NODES_AT_ONCE = 4_000_000  # bounds memory, at some 100 MB
 
 
-def _resampled_means(
-    frame: pd.DataFrame, levels: Sequence[str], value: str, draws: int, rng: np.random.Generator
+def _resampled_tree(
+    top: int,
+    sizes: Sequence[NDArray[np.integer[Any]]],
+    leaves: NDArray[np.float64],
+    draws: int,
+    rng: np.random.Generator,
 ) -> NDArray[np.float64]:
-    """Means of one cluster under resampling of what is in it, shape (draws,)."""
-    if not levels:
-        return np.full(draws, float(frame[value].mean()))
-    groups = [group for _, group in frame.groupby(levels[0], observed=True)]
-    if len(levels) == 1:
-        leaves: NDArray[np.float64] = np.array([group[value].mean() for group in groups])
-        return np.asarray(leaves[rng.integers(0, len(leaves), (draws, len(leaves)))].mean(1))
-    means = np.stack([_resampled_means(group, levels[1:], value, draws, rng) for group in groups], axis=1)
-    return np.asarray(
-        np.take_along_axis(means, rng.integers(0, len(groups), (draws, len(groups))), axis=1).mean(1)
-    )
+    """Means of a resampled tree, shape (draws,); its clusters are numbered in order on each level."""
+    nodes = rng.integers(0, top, draws * top)
+    drawn = []
+    for size in sizes:
+        first = np.cumsum(size) - size
+        drawn.append(size[nodes])
+        nodes = np.repeat(first[nodes], drawn[-1]) + rng.integers(0, np.repeat(drawn[-1], drawn[-1]))
+    means = leaves[nodes]
+    for size in reversed(drawn):
+        means = np.add.reduceat(means, np.cumsum(size) - size) / size
+    return np.asarray(means.reshape(draws, top).mean(1))
 
 
-def bootstrap_mean(
-    values: ArrayLike, *, draws: int = 2000, seed: int = 0, level: float = 0.95
-) -> Interval | None:
-    """Percentile interval of the mean of one value per fact, given the seeds; None for fewer than two facts."""
-    x = np.asarray(values, dtype=np.float64)
-    if len(x) < 2:
-        return None
-    rng = np.random.default_rng(seed)
-    means = x[rng.integers(0, len(x), (draws, len(x)))].mean(1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(x.mean()), float(low), float(high), len(x), "bootstrap over facts, given the seeds")
+def resampled_means(
+    values: NDArray[np.floating[Any]], draws: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Means of `values` resampled with replacement, shape (draws,)."""
+    return np.asarray(values[rng.integers(0, len(values), (draws, len(values)))].mean(1))
+
+
+def percentile_interval(
+    estimate: float, resampled: NDArray[np.float64], n: int, method: str, level: float = 0.95
+) -> Interval:
+    """The middle `level` of what resampling gave."""
+    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(estimate, float(low), float(high), n, method)
 
 
 def fieller(numerator: ArrayLike, denominator: ArrayLike, level: float = 0.95) -> Interval | None:
@@ -118,6 +127,7 @@ def fieller(numerator: ArrayLike, denominator: ArrayLike, level: float = 0.95) -
 
     Raises:
         TooFewClustersError: fewer than two pairs.
+        ValueError: the two are not equally many.
     """
     a, b = np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
     below = t_interval(b, level)
@@ -128,8 +138,7 @@ def fieller(numerator: ArrayLike, denominator: ArrayLike, level: float = 0.95) -
     (aa, ab), (_, bb) = np.cov(a, b) / n
     ma, mb = float(a.mean()), float(b.mean())
     # The roots r of (ma - r mb)^2 = t^2 Var(ma - r mb).
-    q: Any = mb**2 - t2 * bb
-    p: Any = ma * mb - t2 * ab
-    root = np.sqrt(max(p**2 - q * (ma**2 - t2 * aa), 0.0))
-    low, high = sorted((float((p - root) / q), float((p + root) / q)))
-    return Interval(ma / mb, low, high, n, "Fieller over seeds")
+    q = mb**2 - t2 * float(bb)  # above 0, since the denominator's interval excludes 0
+    p = ma * mb - t2 * float(ab)
+    root = math.sqrt(max(p**2 - q * (ma**2 - t2 * float(aa)), 0.0))
+    return Interval(ma / mb, (p - root) / q, (p + root) / q, n, "Fieller over seeds")

@@ -8,7 +8,7 @@ import pyarrow as pa
 from scipy import stats
 
 from valueattr.results import SUMMARY
-from valueattr.stats._intervals import bootstrap_mean
+from valueattr.stats._intervals import resampled_means
 
 _KEYS = ["experiment", "arm", "step", "split", "measure", "layer", "format"]
 
@@ -18,9 +18,11 @@ def summarise(measures: pd.DataFrame) -> pa.Table:
 
     A measure with formats has a row per format and one over both, whose format is null. With two or more seeds at
     that step the interval is t over seeds; with one, a bootstrap over its facts, which says so in `interval`. An
-    aggregate that has no facts (an AUROC) has none with one seed.
+    aggregate that has no facts (an AUROC) has none with one seed. `n` counts the rows behind an estimate; rows without
+    a value are not among them.
     """
-    frame = measures.assign(layer=measures["layer"].astype("Float64").fillna(-1).astype(int))
+    frame = measures.dropna(subset="value")
+    frame = frame.assign(layer=frame["layer"].astype("Float64").fillna(-1).astype(int))
     frame = frame.assign(
         **{k: frame[k].astype(object).fillna("").astype("category") for k in ("format", "fact")}
     )
@@ -52,9 +54,10 @@ def _with_bootstraps(rows: pd.DataFrame, per_fact: pd.DataFrame) -> pd.DataFrame
     single = (rows["seeds"] == 1).to_numpy()
     for key, values in per_fact.groupby(_KEYS, observed=True)["mean"]:
         i = of_row[key]
-        if single[i] and (interval := bootstrap_mean(values.to_numpy(), draws=1000)) is not None:
-            bounds[i] = interval.low, interval.high
-            methods[i] = interval.method
+        if single[i] and len(values) >= 2:
+            resampled = resampled_means(values.to_numpy(), 1000, np.random.default_rng(0))
+            bounds[i] = np.quantile(resampled, [0.025, 0.975])
+            methods[i] = "bootstrap over facts, given the seeds"
     return rows.assign(low=bounds[:, 0], high=bounds[:, 1], interval=methods)
 
 

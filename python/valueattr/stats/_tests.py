@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -9,6 +10,8 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from valueattr.stats._intervals import TooFewClustersError
+
+Alternative = Literal["two-sided", "less", "greater"]
 
 
 @dataclass(frozen=True)
@@ -21,16 +24,17 @@ class Equivalence:
     smallest_effect: float
 
 
-def p_value(differences: ArrayLike) -> float:
-    """Two-sided one-sample t test of the mean against 0.
+def p_value(differences: ArrayLike, alternative: Alternative = "two-sided") -> float:
+    """One-sample t test of the mean against 0.
 
     Raises:
         TooFewClustersError: fewer than two differences.
     """
     x = _enough(differences)
-    if np.ptp(x) == 0:
-        return 1.0 if x[0] == 0 else 0.0
-    return float(stats.ttest_1samp(x, 0.0).pvalue)
+    if np.ptp(x) == 0:  # where scipy warns, and gives NaN for all 0
+        against = {"two-sided": x[0] == 0, "less": x[0] >= 0, "greater": x[0] <= 0}
+        return float(against[alternative])
+    return float(stats.ttest_1samp(x, 0.0, alternative=alternative).pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
