@@ -49,33 +49,77 @@ def test_t_interval_covers_at_its_nominal_rate(seeds):
     assert 0.93 <= np.mean(covered) <= 0.97
 
 
-def naive_bootstrap(frame, draws, rng):
-    facts = frame["fact"].unique()
-    means = []
-    for _ in range(draws):
-        sampled = []
-        for fact in rng.choice(facts, len(facts)):
-            wordings = frame[frame["fact"] == fact].groupby("wording")["value"].mean().to_numpy()
-            sampled.append(rng.choice(wordings, len(wordings)).mean())
-        means.append(np.mean(sampled))
-    return np.quantile(means, [0.025, 0.975])
+def nested_mean(tree):
+    return np.mean([nested_mean(child) for child in tree]) if isinstance(tree, list) else tree
 
 
-def test_hierarchical_bootstrap_agrees_with_a_naive_loop():
-    rng = np.random.default_rng(1)
+def naive_resample(tree, rng):
+    """A copy of nested lists in which every list is drawn anew, with replacement, from its own children."""
+    if not isinstance(tree, list):
+        return tree
+    return [naive_resample(tree[i], rng) for i in rng.integers(0, len(tree), len(tree))]
+
+
+def as_frame(tree):
     rows = [
-        {"fact": f"f{i}", "wording": j, "value": effect + rng.normal()}
-        for i, effect in enumerate(rng.normal(0, 2, 12))
-        for j in range(3)
+        {"subject": f"s{i}", "fact": j, "wording": k, "value": value}
+        for i, subject in enumerate(tree)
+        for j, fact in enumerate(subject)
+        for k, value in enumerate(fact)
     ]
-    frame = pd.DataFrame(rows)
-    interval = hierarchical_bootstrap(frame, ["fact", "wording"], "value", draws=4_000)
-    low, high = naive_bootstrap(frame, 1_500, rng)
-    assert interval.estimate == pytest.approx(frame.groupby("fact")["value"].mean().mean())
-    assert (interval.low, interval.high) == pytest.approx((low, high), abs=0.15)
+    return pd.DataFrame(rows)
+
+
+# Where the variance lies decides what a wrong resampling gets wrong: reusing the inner draws of a cluster that was
+# drawn twice, for one, shows only in the lower levels.
+@pytest.mark.parametrize("spread", [(2.0, 0.1, 0.1), (0.1, 2.0, 0.1), (0.1, 0.1, 2.0)])
+def test_hierarchical_bootstrap_agrees_with_a_naive_loop(spread):
+    rng = np.random.default_rng(1)
+    tree = []
+    for subject in rng.normal(0, spread[0], 8):
+        facts = subject + rng.normal(0, spread[1], rng.integers(1, 5))
+        tree.append([list(fact + rng.normal(0, spread[2], rng.integers(1, 4))) for fact in facts])
+    interval = hierarchical_bootstrap(as_frame(tree), ["subject", "fact", "wording"], "value", draws=10_000)
+    low, high = np.quantile([nested_mean(naive_resample(tree, rng)) for _ in range(3_000)], [0.025, 0.975])
+    width = high - low
+    assert interval.estimate == pytest.approx(nested_mean(tree))
+    assert (interval.low, interval.high) == pytest.approx((low, high), abs=0.06 * width)
+    assert interval.n == 8
     assert "given the seeds" in interval.method
-    again = hierarchical_bootstrap(frame, ["fact", "wording"], "value", draws=4_000)
-    assert again == interval
+
+
+trees = st.lists(
+    st.lists(st.lists(st.floats(-10, 10), min_size=1, max_size=3), min_size=1, max_size=3),
+    min_size=2,
+    max_size=5,
+)
+
+
+@given(trees, st.randoms())
+def test_hierarchical_bootstrap_depends_neither_on_the_order_of_rows_nor_on_their_type(tree, random):
+    frame = as_frame(tree)
+    levels = ["subject", "fact", "wording"]
+    interval = hierarchical_bootstrap(frame, levels, "value", draws=50)
+    assert interval.estimate == pytest.approx(nested_mean(tree))
+    assert frame["value"].min() - 1e-9 <= interval.low <= interval.high <= frame["value"].max() + 1e-9
+    order = list(frame.index)
+    random.shuffle(order)
+    unused = pd.Categorical(frame["subject"], [*sorted(set(frame["subject"])), "never drawn"])
+    again = frame.assign(subject=unused).loc[order]
+    assert hierarchical_bootstrap(again, levels, "value", draws=50) == interval
+
+
+def test_hierarchical_bootstrap_in_batches(monkeypatch):
+    frame = as_frame([[[1.0, 2.0], [4.0]], [[3.0]], [[0.0, 5.0, 2.0]]])
+    monkeypatch.setattr("valueattr.stats._intervals._NODES_AT_ONCE", 64)
+    interval = hierarchical_bootstrap(frame, ["subject", "fact", "wording"], "value", draws=2_001)
+    assert interval.low < interval.estimate < interval.high
+
+
+def test_a_level_that_is_null_is_a_cluster_and_not_lost():
+    frame = pd.DataFrame({"fact": ["a", "b", None], "value": [1.0, 2.0, 6.0]})
+    interval = hierarchical_bootstrap(frame, ["fact"], "value")
+    assert (interval.estimate, interval.n) == (3.0, 3)
 
 
 def test_bootstrap_does_not_touch_the_global_generator():
@@ -90,6 +134,14 @@ def test_bootstrap_does_not_touch_the_global_generator():
 def test_holm_by_hand():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_is_bonferroni_stepping_down(p):
+    order = np.argsort(p, kind="stable")
+    expected = np.empty(len(p))
+    expected[order] = np.minimum(1, np.maximum.accumulate(np.sort(p) * np.arange(len(p), 0, -1)))
+    assert holm(p) == pytest.approx(expected)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
@@ -130,3 +182,37 @@ def test_fieller_is_the_set_of_ratios_that_a_t_test_keeps():
 
 def test_a_ratio_over_what_may_be_zero_is_not_defined():
     assert fieller([1.0, 2.0, 3.0], [-1.0, 0.1, 1.0]) is None
+
+
+def test_fieller_covers_at_its_nominal_rate():
+    rng = np.random.default_rng(3)
+    covered = []
+    for _ in range(1_500):
+        b = rng.normal(5, 1, 6)
+        a = 2 + rng.normal(0, 1, 6) + 0.5 * (b - 5)  # a ratio of means of 2 / 5
+        interval = fieller(a, b)
+        covered.append(interval.low <= 0.4 <= interval.high)
+    assert 0.93 <= np.mean(covered) <= 0.97
+
+
+def test_ratios_of_what_is_not_paired_are_an_error():
+    with pytest.raises(ValueError, match="found 3 over 2"):
+        fieller([1.0, 2.0, 3.0], [4.0, 5.0])
+
+
+def test_a_one_sided_test_looks_at_its_side():
+    x = [-1.0, -2.0, -1.5]
+    assert p_value(x, "less") == pytest.approx(p_value(x) / 2)
+    assert p_value(x, "greater") == pytest.approx(1 - p_value(x) / 2)
+
+
+@pytest.mark.parametrize(
+    ("constant", "p"),
+    [
+        (0.0, {"two-sided": 1.0, "less": 1.0, "greater": 1.0}),
+        (-1.0, {"two-sided": 0.0, "less": 0.0, "greater": 1.0}),
+    ],
+)
+def test_seeds_that_agree_to_the_bit(constant, p):
+    assert {alternative: p_value([constant] * 3, alternative) for alternative in p} == p
+    assert tost([constant] * 3, 0.5).p == float(abs(constant) >= 0.5)

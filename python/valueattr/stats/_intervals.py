@@ -130,6 +130,8 @@ def fieller(numerator: ArrayLike, denominator: ArrayLike, level: float = 0.95) -
         ValueError: the two are not equally many.
     """
     a, b = np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
+    if len(a) != len(b):
+        raise ValueError(f"a ratio is of values paired by seed, found {len(a)} over {len(b)}")
     below = t_interval(b, level)
     if below.low <= 0 <= below.high:
         return None
