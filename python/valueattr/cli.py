@@ -1,5 +1,6 @@
 """The command line: parses, calls the API, prints. Exit codes: 0 done, 1 failed, 2 bad usage."""
 
+import errno
 import json
 from pathlib import Path
 from typing import Annotated
@@ -70,6 +71,10 @@ def run(
         _fail(str(error), _BAD_USAGE)
     except (RunDirectoryError, ArmFailedError, WorldError) as error:
         _fail(str(error))
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _fail(f"no space left on the disk: {error}; free some and the same command goes on ({folder})")
     except ModuleNotFoundError as error:
         _fail(f"{error.name} is not installed; experiments need it: pip install 'valueattr[train]'")
     except KeyboardInterrupt:

@@ -339,3 +339,9 @@ def test_an_aggregate_of_one_seed_has_no_interval():
     rows = measures(1).drop_duplicates(["arm", "split", "step", "measure"]).assign(fact=None, paraphrase=None)
     table = summarise(rows)
     assert table["interval"].null_count == table["low"].null_count == len(table)
+
+
+def test_a_behaviour_that_the_sham_never_shows_cannot_be_halved():
+    rows = measures(3)
+    rows.loc[rows["measure"] == "b", "value"] = 0.0
+    assert not evaluate(PLAN, rows, steps(3, BOTH)).checks[0].passed

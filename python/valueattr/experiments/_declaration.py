@@ -41,7 +41,7 @@ class Contrast:
 class ManipulationCheck:
     """Whether training changed what it was meant to: without that an arm's outcomes say nothing.
 
-    rule: "halved" (the measure is at most half of that in `against`) or "rises" (by at least `by`).
+    rule: "halved" (the measure is at most half of that in `against`, which is not 0) or "rises" (by at least `by`).
     """
 
     arm: str

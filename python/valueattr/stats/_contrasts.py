@@ -219,7 +219,7 @@ def _check(check: Mapping[str, Any], items: _Items) -> CheckResult:
 
 
 _RULES: Mapping[str, Callable[[float, float, float], bool]] = {
-    "halved": lambda value, other, by: value <= other / 2,
+    "halved": lambda value, other, by: other > 0 and value <= other / 2,  # nothing cannot be halved
     "rises": lambda value, other, by: value - other >= by,
 }
 
