@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -50,17 +51,16 @@ class Display:
         self.seconds[name] = time.perf_counter() - started
 
 
-class Bar:
+class Bar(Protocol):
     """What a phase moves: `done` units so far, with a note on what they are at."""
 
     total: int
 
     def update(self, done: int, note: str = "") -> None:
         """Move to `done` of `total`."""
-        raise NotImplementedError
 
 
-class _MovingBar(Bar):
+class _MovingBar:
     def __init__(self, progress: Progress, task: TaskID, total: int) -> None:
         self._progress, self._task, self.total = progress, task, total
         self._started = time.perf_counter()
@@ -70,7 +70,7 @@ class _MovingBar(Bar):
         self._progress.update(self._task, total=self.total, completed=done, rate=f"({rate:.1f}/s) {note}")
 
 
-class _Lines(Bar):
+class _Lines:
     def __init__(self, display: Display, name: str, total: int, unit: str) -> None:
         self._display, self._name, self.total, self._unit = display, name, total, unit
         self._started = self._last = time.perf_counter()
