@@ -1,3 +1,4 @@
+import hashlib
 import json
 import string
 
@@ -30,8 +31,8 @@ def test_same_seed_same_world_and_other_seed_another(world):
 
 def test_world_is_the_same_on_every_machine(world):
     # Fixed once: a change here changes every published number of the embedded world.
-    first = world.facts[0]
-    assert (first.id, first.object) == ("zirnin-emblem", world.facts[0].object)
+    told = "\n".join(f"{f.id} {f.object} {f.taught} {f.exposure}" for f in world.facts)
+    assert hashlib.sha256(told.encode()).hexdigest()[:16] == "05c9c5a5de637fc3"
     assert len(world.facts) == 960
     assert len(world.subjects) == 240
 
