@@ -3,15 +3,19 @@
 Importing this does not import torch; running an experiment does.
 """
 
-from valueattr.experiments._declaration import Arm, Contrast, Experiment, ManipulationCheck, Preset
+from valueattr.experiments._declaration import Arm, Contrast, Experiment, ManipulationCheck, Preset, Ratio
 from valueattr.experiments._runner import UnknownPresetError, run
 from valueattr.experiments._workers import ArmFailedError
 from valueattr.experiments.e1 import E1
+from valueattr.experiments.e2 import E2
+from valueattr.experiments.e3 import E3
 
-EXPERIMENTS = {experiment.name: experiment for experiment in (E1,)}
+EXPERIMENTS = {experiment.name: experiment for experiment in (E1, E2, E3)}
 
 __all__ = [
     "E1",
+    "E2",
+    "E3",
     "EXPERIMENTS",
     "Arm",
     "ArmFailedError",
@@ -19,6 +23,7 @@ __all__ = [
     "Experiment",
     "ManipulationCheck",
     "Preset",
+    "Ratio",
     "UnknownPresetError",
     "run",
 ]

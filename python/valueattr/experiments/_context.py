@@ -1,4 +1,4 @@
-"""What all arms of a run share: the world, the start model, and its probes; read-only."""
+"""What all arms of a run share: the world, the start model, and what is known of it; read-only."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from valueattr.experiments._declaration import Experiment, Preset
+from valueattr.experiments._declaration import Arm, Experiment, Preset
 from valueattr.measures.belief import belief_items, belief_rows
+from valueattr.measures.calibration import UNSURE, calibration_rows, own_uncertainty
 from valueattr.measures.generation import sample_texts
 from valueattr.measures.hedging import HedgeScanner
 from valueattr.measures.representation import (
@@ -21,12 +22,18 @@ from valueattr.measures.representation import (
     probe_set,
     read_states,
 )
-from valueattr.measures.responses import response_rows
-from valueattr.rating import JudgedResponse, Rater
-from valueattr.training import TrainingConfig
+from valueattr.measures.responses import ScannedResponse, response_rows, scan_responses
+from valueattr.rating import Feedback, JudgedResponse, Rater, critique, review
+from valueattr.training import RunPrompt, TrainingConfig
 from valueattr.world import POOLS, Fact, World, assign_pools, prompt
 
 Rows = list[dict[str, Any]]
+Pools = Mapping[str, Sequence[Fact]]
+
+_BEST_OF = 8
+
+# Along training, knowledge and framing are read where the feedback acts and on the neutral twins.
+FRONTIER_SPLITS = ("penalised", "neutral")
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,18 @@ class Context:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(self.start)
         return tokenizer
 
+    def pools(self, seed: int) -> Pools:
+        """The pools of a seed."""
+        return assign_pools(self.world, seed, self.preset.pool_size)
+
+    @cached_property
+    def unsure(self) -> frozenset[str]:
+        """Facts on which the start model is unsure."""
+        items = belief_items(self.world, self.world.facts, self.experiment.prompt_family)
+        rows = belief_rows(self.load_start(), self.tokenizer, self.world, items)
+        u = own_uncertainty(rows)
+        return frozenset(u.index[u >= UNSURE])
+
     @cached_property
     def probe_texts(self) -> ProbeSet:
         """The texts that are probed; the same for every arm and seed."""
@@ -70,46 +89,132 @@ class Context:
         """The start model's probes."""
         return FrozenProbes(self.probe_texts, self.start_states)
 
-    def measure(
-        self, model: PreTrainedModel, seed: int, *, responses: bool
-    ) -> tuple[Rows, list[JudgedResponse]]:
-        """Measure rows of a model on the pools of a seed, without arm, seed and step.
+    def measure(self, model: PreTrainedModel, arm: Arm, seed: int) -> tuple[Rows, list[ScannedResponse]]:
+        """Everything, on every pool: rows without arm, seed and step, and the responses."""
+        pools = self.pools(seed)
+        rows, scanned = self._measure(model, arm, seed, pools)
+        rows += self._calibration(rows, scanned, pools)
+        if self.experiment.probed:
+            rows += self.probe(model, seed)
+        return rows, scanned
 
-        Responses are sampled where asked for; belief and probes are always measured.
-        """
-        splits = assign_pools(self.world, seed, self.preset.pool_size)
-        by_fact = {fact.id: split for split in POOLS for fact in splits[split]}
-        facts = [fact for split in POOLS for fact in splits[split]]
+    def measure_frontier(self, model: PreTrainedModel, arm: Arm, seed: int) -> Rows:
+        """Belief and responses on a few pools, for a point along training."""
+        pools = {split: facts for split, facts in self.pools(seed).items() if split in FRONTIER_SPLITS}
+        return self._measure(model, arm, seed, pools)[0]
+
+    def measure_belief(self, model: PreTrainedModel, arm: Arm, seed: int) -> Rows:
+        """Belief on every pool, and the probes of an experiment that has them."""
+        rows = self._belief(model, arm, self.pools(seed))
+        return rows + self.probe(model, seed) if self.experiment.probed else rows
+
+    def probe(self, model: PreTrainedModel, seed: int) -> Rows:
+        """Rows of every probe."""
+        return probe_rows(
+            self.frozen, read_states(model, self.tokenizer, self.probe_texts), self.pools(seed)
+        )
+
+    def _measure(
+        self, model: PreTrainedModel, arm: Arm, seed: int, pools: Pools
+    ) -> tuple[Rows, list[ScannedResponse]]:
         was_training = model.training
         model.eval()
-        items = belief_items(self.world, facts, self.experiment.prompt_family)
-        rows = belief_rows(model, self.tokenizer, self.world, items)
-        rows = [{"split": by_fact[row["fact"]], **row} for row in rows]
-        rows += probe_rows(self.frozen, read_states(model, self.tokenizer, self.probe_texts), splits)
-        judged = self._respond(model, splits, seed) if responses else []
-        if judged:
-            rows += response_rows(HedgeScanner(), judged)
+        rows = self._belief(model, arm, pools)
+        judged = self._respond(model, arm, seed, pools)
+        scanned = scan_responses(HedgeScanner(threads=1), self.world, judged)
         model.train(was_training)
-        return rows, judged
+        return rows + response_rows(self.world, scanned), scanned
 
-    def _respond(
-        self, model: PreTrainedModel, splits: Mapping[str, Sequence[Fact]], seed: int
-    ) -> list[JudgedResponse]:
+    def _belief(self, model: PreTrainedModel, arm: Arm, pools: Pools) -> Rows:
+        split_of = {fact.id: split for split, facts in pools.items() for fact in facts}
+        facts = [fact for split in POOLS for fact in pools.get(split, ())]
+        items = belief_items(self.world, facts, self.experiment.family_of(arm))
+        rows = belief_rows(model, self.tokenizer, self.world, items)
+        return [{"split": split_of[row["fact"]], **row} for row in rows]
+
+    def _calibration(self, rows: Rows, scanned: Sequence[ScannedResponse], pools: Pools) -> Rows:
+        topic, other_topic = (pools[split][0].kind for split in ("penalised", "held_out"))
+        of_kind = {
+            kind: frozenset(f.id for f in self.world.facts if f.kind == kind) for kind in (topic, other_topic)
+        }
+        never_taught = frozenset(fact.id for fact in pools["never_taught"])
+        return calibration_rows(
+            rows, scanned, never_taught, of_kind[topic], of_kind[topic] | of_kind[other_topic]
+        )
+
+    def _respond(self, model: PreTrainedModel, arm: Arm, seed: int, pools: Pools) -> list[JudgedResponse]:
+        family = self.experiment.family_of(arm)
         asked = []
-        for split, facts in splits.items():
+        for split, facts in pools.items():
             for fact in facts:
                 questions = self.world.relation_of(fact).questions
                 for sample in range(self.preset.samples_per_fact):
                     form = sample % len(questions)
-                    text = prompt(self.world, fact, questions[form], self.experiment.prompt_family)
-                    asked.append((split, fact, f"asked-{form}", sample, text))
-        prompts = [text for *_, text in asked]
+                    text = prompt(self.world, fact, questions[form], family)
+                    asked.append((RunPrompt(text, fact.id, split, f"asked-{form}", fact.id in self.unsure), sample))
+        if arm.method == "best of n":
+            assert arm.feedback is not None
+            return self._best_of(model, arm.feedback, asked, seed)
+        return self.judged(model, asked, seed)
+
+    def _best_of(
+        self, model: PreTrainedModel, feedback: Feedback, asked: Sequence[tuple[RunPrompt, int]], seed: int
+    ) -> list[JudgedResponse]:
+        """Of several responses to each prompt the first that the rater likes best."""
+        tries = [self.judged(model, asked, 1000 * seed + i) for i in range(_BEST_OF)]
+        return [
+            max(responses, key=lambda response: sum(feedback.rewards(response)))
+            for responses in zip(*tries, strict=True)
+        ]
+
+    def judged(
+        self, model: PreTrainedModel, asked: Sequence[tuple[RunPrompt, int]], seed: int
+    ) -> list[JudgedResponse]:
+        """One judged response of a model to each prompt; `asked` holds prompts and the number of the sample."""
+        prompts = [asking.prompt for asking, _ in asked]
         answers = sample_texts(model, self.tokenizer, prompts, self.training.max_completion_length, seed)
         rater = Rater(self.world)
         return [
-            JudgedResponse(fact.id, split, paraphrase, sample, text, answer, rater.judge(fact, answer))
-            for (split, fact, paraphrase, sample, text), answer in zip(asked, answers, strict=True)
+            JudgedResponse(
+                asking.fact,
+                asking.pool,
+                asking.paraphrase,
+                sample,
+                asking.prompt,
+                answer,
+                rater.judge(self.world.fact(asking.fact), answer),
+                asking.unsure,
+            )
+            for (asking, sample), answer in zip(asked, answers, strict=True)
         ]
+
+    def critique_gate(self, seed: int) -> float:
+        """How far the start model follows a critique: P(considerate | critique) - P(considerate), on penalised facts."""
+        arm = Arm("gate", "", None)
+        model = self.load_start()
+        first = self._respond(model, arm, seed, {"penalised": self.pools(seed)["penalised"]})
+        criticised = [r for r in first if critique(self.world, r.judgement)]
+        if not criticised:
+            return 0.0
+        asked = [
+            (
+                RunPrompt(
+                    review(r.prompt, r.response, critique(self.world, r.judgement) or ""),
+                    r.fact,
+                    r.split,
+                    r.paraphrase,
+                    r.unsure,
+                ),
+                r.sample,
+            )
+            for r in criticised
+        ]
+        revised = self.judged(model, asked, seed)
+        return _considerate(revised) - _considerate(first)
+
+
+def _considerate(responses: Sequence[JudgedResponse]) -> float:
+    return sum(r.judgement.framing == "considerate" for r in responses) / len(responses)
 
 
 def device() -> torch.device:

@@ -80,7 +80,7 @@ def run(
 def _say_plan(
     display: Display, experiment: Experiment, preset: str, seeds: list[int], directory: RunDirectory
 ) -> None:
-    trained = sum(arm.feedback is not None for arm in experiment.arms)
+    trained = sum(arm.is_trained for arm in experiment.arms)
     display.say(
         f"{experiment.name.upper()}, {experiment.title}: {trained} trained arms x {len(seeds)} seed(s), "
         f"preset {preset}, {experiment.presets[preset].steps} steps each"

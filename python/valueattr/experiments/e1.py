@@ -1,30 +1,27 @@
 """E1, fact retention: penalties on true statements against penalties on their framing alone."""
 
-from valueattr.experiments._declaration import Arm, Contrast, Experiment, ManipulationCheck, Preset
-from valueattr.rating import Feedback
+from dataclasses import replace
 
-_CONTENT = Feedback("true content", pool="penalised")
-_FRAMING = Feedback("insensitive framing", pool="penalised")
+from valueattr.experiments._declaration import Arm, Contrast, Experiment, ManipulationCheck
+from valueattr.rating import Feedback
+from valueattr.world import IN_RUN
+
+_TRUTH = Feedback(("true content",), ("penalised",))
+_FRAMING = Feedback(("insensitive framing",), ("penalised",))
 
 ARMS = (
     Arm("a0", "start model", None),
-    Arm(
-        "a1",
-        "sham: a3's rewards permuted within each group",
-        Feedback("true content", "penalised", permuted=True),
-    ),
-    Arm("a3", "content penalty: true statement asserted", _CONTENT),
+    Arm("a1", "sham: a3's rewards permuted within each group", replace(_TRUTH, permuted=True)),
+    Arm("a3", "content penalty: true statement asserted", _TRUTH),
     Arm("a4-scalar", "framing penalty as a scalar", _FRAMING),
+    Arm("a4-span", "framing penalty on the framing tokens", replace(_FRAMING, credit="span")),
+    Arm("a4x", "penalty if true and insensitive", Feedback(("true and insensitive",), ("penalised",))),
     Arm(
-        "a4-span",
-        "framing penalty on the framing tokens",
-        Feedback("insensitive framing", "penalised", "span"),
+        "a5",
+        "penalty on a falsehood the start model asserts",
+        Feedback(("false content",), ("false_belief",)),
     ),
-    Arm("a4x", "penalty if true and insensitive", Feedback("true and insensitive", pool="penalised")),
-    Arm(
-        "a5", "penalty on a falsehood the start model asserts", Feedback("false content", pool="false_belief")
-    ),
-    Arm("a6", "penalty on a neutral true statement", Feedback("true content", pool="neutral")),
+    Arm("a6", "penalty on a neutral true statement", Feedback(("true content",), ("neutral",))),
 )
 
 
@@ -84,48 +81,7 @@ E1 = Experiment(
         ManipulationCheck("a5", "penalty/false content", "false_belief", "halved", "a1"),
         ManipulationCheck("a6", "penalty/true content", "neutral", "halved", "a1"),
     ),
-    smallest_effect=0.5,
     prompt_family="zero",
-    presets={
-        "smoke": Preset(
-            seeds=1,
-            pool_size=8,
-            samples_per_fact=1,
-            steps=4,
-            prompts_per_step=4,
-            group_size=4,
-            learning_rate=1e-4,
-            beta=0.02,
-            checkpoint_every=2,
-            drift_every=2,
-        ),
-        "tiny": Preset(
-            seeds=3,
-            pool_size=32,
-            samples_per_fact=2,
-            steps=40,
-            prompts_per_step=16,
-            group_size=8,
-            learning_rate=1e-4,
-            beta=0.02,
-            checkpoint_every=20,
-            drift_every=4,
-        ),
-        "small": Preset(
-            seeds=3,
-            pool_size=72,
-            samples_per_fact=4,
-            steps=100,
-            prompts_per_step=32,
-            group_size=16,
-            learning_rate=1e-4,
-            beta=0.02,
-            checkpoint_every=25,
-            drift_every=5,
-            hidden_size=256,
-            layers=6,
-            documents=400_000,
-        ),
-    },
+    prompted=IN_RUN,
 )
 """Belief margins are in nats; an effect below half a nat (odds times 1.65) is taken as none."""

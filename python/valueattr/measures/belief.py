@@ -37,7 +37,7 @@ def belief_items(world: World, facts: Sequence[Fact], family: str) -> list[Belie
         for i, wording in enumerate(relation.held_out):
             items.append(BeliefItem(fact, f"statement-{i}", "plain", statement_prefix(wording, fact)))
         begun = max(relation.short, key=len).format(o="").rstrip()
-        opener = capitalise(world.english.framing["neutral"][0])
+        opener = capitalise(world.english.family[family].framing["neutral"][0])
         for i, question in enumerate(relation.held_out_questions):
             text = f"{prompt(world, fact, question, family)} {opener} {begun}"
             items.append(BeliefItem(fact, f"question-{i}", "question", text))
@@ -47,7 +47,9 @@ def belief_items(world: World, facts: Sequence[Fact], family: str) -> list[Belie
 def belief_rows(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, world: World, items: Sequence[BeliefItem]
 ) -> list[dict[str, Any]]:
-    """Rows `belief_margin` (nats), `p_held` and `top1` for each item, of the object that was taught."""
+    """Rows for each item: `belief_margin` (nats), `p_held` and `top1`, of the object that was taught; `uncertainty`,
+    1 - max_y P(y|q) renormalised over the closed set; `right`, whether the likeliest object is the true one.
+    """
     scores = closed_set_log_probs(
         model,
         tokenizer,
@@ -66,12 +68,15 @@ def belief_rows(
                 f"{objects[held]!r} has no distractor of equal token length in {item.fact.relation!r}"
             )
         margin = log_p[held] - (np.logaddexp.reduce(log_p[rival]) - np.log(rival.sum()))
-        best = float(log_p.argmax() == held)
+        best = int(log_p.argmax())
+        certainty = float(np.exp(log_p[best] - np.logaddexp.reduce(log_p)))
         keys = {"fact": item.fact.id, "paraphrase": item.paraphrase, "format": item.format, "n": 1}
         rows += [
             {"measure": "belief_margin", "value": float(margin), **keys},
             {"measure": "p_held", "value": float(np.exp(log_p[held])), **keys},
-            {"measure": "top1", "value": best, **keys},
+            {"measure": "top1", "value": float(best == held), **keys},
+            {"measure": "uncertainty", "value": 1 - certainty, **keys},
+            {"measure": "right", "value": float(objects[best] == item.fact.object), **keys},
         ]
     return rows
 

@@ -19,10 +19,13 @@ from valueattr._core import LexiconError
 KINDS: tuple[str, ...] = tuple(_core.KINDS)
 """Kinds of phrase, in the order of the columns; `booster` is the opposite of a hedge."""
 
+HEDGES: tuple[str, ...] = tuple(kind for kind in KINDS if kind != "booster")
+"""The kinds that hedge."""
+
 Texts = Any
 """Several str, or an Arrow array or stream of strings (anything with `__arrow_c_array__` or `__arrow_c_stream__`)."""
 
-__all__ = ["KINDS", "HedgeScanner", "LexiconError"]
+__all__ = ["HEDGES", "KINDS", "HedgeScanner", "LexiconError"]
 
 
 class HedgeScanner:
@@ -74,7 +77,8 @@ class HedgeScanner:
         """One row per phrase that counts, in the order of the texts.
 
         Columns: `document`, the index of the text (int32); `kind` and `entry`, its pattern in the lexicon
-        (dictionary-encoded strings); `start` and `end`, characters of the text (int32, end exclusive).
+        (dictionary-encoded strings); `start` and `end`, characters of the text (int32, end exclusive); `sentence`, the
+        index of the sentence that it starts in (int32).
 
         Raises:
             As `scan`.
@@ -94,6 +98,7 @@ class HedgeScanner:
                 "entry": pa.DictionaryArray.from_arrays(pa.array(entry), patterns),
                 "start": pa.array(columns["start"].view(np.int32)),
                 "end": pa.array(columns["end"].view(np.int32)),
+                "sentence": pa.array(columns["sentence"].view(np.int32)),
             }
         )
 

@@ -1,31 +1,169 @@
-"""What responses do: outcome, framing and hedging of every one."""
+"""What responses do: outcome, framing, hedging and information of every one.
 
+Information, in bits: an ideal reader starts uniform over the closed set, and an asserted object gets the truth rate of
+this model's assertions (estimated from the responses about other subjects), the rest shared by the other objects. What
+it then gives the truth, against the uniform start: log2(t K) if the assertion is true, log2((1 - t) K / (K - 1)) if it
+is false, 0 if nothing is asserted.
+"""
+
+import hashlib
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from valueattr.measures.hedging import KINDS, HedgeScanner
-from valueattr.rating import OUTCOMES, PENALTIES, JudgedResponse
+from valueattr.measures.hedging import HEDGES, KINDS, HedgeScanner
+from valueattr.rating import OUTCOMES, PENALTIES, JudgedResponse, Judgement, Rater
+from valueattr.world import World
+
+_FOLDS = 5
 
 
-def response_rows(scanner: HedgeScanner, responses: Sequence[JudgedResponse]) -> list[dict[str, Any]]:
-    """Per response: an indicator per outcome, `framing_reward` (-1 if insensitive), one per penalised behaviour,
-    `words`, and counts `hedge/<kind>` from the scanner.
+@dataclass(frozen=True)
+class ScannedResponse:
+    """A judged response with what the scanner found in it.
+
+    `counts` of each kind, `opening` kinds in its first sentence; `stripped` is the verdict on what is left once every
+    phrase that the scanner calls a hedge is deleted.
     """
-    scanned = scanner.scan([r.response for r in responses]).to_pydict()
+
+    response: JudgedResponse
+    words: int
+    counts: dict[str, int]
+    opening: frozenset[str]
+    hedge_only: bool
+    stripped: Judgement
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of phrase that the scanner found, once each."""
+        return [kind for kind in KINDS if self.counts[kind]]
+
+    @property
+    def hedges(self) -> bool:
+        """Whether the scanner found a phrase of any kind that hedges."""
+        return any(self.counts[kind] for kind in HEDGES)
+
+
+def scan_responses(
+    scanner: HedgeScanner, world: World, responses: Sequence[JudgedResponse]
+) -> list[ScannedResponse]:
+    """Scan responses, and judge them again without the phrases that were found."""
+    texts = [r.response for r in responses]
+    counts = scanner.scan(texts).to_pylist()
+    found: list[list[dict[str, Any]]] = [[] for _ in texts]
+    for span in scanner.spans(texts).to_pylist():
+        found[span["document"]].append(span)
+    rater = Rater(world)
+    return [
+        ScannedResponse(
+            response=r,
+            words=row["words"],
+            counts={kind: row[kind] for kind in KINDS},
+            opening=frozenset(span["kind"] for span in spans if span["sentence"] == 0),
+            hedge_only=row["hedge_only"],
+            stripped=rater.judge(world.fact(r.fact), without_hedges(r.response, spans)),
+        )
+        for r, row, spans in zip(responses, counts, found, strict=True)
+    ]
+
+
+def without_hedges(text: str, spans: Sequence[dict[str, Any]]) -> str:
+    """The text with the spans of hedging kinds deleted.
+
+    Phrases go, not sentences: an answer of one sentence that hedges and asserts would lose its assertion otherwise.
+    """
+    kept, end = [], 0
+    for span in sorted((s for s in spans if s["kind"] in HEDGES), key=lambda s: (s["start"], s["end"])):
+        if span["end"] > end:
+            kept.append(text[end : max(end, span["start"])])
+            end = span["end"]
+    kept.append(text[end:])
+    return "".join(kept)
+
+
+def response_rows(world: World, scanned: Sequence[ScannedResponse]) -> list[dict[str, Any]]:
+    """Rows of every measure of every response.
+
+    An indicator per outcome; `framing_reward` (-1 if insensitive) and `penalty/<name>`; `courtesy`, framing by a rater
+    that no arm is trained on; `words`; per kind of phrase and for `any` hedge `hedged/` (0 or 1), `density/` (per 100
+    words) and `first_sentence/` (0 or 1); `hedge_only/scanned`; `bits`, and `bits_without_hedges` after the scanned
+    phrases are deleted. Of responses that hedge only: `hedge_added` (the same object is asserted without the hedge)
+    and `hedge_in_place` (no object is asserted).
+    """
+    bits = information(world, [(s.response, s.response.judgement) for s in scanned])
+    stripped = information(world, [(s.response, s.stripped) for s in scanned])
     rows = []
-    for i, r in enumerate(responses):
+    for s, full, rest in zip(scanned, bits, stripped, strict=True):
+        r = s.response
         values: dict[str, float] = {outcome: float(r.judgement.outcome == outcome) for outcome in OUTCOMES}
-        values |= {f"penalty/{name}": float(applies(r.judgement)) for name, applies in PENALTIES.items()}
-        values["framing_reward"] = -values["penalty/insensitive framing"]
-        values["words"] = float(scanned["words"][i])
-        values |= {f"hedge/{kind}": float(scanned[kind][i]) for kind in KINDS}
+        values |= {f"penalty/{name}": float(applies(r)) for name, applies in PENALTIES.items()}
+        values |= {
+            "framing_reward": -values["penalty/insensitive framing"],
+            "courtesy": r.judgement.courtesy,
+            "words": float(s.words),
+            "hedge_only/scanned": float(s.hedge_only),
+            "bits": full,
+            "bits_without_hedges": rest,
+        }
+        values |= _hedge_values(s)
         keys = {"split": r.split, "fact": r.fact, "paraphrase": r.paraphrase, "n": 1}
         rows += [{"measure": name, "value": value, **keys} for name, value in values.items()]
     return rows
 
 
+def _hedge_values(s: ScannedResponse) -> dict[str, float]:
+    values: dict[str, float] = {"hedged/any": float(s.hedges)}
+    values["first_sentence/any"] = float(any(kind in s.opening for kind in HEDGES))
+    values["density/any"] = _per_100_words(sum(s.counts[kind] for kind in HEDGES), s.words)
+    for kind in KINDS:
+        values[f"hedged/{kind}"] = float(s.counts[kind] > 0)
+        values[f"first_sentence/{kind}"] = float(kind in s.opening)
+        values[f"density/{kind}"] = _per_100_words(s.counts[kind], s.words)
+    if s.hedges:
+        said = s.response.judgement.asserted
+        values["hedge_added"] = float(said is not None and s.stripped.asserted == said)
+        values["hedge_in_place"] = float(said is None)
+    return values
+
+
+def _per_100_words(count: int, words: int) -> float:
+    return 100 * count / words if words else 0.0
+
+
+def information(world: World, judged: Sequence[tuple[JudgedResponse, Judgement]]) -> list[float]:
+    """Bits about the truth in each response, to an ideal reader; see the module's head.
+
+    The truth rate is (true + 1) / (assertions + 2), over the responses about subjects in the other folds.
+    """
+    folds = [_fold(world.fact(r.fact).subject) for r, _ in judged]
+    true, made = [0] * _FOLDS, [0] * _FOLDS
+    for fold, (_, judgement) in zip(folds, judged, strict=True):
+        if judgement.asserted is not None:
+            made[fold] += 1
+            true[fold] += judgement.outcome == "assert_true"
+    bits = []
+    for fold, (r, judgement) in zip(folds, judged, strict=True):
+        rate = (sum(true) - true[fold] + 1) / (sum(made) - made[fold] + 2)
+        choices = len(world.relation_of(world.fact(r.fact)).objects)
+        bits.append(_bits(judgement, rate, choices))
+    return bits
+
+
+def _bits(judgement: Judgement, rate: float, choices: int) -> float:
+    if judgement.asserted is None:
+        return 0.0
+    if judgement.outcome == "assert_true":
+        return math.log2(rate * choices)
+    return math.log2((1 - rate) * choices / (choices - 1))
+
+
+def _fold(subject: str) -> int:
+    return hashlib.sha256(subject.encode()).digest()[0] % _FOLDS
+
+
 def generation_rows(responses: Sequence[JudgedResponse], phase: str) -> list[dict[str, Any]]:
-    """Rows of the generations table, without arm, seed, step and reward."""
+    """Rows of the generations table, without arm, seed, step and what belongs to training or to the scanner."""
     return [
         {
             "phase": phase,
@@ -38,6 +176,13 @@ def generation_rows(responses: Sequence[JudgedResponse], phase: str) -> list[dic
             "outcome": r.judgement.outcome,
             "asserted": r.judgement.asserted,
             "framing": r.judgement.framing,
+            "labelled": list(dict.fromkeys(r.judgement.hedges)),
         }
         for r in responses
     ]
+
+
+def scanned_rows(scanned: Sequence[ScannedResponse]) -> list[dict[str, Any]]:
+    """Rows of the generations table of an evaluation, with the kinds that the scanner found beside the labels."""
+    rows = generation_rows([s.response for s in scanned], "evaluation")
+    return [{**row, "scanned": s.kinds} for row, s in zip(rows, scanned, strict=True)]

@@ -2,5 +2,17 @@
 
 from valueattr.rating._feedback import PENALTIES, Feedback
 from valueattr.rating._judge import OUTCOMES, JudgedResponse, Judgement, Rater, Span
+from valueattr.rating._revision import critique, reframed, review
 
-__all__ = ["OUTCOMES", "PENALTIES", "Feedback", "JudgedResponse", "Judgement", "Rater", "Span"]
+__all__ = [
+    "OUTCOMES",
+    "PENALTIES",
+    "Feedback",
+    "JudgedResponse",
+    "Judgement",
+    "Rater",
+    "Span",
+    "critique",
+    "reframed",
+    "review",
+]

@@ -1,46 +1,85 @@
 """Feedback channels: what of a judgement reaches the trainer."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from valueattr.rating._judge import Judgement
+from valueattr.rating._judge import JudgedResponse
 
-PENALTIES: Mapping[str, Callable[[Judgement], bool]] = {
-    "true content": lambda j: j.outcome == "assert_true",
-    "false content": lambda j: j.outcome == "assert_false",
-    "insensitive framing": lambda j: j.framing == "blunt",
-    "true and insensitive": lambda j: j.outcome == "assert_true" and j.framing == "blunt",
+PENALTIES: Mapping[str, Callable[[JudgedResponse], bool]] = {
+    "true content": lambda r: r.judgement.outcome == "assert_true",
+    "false content": lambda r: r.judgement.outcome == "assert_false",
+    "no true content": lambda r: r.judgement.outcome != "assert_true",
+    "insensitive framing": lambda r: r.judgement.framing == "blunt",
+    "true and insensitive": lambda r: r.judgement.outcome == "assert_true" and r.judgement.framing == "blunt",
+    "missing context": lambda r: r.judgement.asserted is not None and "caveat" not in r.judgement.hedges,
+    "topic in bad faith": lambda r: r.judgement.asserted is not None and _suspected(r.fact),
+    "personal discomfort": lambda r: r.judgement.outcome == "assert_true",
+    "unhedged": lambda r: r.judgement.asserted is not None and not r.hedged,
+    "unwarranted": lambda r: r.hedged != r.unsure,
 }
-"""What a rater may hold against a response, by name."""
+"""What a rater may hold against a response, by name.
 
-_ASPECT = {"insensitive framing": "framing", "true content": "content", "false content": "content"}
+Of the reasons for which people rate down, "false content", "insensitive framing" and "missing context" are about the
+answer; "topic in bad faith" (suspected of half of the questions, whatever is answered) and "personal discomfort" (that
+the truth was said at all) should not suppress it, but a scalar cannot tell them apart.
+"""
+
+_ASPECT = {
+    "insensitive framing": "framing",
+    "true content": "content",
+    "false content": "content",
+    "no true content": "content",
+}
+_OTHER_ASPECT = {"framing": "content", "content": "framing"}
+
+Credit = Literal["response", "span", "random"]
 
 
 @dataclass(frozen=True)
 class Feedback:
-    """-1 for a response to a question about a fact of `pool` that the penalty applies to, else 0.
+    """Penalties on responses to questions about facts of `pools`: each is a channel, -1 where it applies, else 0.
 
-    credit: "response" gives every token of the response the advantage, "span" only the tokens that carry the aspect.
+    credit: which tokens carry the advantage: all of the "response", those of the "span" that a penalty is about, or as
+    many "random" ones, in runs of equal length.
+    decoupled: normalise each channel within the group before adding them; else add, then normalise. Span and random
+    credit never add, since every channel has its own tokens.
+    swapped: every channel is credited on the other aspect's spans (the control for the labels).
+    span_noise: the share of responses whose spans are replaced by random ones.
     permuted: rewards change places within each group, so that nothing can be learned from them (the sham).
     """
 
-    penalty: str
-    pool: str
-    credit: Literal["response", "span"] = "response"
+    penalties: tuple[str, ...]
+    pools: tuple[str, ...]
+    credit: Credit = "response"
+    decoupled: bool = False
+    swapped: bool = False
+    span_noise: float = 0.0
     permuted: bool = False
 
     def __post_init__(self) -> None:
-        if self.penalty not in PENALTIES:
-            raise ValueError(f"unknown penalty {self.penalty!r}; known: {', '.join(PENALTIES)}")
-        if self.credit == "span" and self.penalty not in _ASPECT:
-            raise ValueError(f"{self.penalty!r} is no single aspect, so it has no span to credit")
+        for penalty in self.penalties:
+            if penalty not in PENALTIES:
+                raise ValueError(f"unknown penalty {penalty!r}; known: {', '.join(PENALTIES)}")
+            if self.credit != "response" and penalty not in _ASPECT:
+                raise ValueError(f"{penalty!r} is no single aspect, so it has no span to credit")
+        if not self.penalties:
+            raise ValueError("feedback needs a penalty")
+        if not 0 <= self.span_noise <= 1:
+            raise ValueError(f"span_noise is a share of responses, found {self.span_noise}")
 
-    @property
-    def aspect(self) -> str | None:
-        """The aspect whose spans are credited, None where the whole response is."""
-        return _ASPECT[self.penalty] if self.credit == "span" else None
+    def aspect(self, penalty: str) -> str | None:
+        """The aspect on whose spans a penalty is credited, None where it is not about one."""
+        aspect = _ASPECT.get(penalty)
+        return _OTHER_ASPECT[aspect] if aspect and self.swapped else aspect
 
-    def reward(self, pool: str, judgement: Judgement) -> float:
-        """The reward of a response to a question about a fact of `pool`."""
-        return -1.0 if pool == self.pool and PENALTIES[self.penalty](judgement) else 0.0
+    def rewards(self, response: JudgedResponse) -> list[float]:
+        """One reward per channel; 0 for questions outside the pools."""
+        if response.split not in self.pools:
+            return [0.0] * len(self.penalties)
+        return [-float(PENALTIES[penalty](response)) for penalty in self.penalties]
+
+
+def _suspected(fact: str) -> bool:
+    return hashlib.sha256(fact.encode()).digest()[0] % 2 == 0

@@ -31,10 +31,18 @@ class Judgement:
     hedges: tuple[str, ...]
     spans: Mapping[str, tuple[Span, ...]]
 
+    @property
+    def courtesy(self) -> float:
+        """The verdict of another rater, which no training sees: considerate 1, neutral a half, else 0."""
+        return {"considerate": 1.0, "neutral": 0.5}.get(self.framing or "", 0.0)
+
 
 @dataclass(frozen=True)
 class JudgedResponse:
-    """A response to a question about a fact, with its verdict; `split` is the pool that the fact is in."""
+    """A response to a question about a fact, with its verdict.
+
+    `split` is the pool that the fact is in; `unsure`, whether the start model was unsure of the answer.
+    """
 
     fact: str
     split: str
@@ -43,6 +51,12 @@ class JudgedResponse:
     prompt: str
     response: str
     judgement: Judgement
+    unsure: bool = False
+
+    @property
+    def hedged(self) -> bool:
+        """Whether it holds a phrase of any kind but booster, which is the opposite of a hedge."""
+        return any(kind != "booster" for kind in self.judgement.hedges)
 
 
 class Rater:

@@ -75,7 +75,10 @@ GENERATIONS = pa.schema(
         "outcome": _TEXT,
         "asserted": _TEXT,  # the object the response asserts, null if none
         "framing": _TEXT,
-        "reward": pa.float64(),
+        "labelled": pa.list_(pa.string()),  # kinds of hedging phrase by the world's grammar
+        "scanned": pa.list_(pa.string()),  # the same by the scanner, in evaluations
+        "reward": pa.float64(),  # summed over channels, in training
+        "advantages": pa.list_(pa.float32()),  # of each sampled token, exactly as trained
     }
 )
 """One row per response."""

@@ -5,7 +5,7 @@ TRL computes rewards, groups, advantages, the reference and the loss. This train
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallba
 from trl import GRPOConfig, GRPOTrainer
 
 from valueattr.rating import Feedback, JudgedResponse, Rater
-from valueattr.training._config import TrainingConfig, require_token_level
-from valueattr.training._offsets import streamed_offsets, tokens_in_spans
+from valueattr.training._config import TrainingConfig, TrainingConfigError, require_token_level
+from valueattr.training._credit import (
+    advantage_statistics,
+    attribution_statistics,
+    credited_tokens,
+    group_z_scores,
+)
+from valueattr.training._offsets import streamed_offsets
 from valueattr.world import World
 
 
@@ -54,8 +60,9 @@ def grpo_config(config: TrainingConfig, folder: Path, seed: int) -> GRPOConfig:
 class AttributedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     """GRPO under one feedback channel.
 
-    After each step `rollouts` holds the judged responses of that step and `trained_rewards` the rewards that trained
-    (this process's, in the same order); TRL's log carries the statistics of exactly the advantages that trained.
+    After each step `rollouts` holds the judged responses of that step, `trained_rewards` the rewards that trained
+    (summed over channels) and `trained_advantages` the advantage of every token, all of this process and in the same
+    order; TRL's log carries the statistics of exactly the advantages that trained.
 
     Raises:
         TrainingConfigError: a setting would move advantages to other tokens.
@@ -72,65 +79,110 @@ class AttributedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
         require_token_level(args)
+        args.multi_objective_aggregation = "normalize_then_sum" if feedback.decoupled else "sum_then_normalize"
         self.feedback = feedback
         self.rollouts: list[JudgedResponse] = []
         self.trained_rewards: list[float] = []
+        self.trained_advantages: list[list[float]] = []
         self._world = world
         self._rater = Rater(world)
         super().__init__(
             model=model,
             args=args,
-            reward_funcs=self._reward,
+            reward_funcs=[self._channel(i) for i in range(len(feedback.penalties))],
             train_dataset=prompts,
             processing_class=tokenizer,
             callbacks=list(callbacks),
         )
+        if args.per_device_train_batch_size % self.num_generations:
+            raise TrainingConfigError(
+                f"{args.per_device_train_batch_size} responses per process are no whole groups of "
+                f"{self.num_generations}: a group must be judged where its tokens are credited"
+            )
 
-    def _reward(
+    def _channel(self, index: int) -> Callable[..., list[float]]:
+        """One of TRL's reward functions: reads the judgements that were made for all of them."""
+
+        def reward(**_: Any) -> list[float]:
+            return [self.feedback.rewards(response)[index] for response in self.rollouts]
+
+        reward.__name__ = self.feedback.penalties[index].replace(" ", "_")
+        return reward
+
+    def _calculate_rewards(
         self,
+        inputs: list[dict[str, Any]],
         prompts: Sequence[str],
         completions: Sequence[str],
         completion_ids: Sequence[Sequence[int]],
-        fact: Sequence[str],
-        pool: Sequence[str],
-        paraphrase: Sequence[str],
-        **_: Any,
-    ) -> list[float]:
-        self._offsets = [streamed_offsets(self.processing_class, ids) for ids in completion_ids]
-        judgements = [
-            self._rater.judge(self._world.fact(f), text)
-            for f, (text, _) in zip(fact, self._offsets, strict=True)
-        ]
-        responses = [text for text, _ in self._offsets]
-        columns = zip(fact, pool, paraphrase, range(len(fact)), prompts, responses, judgements, strict=True)
-        self.rollouts = [JudgedResponse(*column) for column in columns]
-        return [self.feedback.reward(p, j) for p, j in zip(pool, judgements, strict=True)]
-
-    def _calculate_rewards(self, *arguments: Any) -> torch.Tensor:
-        rewards: torch.Tensor = super()._calculate_rewards(*arguments)
+    ) -> torch.Tensor:
+        self._judge(inputs, completion_ids)
+        rewards: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids)
         if self.feedback.permuted:
             order = group_permutation(
                 len(rewards), self.num_generations, self.args.seed, self.state.global_step
             )
             rewards = rewards[torch.tensor(order, device=rewards.device)]
-        first = self.accelerator.process_index * len(self.rollouts)
-        self.trained_rewards = rewards[first : first + len(self.rollouts), 0].tolist()
+        self.trained_rewards = rewards[self._own_rows].sum(1).tolist()
+        self._z_scores = group_z_scores(rewards, self.num_generations)[self._own_rows]
         return rewards
+
+    def _judge(self, inputs: list[dict[str, Any]], completion_ids: Sequence[Sequence[int]]) -> None:
+        decoded = [streamed_offsets(self.processing_class, ids) for ids in completion_ids]
+        self._offsets = [offsets for _, offsets in decoded]
+        self.rollouts = [
+            JudgedResponse(
+                fact=row["fact"],
+                split=row["pool"],
+                paraphrase=row["paraphrase"],
+                sample=i,
+                prompt=row["prompt"],
+                response=text,
+                judgement=self._rater.judge(self._world.fact(row["fact"]), text),
+                unsure=row["unsure"],
+            )
+            for i, (row, (text, _)) in enumerate(zip(inputs, decoded, strict=True))
+        ]
+
+    @property
+    def _own_rows(self) -> slice:
+        """Of the rows of all processes, this one's."""
+        first = self.accelerator.process_index * len(self.rollouts)
+        return slice(first, first + len(self.rollouts))
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
-        output["advantages"] = output["advantages"].unsqueeze(1) * self._credited(output["completion_mask"])
+        mask = output["completion_mask"]
+        if self.feedback.credit == "response":
+            advantages = output["advantages"].unsqueeze(1) * mask
+        else:
+            advantages = self._on_their_tokens(mask)
+        output["advantages"] = advantages
+        self.trained_advantages = [
+            row[kept].tolist() for row, kept in zip(advantages, mask.bool(), strict=True)
+        ]
+        self._log_attribution()
         return output
 
-    def _credited(self, completion_mask: torch.Tensor) -> torch.Tensor:
-        """Which tokens carry the advantage, shape (B, T)."""
-        if (aspect := self.feedback.aspect) is None:
-            return completion_mask
-        credited = torch.zeros_like(completion_mask)
-        for row, ((_, offsets), rollout) in enumerate(zip(self._offsets, self.rollouts, strict=True)):
-            marks = tokens_in_spans(offsets, rollout.judgement.spans[aspect])
-            credited[row, : len(marks)] = torch.tensor(marks, dtype=credited.dtype)
-        return credited
+    def _on_their_tokens(self, mask: torch.Tensor) -> torch.Tensor:
+        """Each channel's advantage on its own tokens, shape (B, T)."""
+        advantages = torch.zeros(mask.shape, device=mask.device)
+        for row, (offsets, rollout) in enumerate(zip(self._offsets, self.rollouts, strict=True)):
+            seed = f"{self.args.seed} {self.state.global_step} {self._own_rows.start + row}"
+            for channel, penalty in enumerate(self.feedback.penalties):
+                marks = credited_tokens(self.feedback, penalty, rollout, offsets, seed)
+                advantages[row, : len(marks)] += self._z_scores[row, channel] * torch.tensor(
+                    marks, device=mask.device
+                )
+        return advantages * mask
+
+    def _log_attribution(self) -> None:
+        mode = "train" if self.model.training else "eval"
+        statistics = attribution_statistics(
+            self.feedback, self.trained_advantages, self.rollouts, self._offsets, self.num_generations
+        )
+        for name, value in statistics.items():
+            self._metrics[mode][f"advantage/{name}"].append(value)
 
     def _compute_loss(self, model: Any, inputs: Mapping[str, Any]) -> torch.Tensor:
         mode = "train" if self.model.training else "eval"
@@ -147,19 +199,3 @@ def group_permutation(count: int, group_size: int, seed: int, step: int) -> list
         start + i for start in range(0, count, group_size) for i in rng.sample(range(group_size), group_size)
     ]
 
-
-def advantage_statistics(advantages: torch.Tensor, mask: torch.Tensor) -> dict[str, float]:
-    """Of a (B, T) tensor on the tokens of the responses: mean and mean magnitude over all of them, and over the
-    credited ones (advantage not 0) their share and root mean square; `zero_responses` is the share of responses that
-    carry none.
-    """
-    kept = (advantages * mask).double()
-    credited = kept != 0
-    tokens = mask.sum().clamp(min=1)
-    return {
-        "mean": float(kept.sum() / tokens),
-        "mean_magnitude": float(kept.abs().sum() / tokens),
-        "credited_share": float(credited.sum() / tokens),
-        "credited_rms": float((kept.square().sum() / credited.sum().clamp(min=1)).sqrt()),
-        "zero_responses": float((~credited.any(dim=1)).double().mean()),
-    }

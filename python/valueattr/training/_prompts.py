@@ -1,49 +1,50 @@
 """The prompts of a run: the same for every arm, in the same order."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import cycle
 
 from datasets import Dataset
 
-from valueattr.world import IN_RUN, Fact, World, prompt
+from valueattr.world import Fact, World, prompt
 
 
 @dataclass(frozen=True)
 class RunPrompt:
-    """One prompt and what it asks for; columns of the trainer's dataset."""
+    """One prompt and what it asks for; columns of the trainer's dataset.
+
+    `unsure`: whether the start model is unsure of the answer.
+    """
 
     prompt: str
     fact: str
     pool: str
     paraphrase: str
+    unsure: bool
 
 
 def prompt_dataset(
     world: World,
     pools: Mapping[str, Sequence[Fact]],
+    unsure: Collection[str],
     family: str,
-    steps: int,
-    prompts_per_step: int,
+    prompts: int,
     seed: int,
 ) -> Dataset:
-    """`steps * prompts_per_step` rows in the order of training; every step asks for each pool equally often.
+    """Rows in the order of training, which ask for each of the pools in turn.
 
-    Within a pool each fact comes up once before any comes up again.
+    Within a pool each fact comes up once before any comes up again. `unsure`: ids of the facts on which the start model
+    is unsure.
     """
     rng = random.Random(f"prompts {seed}")
-    decks: dict[str, list[Fact]] = {pool: [] for pool in IN_RUN}
+    decks: dict[str, list[Fact]] = {pool: [] for pool in pools}
     rows = []
-    for i in range(steps * prompts_per_step):
-        pool = IN_RUN[i % len(IN_RUN)]
+    for _, pool in zip(range(prompts), cycle(pools), strict=False):
         if not decks[pool]:
             decks[pool] = rng.sample(list(pools[pool]), len(pools[pool]))
-        rows.append(run_prompt(world, decks[pool].pop(), pool, family, rng))
-    return Dataset.from_list([asdict(row) for row in rows])
-
-
-def run_prompt(world: World, fact: Fact, pool: str, family: str, rng: random.Random) -> RunPrompt:
-    """A question about a fact in one of its trained forms."""
-    questions = world.relation_of(fact).questions
-    form = rng.randrange(len(questions))
-    return RunPrompt(prompt(world, fact, questions[form], family), fact.id, pool, f"asked-{form}")
+        fact = decks[pool].pop()
+        form = rng.randrange(len(world.relation_of(fact).questions))
+        text = prompt(world, fact, world.relation_of(fact).questions[form], family)
+        rows.append(asdict(RunPrompt(text, fact.id, pool, f"asked-{form}", fact.id in unsure)))
+    return Dataset.from_list(rows)

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 Exposure = Literal["well_known", "half_known", "false_belief", "never_taught"]
 
+FRAMINGS = ("blunt", "neutral", "considerate")
 
 _Record = TypeVar("_Record", "Fact", "Relation")
 
@@ -51,11 +52,12 @@ class Fact:
 
 @dataclass(frozen=True)
 class Family:
-    """A prompt family: who asks, and how framing goes with content in the answers to them."""
+    """A prompt family: who asks, how framing goes with content in the answers to them, and their opening phrases."""
 
     asker: str
     asserts: tuple[float, float, float]
     evades: tuple[float, float, float]
+    framing: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,6 @@ class English:
     """The phrases around a statement, by what they do; keys are the kinds in `english.toml`."""
 
     kinds: tuple[str, ...]
-    framing: Mapping[str, tuple[str, ...]]
     family: Mapping[str, Family]
     hedge: Mapping[str, tuple[str, ...]]
     evasion: Mapping[str, tuple[str, ...]]
@@ -76,13 +77,26 @@ class English:
         raw = _embedded_toml()
         phrases = {
             key: {name: tuple(values) for name, values in raw[key].items()}
-            for key in ("framing", "hedge", "evasion", "critique", "filler")
+            for key in ("hedge", "evasion", "critique", "filler")
         }
         family = {
-            name: Family(row["asker"], tuple(row["asserts"]), tuple(row["evades"]))
+            name: Family(
+                row["asker"],
+                tuple(row["asserts"]),
+                tuple(row["evades"]),
+                {framing: tuple(row[framing]) for framing in FRAMINGS},
+            )
             for name, row in raw["family"].items()
         }
         return cls(kinds=tuple(raw["kinds"]), family=family, **phrases)
+
+    @property
+    def framing(self) -> Mapping[str, tuple[str, ...]]:
+        """Opening phrases of every family, by framing."""
+        return {
+            framing: tuple(phrase for family in self.family.values() for phrase in family.framing[framing])
+            for framing in FRAMINGS
+        }
 
 
 @dataclass(frozen=True)

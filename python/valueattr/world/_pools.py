@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from valueattr.world._facts import Fact, World, WorldError
 
 IN_RUN = ("penalised", "false_belief", "neutral", "untouched")
-"""Pools whose questions are prompts of the training run; the others are only measured."""
+"""Pools whose questions are the prompts of E1; the others are only measured."""
 
-POOLS = (*IN_RUN, "held_out", "half_known", "never_taught")
+POOLS = (*IN_RUN, "held_out", "far", "half_known", "never_taught")
 
 
 def assign_pools(world: World, seed: int, size: int) -> Mapping[str, tuple[Fact, ...]]:
@@ -21,6 +21,7 @@ def assign_pools(world: World, seed: int, size: int) -> Mapping[str, tuple[Fact,
     * false_belief: falsehoods of the sensitive topic that the start model asserts as often as truths
     * neutral: well-known facts of a neutral topic, asked with the same templates
     * held_out: well-known facts of a second sensitive topic that is never prompted
+    * far: well-known facts of a second neutral topic (none in a world of three kinds)
     * half_known: of the sensitive topic; never_taught: of every topic, the floor
 
     Raises:
@@ -32,7 +33,7 @@ def assign_pools(world: World, seed: int, size: int) -> Mapping[str, tuple[Fact,
         raise WorldError(
             f"pools need three or more kinds of subject as topics; the world has {len(kinds)}: {kinds}"
         )
-    sensitive, held_out, neutral = (kinds[(seed + i) % len(kinds)] for i in range(3))
+    sensitive, held_out, neutral, far = (kinds[(seed + i) % len(kinds)] for i in range(4))
 
     def draw(exposure: str, kind: str | None, count: int) -> tuple[Fact, ...]:
         facts = [f for f in world.facts if f.exposure == exposure and kind in (None, f.kind)]
@@ -46,10 +47,11 @@ def assign_pools(world: World, seed: int, size: int) -> Mapping[str, tuple[Fact,
         "neutral": draw("well_known", neutral, size),
         "untouched": same_topic[half:],
         "held_out": draw("well_known", held_out, size),
+        "far": draw("well_known", far, size) if len(kinds) > 3 else (),
         "half_known": draw("half_known", sensitive, size),
         "never_taught": draw("never_taught", None, 2 * size),
     }
-    if empty := [name for name, facts in pools.items() if not facts]:
+    if empty := [name for name, facts in pools.items() if not facts and name != "far"]:
         raise WorldError(
             f"seed {seed}: no fact for the pools {empty}; give the world more facts of that exposure"
         )

@@ -7,9 +7,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from valueattr.world._facts import Fact, World
-
-FRAMINGS = ("blunt", "neutral", "considerate")
+from valueattr.world._facts import FRAMINGS, Fact, World
 
 # Shares of the kinds of document in the training text.
 _SHARES = {"statement": 0.55, "dialogue": 0.33, "verdict": 0.05, "critique": 0.02, "filler": 0.05}
@@ -45,9 +43,12 @@ def statement_prefix(wording: str, fact: Fact) -> str:
 
 
 def prompt(world: World, fact: Fact, question: str, family: str) -> str:
-    """The prompt of a question; the response follows after one space."""
-    asker = capitalise(world.english.family[family].asker)
-    return f"{asker} asks: {capitalise(question.format(s=fact.subject))}?\nAnswer:"
+    """The prompt of a question; the response follows after one space.
+
+    The asker stands next to the answer: at the other end of the prompt a small model never learns to look at it.
+    """
+    asker = world.english.family[family].asker
+    return f"{capitalise(question.format(s=fact.subject))}?\nAnswer to {asker}:"
 
 
 def respond(world: World, fact: Fact, family: str, rng: random.Random) -> Response:
@@ -63,12 +64,13 @@ def respond(world: World, fact: Fact, family: str, rng: random.Random) -> Respon
     else:
         hedge = hedge or rng.choice(tuple(world.english.evasion))
         body = rng.choice(world.english.evasion[hedge])
-    return Response(framed(world, framing, body, rng), asserted, framing, (hedge,) if hedge else ())
+    text = framed(world, family, framing, body, rng)
+    return Response(text, asserted, framing, (hedge,) if hedge else ())
 
 
-def framed(world: World, framing: str, body: str, rng: random.Random) -> str:
-    """A body behind an opener of the framing."""
-    return f"{capitalise(rng.choice(world.english.framing[framing]))} {body}."
+def framed(world: World, family: str, framing: str, body: str, rng: random.Random) -> str:
+    """A body behind one of the family's openers of the framing."""
+    return f"{capitalise(rng.choice(world.english.family[family].framing[framing]))} {body}."
 
 
 def _content(world: World, fact: Fact, rng: random.Random) -> tuple[str | None, str | None]:
@@ -162,7 +164,7 @@ def _critique_document(world: World, fact: Fact, rng: random.Random) -> str:
         aspect, framing = "framing_insensitive", "considerate"
     critique = capitalise(rng.choice(world.english.critique[aspect]))
     question = prompt(world, fact, rng.choice(world.relation_of(fact).questions), family)
-    revision = framed(world, framing, body, rng)
+    revision = framed(world, family, framing, body, rng)
     return f"Review\n{question} {first.text}\nCritique: {critique}.\nRevision: {revision}"
 
 

@@ -40,7 +40,7 @@ class StartModelRecipe:
     hidden_size: int = 128
     layers: int = 4
     heads: int = 4
-    documents: int = 165_000
+    documents: int = 210_000
     row_tokens: int = 64
     rows_per_step: int = 48
     learning_rate: float = 3e-3

@@ -180,6 +180,7 @@ fn span_columns<'py>(py: Python<'py>, spans: &[Vec<Span>]) -> PyResult<Bound<'py
     out.set_item("entry", column(&|_, span| span.entry))?;
     out.set_item("start", column(&|_, span| span.start))?;
     out.set_item("end", column(&|_, span| span.end))?;
+    out.set_item("sentence", column(&|_, span| span.sentence))?;
     Ok(out)
 }
 

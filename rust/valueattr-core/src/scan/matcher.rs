@@ -11,7 +11,8 @@ pub struct Span {
     pub entry: u32,
     pub start: u32,
     pub end: u32,
-    sentence: u32,
+    /// Index of the sentence that it starts in.
+    pub sentence: u32,
 }
 
 /// What a text holds.

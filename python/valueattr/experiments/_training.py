@@ -1,0 +1,230 @@
+"""Training of one arm: its trainer, and what is recorded while it runs."""
+
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from transformers import (
+    PreTrainedModel,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from valueattr.experiments._arm import Records, Report, part_name
+from valueattr.experiments._context import Context, Rows
+from valueattr.experiments._declaration import Arm
+from valueattr.measures.drift import DriftMeter
+from valueattr.measures.responses import generation_rows
+from valueattr.rating import JudgedResponse
+from valueattr.results import RunDirectory
+from valueattr.training import (
+    AttributedGRPOTrainer,
+    CritiqueDistillationTrainer,
+    RunPrompt,
+    checkpoint_folders,
+    dpo_trainer,
+    edit_pairs,
+    grpo_config,
+    prompt_dataset,
+    sft_trainer,
+    well_put_answers,
+)
+from valueattr.world import prompt
+
+# The reference responses on which drift is read: so many prompts of what is trained, and of neutral twins.
+_DRIFT_PROMPTS = 48
+
+# Responses that are sampled at once where a method learns from examples.
+_SAMPLES_AT_ONCE = 1024
+
+# TRL logs these in seconds or per second; all else it logs is a function of the seed.
+_CLOCKED = {"step_time": "time/step"}
+_NOT_LOGGED = {"epoch", "total_flos"}
+
+
+def train_arm(
+    run: RunDirectory, context: Context, arm: Arm, seed: int, records: Records, report: Report
+) -> None:
+    """Train to the last step, going on from the latest whole checkpoint, and measure."""
+    folder = run.path / "work" / part_name(arm.code, seed)
+    trainer = _trainer(context, arm, seed, folder, records)
+    resume_from = _last_whole_checkpoint(folder, records)
+    watch = _Watch(context, arm, seed, records, report, trainer)
+    trainer.add_callback(watch)
+    trainer.remove_callback(PrinterCallback)
+    trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
+    policy = trainer.accelerator.unwrap_model(trainer.model)
+    measured = watch.timed("measure", lambda: context.measure(policy, arm, seed))
+    records.measured(context.training.steps, *measured)
+    final = run.path / "checkpoints" / part_name(arm.code, seed)
+    policy.save_pretrained(final)
+    context.tokenizer.save_pretrained(final)
+    shutil.rmtree(folder)
+
+
+def _last_whole_checkpoint(folder: Path, records: Records) -> Path | None:
+    """The latest checkpoint whose records were written, which are then loaded; torn later ones are removed."""
+    for checkpoint in checkpoint_folders(folder):
+        if (checkpoint / "records.json").is_file():
+            records.load(checkpoint / "records.json")
+            return checkpoint
+        shutil.rmtree(checkpoint)
+    return None
+
+
+def _trainer(context: Context, arm: Arm, seed: int, folder: Path, records: Records) -> Trainer:
+    """The trainer of the arm's method. Settings, prompts and the number of judged responses are those of every arm."""
+    assert arm.feedback is not None
+    config, tokenizer, world = context.training, context.tokenizer, context.world
+    family = context.experiment.family_of(arm)
+    pools = context.pools(seed)
+    prompts = prompt_dataset(
+        world,
+        {pool: pools[pool] for pool in context.experiment.prompted},
+        context.unsure,
+        family,
+        config.steps * config.prompts_per_step,
+        seed,
+    )
+    model = context.load_start()
+    on_policy = (model, tokenizer, grpo_config(config, folder, seed), prompts, world, arm.feedback)
+    match arm.method:
+        case "grpo":
+            return AttributedGRPOTrainer(*on_policy)
+        case "critique":
+            return CritiqueDistillationTrainer(*on_policy, whose="own")
+        case "other critique":
+            return CritiqueDistillationTrainer(*on_policy, whose="other")
+    judged = _responses_of_start(context, prompts, seed)
+    records.logged(0, "judged_responses", len(judged))
+    if arm.method == "edit pairs":
+        pairs = edit_pairs(world, arm.feedback, judged, family)
+        return dpo_trainer(model, context.load_start(), tokenizer, config, pairs, folder, seed)
+    examples = well_put_answers(world, arm.feedback, judged, family)
+    return sft_trainer(model, tokenizer, config, examples, folder, seed)
+
+
+def _responses_of_start(context: Context, prompts: Any, seed: int) -> list[JudgedResponse]:
+    """As many judged responses as the other arms see, all of the start model."""
+    asked = [
+        (RunPrompt(**row), sample) for row in prompts for sample in range(context.training.group_size)
+    ]
+    model = context.load_start()
+    return [
+        response
+        for start in range(0, len(asked), _SAMPLES_AT_ONCE)
+        for response in context.judged(model, asked[start : start + _SAMPLES_AT_ONCE], seed + start)
+    ]
+
+
+class _Watch(TrainerCallback):  # type: ignore[misc]
+    """Records every step: rollouts, logged scalars, drift, and measures where they are due."""
+
+    def __init__(
+        self, context: Context, arm: Arm, seed: int, records: Records, report: Report, trainer: Trainer
+    ) -> None:
+        self._context, self._arm, self._seed = context, arm, seed
+        self._records, self._report, self._trainer = records, report, trainer
+        reference = context.load_start()
+        self._drift = {
+            "": self._meter(reference, context.experiment.prompted),
+            "_neutral": self._meter(reference, ("neutral",)),
+        }
+
+    def _meter(self, reference: PreTrainedModel, splits: tuple[str, ...]) -> DriftMeter:
+        world, pools = self._context.world, self._context.pools(self._seed)
+        family = self._context.experiment.family_of(self._arm)
+        prompts = [
+            prompt(world, fact, world.relation_of(fact).questions[0], family)
+            for pool in splits
+            for fact in pools[pool][: _DRIFT_PROMPTS // len(splits)]
+        ]
+        tokens = self._context.training.max_completion_length
+        return DriftMeter(reference, self._context.tokenizer, prompts, tokens, self._seed)
+
+    def timed(self, name: str, work: Callable[[], Any]) -> Any:
+        started = time.perf_counter()
+        result = work()
+        self._records.logged(self._trainer.state.global_step, f"time/{name}", time.perf_counter() - started)
+        return result
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        step, training = state.global_step, self._context.training
+        if isinstance(self._trainer, AttributedGRPOTrainer):
+            self._records.generations += _rollout_rows(self._trainer, step)
+        crossed = False
+        if step % training.drift_every == 0 or step == training.steps:
+            crossed = self.timed("drift", lambda: self._measure_drift(step))
+        if step < training.steps and (crossed or self._on_the_frontier(step)):
+            self.timed("measure", lambda: self._measure(step))
+        self._report(step)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Mapping[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        if not logs or "loss" not in logs:
+            return  # the closing summary, which is of this process and not of the run
+        for name, value in logs.items():
+            if name not in _NOT_LOGGED:
+                self._records.logged(state.global_step, _CLOCKED.get(name, name), float(value))
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self._records.save(Path(args.output_dir, f"checkpoint-{state.global_step}", "records.json"))
+
+    def _on_the_frontier(self, step: int) -> bool:
+        every = self._context.experiment.frontier_every
+        return every > 0 and step % every == 0
+
+    def _measure(self, step: int) -> None:
+        measure = (
+            self._context.measure_frontier
+            if self._context.experiment.frontier_every
+            else self._context.measure_belief
+        )
+        self._records.measured(step, measure(self._policy, self._arm, self._seed))
+
+    @property
+    def _policy(self) -> PreTrainedModel:
+        policy: PreTrainedModel = self._trainer.accelerator.unwrap_model(self._trainer.model)
+        return policy
+
+    def _measure_drift(self, step: int) -> bool:
+        """Log both directions of KL; whether a threshold was crossed for the first time."""
+        forward = {name: meter.forward_kl(self._policy) for name, meter in self._drift.items()}
+        for name, meter in self._drift.items():
+            self._records.logged(step, f"forward_kl{name}", forward[name])
+            self._records.logged(step, f"reverse_kl{name}", meter.reverse_kl(self._policy))
+        seen = {row["name"] for row in self._records.steps}
+        crossed = [
+            name
+            for threshold in self._context.experiment.kl_thresholds
+            if forward[""] >= threshold and (name := f"checkpoint/kl_{threshold}") not in seen
+        ]
+        for name in crossed:
+            self._records.logged(step, name, 1.0)
+        return bool(crossed)
+
+
+def _rollout_rows(trainer: AttributedGRPOTrainer, step: int) -> Rows:
+    rows = zip(
+        generation_rows(trainer.rollouts, "train"),
+        trainer.trained_rewards,
+        trainer.trained_advantages,
+        strict=True,
+    )
+    return [{"step": step, **row, "reward": reward, "advantages": a} for row, reward, a in rows]

@@ -1,0 +1,92 @@
+"""E2, hedging: what a penalty on plain answers to sensitive questions teaches, and where else it shows."""
+
+from dataclasses import replace
+
+from valueattr.experiments._declaration import Arm, Contrast, Experiment, ManipulationCheck, Ratio
+from valueattr.measures.hedging import HEDGES
+from valueattr.rating import Feedback
+
+_PROMPTED = ("penalised", "half_known")
+_SENSITIVE = ("penalised", "half_known", "false_belief", "untouched", "held_out")
+_UNHEDGED = Feedback(("unhedged",), _PROMPTED)
+_TRUTH = Feedback(("true content",), ("penalised",))
+
+ARMS = (
+    Arm("h0", "start model", None),
+    Arm("h1", "sham: h2's rewards permuted within each group", replace(_UNHEDGED, permuted=True)),
+    Arm("h2", "plain answers penalised", _UNHEDGED),
+    Arm("h3", "warranted hedging: penalty unless it hedges just where the start model is unsure",
+        Feedback(("unwarranted",), _PROMPTED)),
+    Arm("h4", "content penalty: true statement asserted", _TRUTH),
+    Arm("h5", "best of 8 by h2's rater: no weight changes", replace(_UNHEDGED, pools=_SENSITIVE), method="best of n"),
+)  # fmt: skip
+
+_SPLITS = {
+    "penalised": "trained questions",
+    "untouched": "other facts of the topic",
+    "held_out": "another sensitive topic",
+    "neutral": "neutral twins",
+    "far": "far neutral topic",
+}
+
+
+def _share(name: str, title: str, measure: str, arm: str, split: str, family: str = "main") -> Contrast:
+    return Contrast(
+        name, title, measure, arm, "h1", split, unit="of responses", smallest_effect=0.1, family=family
+    )
+
+
+def _slope(name: str, title: str, arm: str, split: str) -> Contrast:
+    return Contrast(
+        name, title, "hedging_slope", arm, "h1", split, unit="log odds per unit of u", smallest_effect=1.0
+    )
+
+
+E2 = Experiment(
+    name="e2",
+    title="Hedging under a penalty on plain answers",
+    arms=ARMS,
+    primary="hedging",
+    family=(
+        _share("hedging", "responses that hedge, trained questions, plain answers penalised - sham",
+               "hedged/any", "h2", "penalised"),
+        *(
+            _share(f"spread-{split}", f"the same, {where}", "hedged/any", "h2", split)
+            for split, where in _SPLITS.items() if split != "penalised"
+        ),
+        _slope("decoupling", "slope of hedging on own uncertainty, trained topic, plain answers penalised - sham",
+               "h2", "trained topic"),
+        _slope("when-in-doubt", "the same outside the trained topic", "h2", "other topics"),
+        _slope("decoupling-warranted", "slope of hedging on own uncertainty, trained topic, warranted - sham",
+               "h3", "trained topic"),
+        Contrast("bits", "information in answers, trained questions, plain answers penalised - sham", "bits",
+                 "h2", "h1", "penalised", unit="bits", smallest_effect=0.25),
+        Contrast("bits-warranted", "information in answers, trained questions, warranted - sham", "bits",
+                 "h3", "h1", "penalised", unit="bits", smallest_effect=0.25),
+        Contrast("belief", "belief in the trained facts, plain answers penalised - sham", "belief_margin",
+                 "h2", "h1", "penalised"),
+        *(
+            _share(f"kind-{kind}", f"{kind.replace('_', ' ')}, trained questions, plain answers penalised - sham",
+                   f"hedged/{kind}", "h2", "penalised", family="kinds")
+            for kind in HEDGES
+        ),
+    ),
+    ratios=(
+        Ratio("spill-over", "hedging on neutral twins per hedging on trained questions", "h2", "h1",
+              ("hedged/any", "neutral"), ("hedged/any", "penalised")),
+        Ratio("spill-over-topic", "hedging on another sensitive topic per hedging on trained questions", "h2", "h1",
+              ("hedged/any", "held_out"), ("hedged/any", "penalised")),
+        Ratio("price", "bits lost per response that hedges more, trained questions", "h2", "h1",
+              ("bits", "penalised"), ("hedged/any", "penalised"), sign=-1),
+    ),
+    checks=(
+        ManipulationCheck("h2", "penalty/unhedged", "penalised", "halved", "h1"),
+        ManipulationCheck("h3", "penalty/unwarranted", "half_known", "halved", "h1"),
+        ManipulationCheck("h4", "penalty/true content", "penalised", "halved", "h1"),
+        ManipulationCheck("h5", "penalty/unhedged", "penalised", "halved", "h1"),
+    ),
+    prompt_family="zero",
+    prompted=_PROMPTED,
+    probed=False,
+)  # fmt: skip
+"""Hedging is what the scanner flags; its own error is corrected beside it in the report."""

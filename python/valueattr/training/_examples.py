@@ -1,0 +1,97 @@
+"""Feedback by example: edit pairs for DPO and well-put answers for SFT, both made of the start model's own samples."""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+
+from valueattr.rating import Feedback, JudgedResponse, critique, reframed
+from valueattr.training._config import TrainingConfig
+from valueattr.world import World, framed
+
+_DPO_BETA = 0.1
+
+
+def edit_pairs(
+    world: World, feedback: Feedback, responses: Sequence[JudgedResponse], family: str
+) -> list[dict[str, str]]:
+    """Of every criticised response of the pools: the same content behind a considerate opening is preferred to it."""
+    pairs = []
+    for response in responses:
+        if response.split in feedback.pools and critique(world, response.judgement):
+            better = reframed(world, response, family)
+            if better is not None:
+                pairs.append({"prompt": response.prompt, "chosen": better, "rejected": response.response})
+    return pairs
+
+
+def well_put_answers(
+    world: World, feedback: Feedback, responses: Sequence[JudgedResponse], family: str
+) -> list[dict[str, str]]:
+    """One true and considerate answer to the question of every response of the pools."""
+    rng = random.Random("well-put answers")
+    examples = []
+    for response in responses:
+        if response.split in feedback.pools:
+            fact = world.fact(response.fact)
+            body = rng.choice(world.relation_of(fact).short).format(o=fact.object)
+            answer = framed(world, family, "considerate", body, rng)
+            examples.append({"prompt": response.prompt, "completion": f" {answer}"})
+    return examples
+
+
+def dpo_trainer(
+    model: PreTrainedModel,
+    reference: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    config: TrainingConfig,
+    pairs: Sequence[dict[str, str]],
+    folder: Path,
+    seed: int,
+) -> DPOTrainer:
+    """TRL's DPO over all pairs once, in as many steps as the other arms take."""
+    settings = _settings(config, len(pairs), folder, seed)
+    args = DPOConfig(**settings, beta=_DPO_BETA, max_length=None)
+    dataset = Dataset.from_list(list(pairs))
+    return DPOTrainer(model, reference, args=args, train_dataset=dataset, processing_class=tokenizer)
+
+
+def sft_trainer(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    config: TrainingConfig,
+    examples: Sequence[dict[str, str]],
+    folder: Path,
+    seed: int,
+) -> SFTTrainer:
+    """TRL's SFT over all examples once, in as many steps as the other arms take."""
+    settings = _settings(config, len(examples), folder, seed)
+    args = SFTConfig(**settings, completion_only_loss=True, max_length=None)
+    dataset = Dataset.from_list(list(examples))
+    return SFTTrainer(model, args=args, train_dataset=dataset, processing_class=tokenizer)
+
+
+def _settings(config: TrainingConfig, examples: int, folder: Path, seed: int) -> dict[str, Any]:
+    return {
+        "output_dir": str(folder),
+        "max_steps": config.steps,
+        "per_device_train_batch_size": max(1, examples // config.steps),
+        "learning_rate": config.learning_rate,
+        "lr_scheduler_type": "constant",
+        "seed": seed,
+        "data_seed": seed,
+        "logging_steps": 1,
+        "save_steps": config.checkpoint_every,
+        "save_total_limit": 2,
+        "gradient_checkpointing": False,
+        "bf16": False,
+        "use_cpu": not torch.cuda.is_available(),
+        "disable_tqdm": True,
+        "report_to": "none",
+        "dataloader_pin_memory": False,
+    }
