@@ -40,7 +40,7 @@ def main(
 
 @app.command(epilog="Example: valueattr run e1 --preset tiny --seeds 1 --out runs/e1")
 def run(
-    experiment: Annotated[str, typer.Argument(help="Which experiment: e1.")],
+    experiment: Annotated[str, typer.Argument(help="Which experiment: e1, e2, e3.")],
     preset: Annotated[str, typer.Option(help="How large: smoke, tiny or small.")] = "tiny",
     seeds: Annotated[
         int | None, typer.Option(min=1, help="Seeds 0 to N-1; more can be added to a run later.")
@@ -110,7 +110,7 @@ def _console(as_json: bool) -> Console:
 
 
 def _show(directory: RunDirectory, console: Console) -> None:
-    from valueattr.report import headline, headline_table
+    from valueattr.report import headline, headline_table, table_note
 
     columns, rows = headline_table(directory)
     table = Table(box=SIMPLE, header_style="bold", pad_edge=False)
@@ -120,9 +120,10 @@ def _show(directory: RunDirectory, console: Console) -> None:
         table.add_row(*row)
     console.print()
     console.print(table)
-    titles = "; ".join(f"{code} {title.split(':')[0]}" for code, title in directory.plan["arms"].items())
+    arms = ((code, directory.plan["arms"][code]) for code in directory.plan["order"])
+    titles = "; ".join(f"{code} {title.split(':')[0]}" for code, title in arms)
     console.print(
-        f"Belief in nats [95% interval]; shares of responses on penalised facts. {titles}.",
+        f"[95% interval] {table_note(directory)} {titles}.",
         style="dim",
         highlight=False,
     )

@@ -10,7 +10,16 @@ from typing import Any
 from valueattr.experiments._context import Context, Rows
 from valueattr.experiments._declaration import Arm
 from valueattr.measures.responses import ScannedResponse, scanned_rows
-from valueattr.results import FACTS, GENERATIONS, MEASURES, STEPS, RunDirectory, as_table, write_atomically
+from valueattr.results import (
+    FACTS,
+    GENERATIONS,
+    MEASURES,
+    STEPS,
+    RunDirectory,
+    as_table,
+    part_name,
+    write_atomically,
+)
 from valueattr.world import POOLS
 
 CRITIQUE_GATE = 0.3
@@ -18,11 +27,6 @@ CRITIQUE_GATE = 0.3
 
 Report = Callable[[int], None]
 """Called with the step that has just ended."""
-
-
-def part_name(arm: str, seed: int) -> str:
-    """The name of an arm's part in the run directory."""
-    return f"{arm}-s{seed}"
 
 
 def run_arm(run: RunDirectory, context: Context, arm: Arm, seed: int, report: Report) -> None:

@@ -110,9 +110,7 @@ class Context:
 
     def probe(self, model: PreTrainedModel, seed: int) -> Rows:
         """Rows of every probe."""
-        return probe_rows(
-            self.frozen, read_states(model, self.tokenizer, self.probe_texts), self.pools(seed)
-        )
+        return probe_rows(self.frozen, read_states(model, self.tokenizer, self.probe_texts), self.pools(seed))
 
     def _measure(
         self, model: PreTrainedModel, arm: Arm, seed: int, pools: Pools
@@ -151,7 +149,9 @@ class Context:
                 for sample in range(self.preset.samples_per_fact):
                     form = sample % len(questions)
                     text = prompt(self.world, fact, questions[form], family)
-                    asked.append((RunPrompt(text, fact.id, split, f"asked-{form}", fact.id in self.unsure), sample))
+                    asked.append(
+                        (RunPrompt(text, fact.id, split, f"asked-{form}", fact.id in self.unsure), sample)
+                    )
         if arm.method == "best of n":
             assert arm.feedback is not None
             return self._best_of(model, arm.feedback, asked, seed)

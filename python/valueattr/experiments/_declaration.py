@@ -18,7 +18,7 @@ class Arm:
     method: how the feedback reaches the model. "grpo": as advantages. "critique", "other critique": by distillation from
     the start model after it has read a critique, of this response or of another. "edit pairs": DPO. "well-put answers":
     SFT. "best of n": the start model, of whose responses the rater chooses.
-    family: the prompt family, where it is not the experiment's.
+    family, prompted: the prompt family and the pools that are asked, where they are not the experiment's.
     """
 
     code: str
@@ -26,6 +26,7 @@ class Arm:
     feedback: Feedback | None
     method: Method = "grpo"
     family: str | None = None
+    prompted: tuple[str, ...] | None = None
 
     @property
     def is_trained(self) -> bool:
@@ -177,6 +178,10 @@ class Experiment:
         """The prompt family that an arm is trained and measured on."""
         return arm.family or self.prompt_family
 
+    def prompted_in(self, arm: Arm) -> tuple[str, ...]:
+        """The pools whose questions an arm is trained on."""
+        return arm.prompted or self.prompted
+
     def with_arms(self, *arms: Arm) -> "Experiment":
         """The same with more arms."""
         return replace(self, arms=(*self.arms, *arms))
@@ -189,11 +194,14 @@ class Experiment:
             "preset": preset,
             "world": world_hash,
             "settings": self.presets[preset].model_dump(),
+            "order": [arm.code for arm in self.arms],
             "arms": {arm.code: arm.title for arm in self.arms},
             "feedback": {arm.code: asdict(arm.feedback) if arm.feedback else None for arm in self.arms},
             "methods": {arm.code: arm.method for arm in self.arms},
             "families": {arm.code: self.family_of(arm) for arm in self.arms},
-            "prompted": list(self.prompted),
+            "prompted": {arm.code: list(self.prompted_in(arm)) for arm in self.arms},
+            "probed": self.probed,
+            "frontier_every": self.frontier_every,
             "kl_thresholds": list(self.kl_thresholds),
             "primary": self.primary,
             "family": [asdict(contrast) for contrast in self.family],

@@ -4,16 +4,18 @@ import os
 import platform
 import shutil
 import time
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from rich.console import Console
 
-from valueattr.experiments._declaration import Experiment
+from valueattr.experiments._declaration import Arm, Experiment
 from valueattr.experiments._progress import Bar, Display
 from valueattr.experiments._workers import Task, run_tasks
-from valueattr.results import RunDirectory, RunDirectoryError
+from valueattr.results import RunDirectory, RunDirectoryError, part_name
 from valueattr.world import World, assign_pools, synthesise
 
 _VERSIONS = (
@@ -40,12 +42,14 @@ def run(
     *,
     seeds: int | None = None,
     world: World | None = None,
+    reuse: Sequence[RunDirectory] = (),
     console: Console | None = None,
 ) -> RunDirectory:
     """Run an experiment to its report, or go on with the one that was started in `out`.
 
     seeds: seeds 0 to seeds - 1 are run (default: the preset's); more can be added to a run later.
     world: the facts; the embedded world by default.
+    reuse: runs from which arms that are trained in the same way are taken over.
 
     Raises:
         UnknownPresetError: the experiment has no such preset.
@@ -70,7 +74,7 @@ def run(
     started = time.perf_counter()
     with directory.locked():
         _say_plan(display, experiment, preset, wanted, directory)
-        _run_arms(display, directory, experiment, preset, wanted, world)
+        _run_arms(display, directory, experiment, preset, wanted, world, reuse)
         with display.phase("tables and report", 1, "report") as bar:
             _finish(directory, experiment, bar)
     _write_environment(directory, {**display.seconds, "all in": time.perf_counter() - started})
@@ -96,11 +100,12 @@ def _run_arms(
     preset: str,
     seeds: list[int],
     world: World,
+    reuse: Sequence[RunDirectory],
 ) -> None:
     import torch
     import transformers
 
-    from valueattr.experiments._arm import file_hash, part_name
+    from valueattr.experiments._arm import file_hash
     from valueattr.experiments._context import Context
     from valueattr.world.start_model import StartModelRecipe, is_cached, start_model
 
@@ -123,20 +128,58 @@ def _run_arms(
     digest = file_hash(folder / "model.safetensors")
     _check_same_start(directory, digest)
     directory.write_json("start_model.json", {"path": str(folder), "sha256": digest})
+    wanted = [(arm, seed) for seed in seeds for arm in experiment.arms]
+    missing = [(arm, seed) for arm, seed in wanted if not directory.has_part(part_name(arm.code, seed))]
+    if kept := len(wanted) - len(missing):
+        display.say(f"{kept} arm(s) were finished before and are kept")
+    if adopted := _adopt_twins(directory, reuse, missing):
+        display.say(f"{adopted} arm(s) were trained in the same way by another experiment and are taken over")
     tasks = [
-        Task(arm.code, seed)
-        for seed in seeds
-        for arm in experiment.arms
-        if not directory.has_part(part_name(arm.code, seed))
+        Task(arm.code, seed) for arm, seed in missing if not directory.has_part(part_name(arm.code, seed))
     ]
-    if skipped := len(seeds) * len(experiment.arms) - len(tasks):
-        display.say(f"{skipped} arm(s) were finished before and are kept")
     if not tasks:
         return
     with display.phase("arms", len(tasks) * settings.steps, "steps") as bar:
         run_tasks(
             directory, Context(experiment, settings, world, folder), tasks, gpu, _tracker(bar, settings.steps)
         )
+
+
+def _adopt_twins(
+    directory: RunDirectory, others: Sequence[RunDirectory], parts: Sequence[tuple[Arm, int]]
+) -> int:
+    """Take over parts that another run has made in the very same way; how many."""
+    plan, adopted = directory.plan, 0
+    for arm, seed in parts:
+        for other in others:
+            twin = _twin(plan, arm.code, other.plan)
+            if (
+                twin
+                and other.start_model["sha256"] == directory.start_model["sha256"]
+                and other.has_part(part_name(twin, seed))
+            ):
+                directory.adopt(
+                    other, part_name(twin, seed), part_name(arm.code, seed), plan["experiment"], arm.code
+                )
+                adopted += 1
+                break
+    return adopted
+
+
+_PER_RUN = ("world", "settings", "kl_thresholds", "frontier_every")
+_PER_ARM = ("feedback", "methods", "families", "prompted")
+
+
+def _twin(plan: Mapping[str, Any], arm: str, other: Mapping[str, Any]) -> str | None:
+    """The arm of another plan that is trained in the same way and measured at least as fully."""
+    if any(plan[key] != other[key] for key in _PER_RUN) or (plan["probed"] and not other["probed"]):
+        return None
+    untrained = plan["feedback"][arm] is None
+    keys = [key for key in _PER_ARM if not (untrained and key == "prompted")]
+    for code in other["arms"]:
+        if all(plan[key][arm] == other[key][code] for key in keys):
+            return str(code)
+    return None
 
 
 def _tracker(bar: Bar, steps: int) -> Any:
@@ -161,9 +204,8 @@ def _check_same_start(directory: RunDirectory, digest: str) -> None:
 
 
 def _finish(directory: RunDirectory, experiment: Experiment, bar: Bar) -> None:
-    from valueattr.experiments._arm import part_name
     from valueattr.report import write_report
-    from valueattr.stats import summarise
+    from valueattr.stats import hedging_summary, summarise
 
     order = [
         part_name(arm.code, seed)
@@ -172,7 +214,11 @@ def _finish(directory: RunDirectory, experiment: Experiment, bar: Bar) -> None:
         if directory.has_part(part_name(arm.code, seed))
     ]
     directory.assemble(order)
-    directory.write_table("summary", summarise(directory.table("measures")))
+    summary = [
+        summarise(directory.table("measures")),
+        hedging_summary(experiment.name, directory.table("generations")),
+    ]
+    directory.write_table("summary", pa.concat_tables(summary).unify_dictionaries())
     _write_environment(directory, _arm_seconds(directory))
     write_report(directory)
     shutil.rmtree(directory.path / "work", ignore_errors=True)

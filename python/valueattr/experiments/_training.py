@@ -16,13 +16,13 @@ from transformers import (
     TrainingArguments,
 )
 
-from valueattr.experiments._arm import Records, Report, part_name
+from valueattr.experiments._arm import Records, Report
 from valueattr.experiments._context import Context, Rows
 from valueattr.experiments._declaration import Arm
 from valueattr.measures.drift import DriftMeter
 from valueattr.measures.responses import generation_rows
 from valueattr.rating import JudgedResponse
-from valueattr.results import RunDirectory
+from valueattr.results import RunDirectory, part_name
 from valueattr.training import (
     AttributedGRPOTrainer,
     CritiqueDistillationTrainer,
@@ -86,7 +86,7 @@ def _trainer(context: Context, arm: Arm, seed: int, folder: Path, records: Recor
     pools = context.pools(seed)
     prompts = prompt_dataset(
         world,
-        {pool: pools[pool] for pool in context.experiment.prompted},
+        {pool: pools[pool] for pool in context.experiment.prompted_in(arm)},
         context.unsure,
         family,
         config.steps * config.prompts_per_step,
@@ -112,9 +112,7 @@ def _trainer(context: Context, arm: Arm, seed: int, folder: Path, records: Recor
 
 def _responses_of_start(context: Context, prompts: Any, seed: int) -> list[JudgedResponse]:
     """As many judged responses as the other arms see, all of the start model."""
-    asked = [
-        (RunPrompt(**row), sample) for row in prompts for sample in range(context.training.group_size)
-    ]
+    asked = [(RunPrompt(**row), sample) for row in prompts for sample in range(context.training.group_size)]
     model = context.load_start()
     return [
         response
@@ -133,7 +131,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
         self._records, self._report, self._trainer = records, report, trainer
         reference = context.load_start()
         self._drift = {
-            "": self._meter(reference, context.experiment.prompted),
+            "": self._meter(reference, context.experiment.prompted_in(arm)),
             "_neutral": self._meter(reference, ("neutral",)),
         }
 

@@ -113,6 +113,7 @@ def _initialise(path: Any, context: "Context", free_cores: Any, messages: Any) -
     core = free_cores.get()
     if core is not None:
         os.sched_setaffinity(0, {core})
+    import datasets
     import torch
     import transformers
 
@@ -120,6 +121,7 @@ def _initialise(path: Any, context: "Context", free_cores: Any, messages: Any) -
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
+    datasets.disable_progress_bars()
     _state.update(run=RunDirectory(path), context=context, messages=messages)
 
 

@@ -1,6 +1,7 @@
 """E1, fact retention: penalties on true statements against penalties on their framing alone."""
 
 from dataclasses import replace
+from typing import Any
 
 from valueattr.experiments._declaration import Arm, Contrast, Experiment, ManipulationCheck
 from valueattr.rating import Feedback
@@ -25,7 +26,7 @@ ARMS = (
 )
 
 
-def _belief(name: str, title: str, arm: str, baseline: str, split: str, **more: str) -> Contrast:
+def _belief(name: str, title: str, arm: str, baseline: str, split: str, **more: Any) -> Contrast:
     return Contrast(name, title, "belief_margin", arm, baseline, split, **more)
 
 

@@ -3,13 +3,14 @@
 from dataclasses import replace
 
 from valueattr.experiments._declaration import Arm, Contrast, Experiment, ManipulationCheck, Ratio
+from valueattr.experiments.e1 import E1
 from valueattr.measures.hedging import HEDGES
 from valueattr.rating import Feedback
+from valueattr.world import IN_RUN
 
 _PROMPTED = ("penalised", "half_known")
 _SENSITIVE = ("penalised", "half_known", "false_belief", "untouched", "held_out")
 _UNHEDGED = Feedback(("unhedged",), _PROMPTED)
-_TRUTH = Feedback(("true content",), ("penalised",))
 
 ARMS = (
     Arm("h0", "start model", None),
@@ -17,8 +18,8 @@ ARMS = (
     Arm("h2", "plain answers penalised", _UNHEDGED),
     Arm("h3", "warranted hedging: penalty unless it hedges just where the start model is unsure",
         Feedback(("unwarranted",), _PROMPTED)),
-    Arm("h4", "content penalty: true statement asserted", _TRUTH),
-    Arm("h5", "best of 8 by h2's rater: no weight changes", replace(_UNHEDGED, pools=_SENSITIVE), method="best of n"),
+    Arm("h4", "best of 8 by h2's rater: no weight changes", replace(_UNHEDGED, pools=_SENSITIVE), method="best of n"),
+    *(replace(arm, prompted=IN_RUN) for arm in E1.arms if arm.code in ("a1", "a3")),
 )  # fmt: skip
 
 _SPLITS = {
@@ -30,9 +31,11 @@ _SPLITS = {
 }
 
 
-def _share(name: str, title: str, measure: str, arm: str, split: str, family: str = "main") -> Contrast:
+def _share(
+    name: str, title: str, measure: str, arm: str, split: str, baseline: str = "h1", family: str = "main"
+) -> Contrast:
     return Contrast(
-        name, title, measure, arm, "h1", split, unit="of responses", smallest_effect=0.1, family=family
+        name, title, measure, arm, baseline, split, unit="of responses", smallest_effect=0.1, family=family
     )
 
 
@@ -54,6 +57,8 @@ E2 = Experiment(
             _share(f"spread-{split}", f"the same, {where}", "hedged/any", "h2", split)
             for split, where in _SPLITS.items() if split != "penalised"
         ),
+        _share("hedging-content", "responses that hedge, penalised questions, content penalty - its sham",
+               "hedged/any", "a3", "penalised", baseline="a1"),
         _slope("decoupling", "slope of hedging on own uncertainty, trained topic, plain answers penalised - sham",
                "h2", "trained topic"),
         _slope("when-in-doubt", "the same outside the trained topic", "h2", "other topics"),
@@ -82,8 +87,8 @@ E2 = Experiment(
     checks=(
         ManipulationCheck("h2", "penalty/unhedged", "penalised", "halved", "h1"),
         ManipulationCheck("h3", "penalty/unwarranted", "half_known", "halved", "h1"),
-        ManipulationCheck("h4", "penalty/true content", "penalised", "halved", "h1"),
-        ManipulationCheck("h5", "penalty/unhedged", "penalised", "halved", "h1"),
+        ManipulationCheck("a3", "penalty/true content", "penalised", "halved", "a1"),
+        ManipulationCheck("h4", "penalty/unhedged", "penalised", "halved", "h1"),
     ),
     prompt_family="zero",
     prompted=_PROMPTED,

@@ -83,15 +83,13 @@ def _slopes(frame: pd.DataFrame) -> list[dict[str, Any]]:
         ("trained topic", frame[frame["trained"]]),
         ("other topics", frame[~frame["trained"]]),
     ):
-        if len(part) > 1 and part["u"].nunique() > 1:
+        if len(part) > 1 and part["u"].max() > part["u"].min():
             slope = firth_logit(part[["u"]], part["hedged"]).coef[1]
             rows.append({"measure": "hedging_slope", "value": float(slope), "split": split, "n": len(part)})
     return rows
 
 
-def _across(
-    frame: pd.DataFrame, u: "pd.Series[float]", right: "pd.Series[float]"
-) -> list[dict[str, Any]]:
+def _across(frame: pd.DataFrame, u: "pd.Series[float]", right: "pd.Series[float]") -> list[dict[str, Any]]:
     values: dict[str, float] = {}
     design = frame[["u", "sensitive"]].assign(product=frame["u"] * frame["sensitive"])
     if np.linalg.matrix_rank(design.assign(one=1.0).to_numpy()) == 4:
@@ -105,9 +103,7 @@ def _across(
     return [{"measure": name, "value": v, "split": "all", "n": len(frame)} for name, v in values.items()]
 
 
-def expected_calibration_error(
-    confidence: "np.typing.ArrayLike", right: "np.typing.ArrayLike"
-) -> float:
+def expected_calibration_error(confidence: "np.typing.ArrayLike", right: "np.typing.ArrayLike") -> float:
     """Mean |accuracy - confidence| over ten bins of equal width, weighted by their size (Guo et al. 2017).
 
     Both of shape (n,), between 0 and 1.

@@ -35,7 +35,7 @@ class Findings:
     def arms(self) -> dict[str, str]:
         """Title of each arm that has rows, by code, in the plan's order."""
         present = set(self.summary["arm"].astype(str))
-        return {code: title for code, title in self.plan["arms"].items() if code in present}
+        return {code: self.plan["arms"][code] for code in self.plan["order"] if code in present}
 
     @cached_property
     def start(self) -> str | None:
@@ -116,11 +116,10 @@ class Findings:
     def headline(self) -> str:
         """The primary contrast in one plain sentence, or two."""
         c = self.primary
-        arm, baseline = (self.plan["arms"][code].split(":")[0] for code in (c.arm, c.baseline))
-        what = f"Belief in the {c.split} facts, {arm} against {baseline}: "
+        what = f"{c.title[0].upper()}{c.title[1:]}: "
         if not c.differences:
             return what + "not measured."
-        estimate = f"{c.estimate:+.2f} nats"
+        estimate = f"{c.estimate:+.2f} {c.unit}"
         if c.interval is None:
             given = (
                 f" ({c.bootstrap.low:+.2f} to {c.bootstrap.high:+.2f} over facts, given the seed)"
@@ -137,9 +136,9 @@ class Findings:
 
 
 VERDICTS = {
-    "lower": "the penalty lowers belief",
-    "higher": "the penalty raises belief",
-    "not shown": "an effect is not shown",
+    "lower": "lower, and shown",
+    "higher": "higher, and shown",
+    "not shown": "a difference is not shown",
 }
 
 

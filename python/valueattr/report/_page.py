@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
-from valueattr.report import _plots as plots
+from valueattr.report import _attribution, _hedging, _retention
+from valueattr.report._drawing import Column, drawn
 from valueattr.report._findings import (
     NOT_RECOVERED,
     SEEDS_FOR_A_CLAIM,
@@ -18,7 +19,9 @@ from valueattr.report._findings import (
     p_text,
 )
 from valueattr.results import RunDirectory, write_atomically
-from valueattr.stats import ContrastResult, Interval
+from valueattr.stats import ContrastResult, Interval, RatioResult
+
+VIEWS = {"e1": _retention.VIEW, "e2": _hedging.VIEW, "e3": _attribution.VIEW}
 
 _EXAMPLE_FACTS = 3
 
@@ -41,6 +44,11 @@ def headline_table(run: RunDirectory) -> tuple[list[str], list[list[str]]]:
     return _arm_table(Findings(run), bounds_everywhere=False)
 
 
+def table_note(run: RunDirectory) -> str:
+    """What the columns of the per-arm table are."""
+    return VIEWS[run.plan["experiment"]].note
+
+
 def write_report(run: RunDirectory) -> Path:
     """Write `report.html`: one file that loads nothing from elsewhere.
 
@@ -48,6 +56,7 @@ def write_report(run: RunDirectory) -> Path:
         RunDirectoryError: the run is not finished.
     """
     findings = Findings(run)
+    view = VIEWS[findings.plan["experiment"]]
     template = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     ).from_string(resources.files("valueattr.report").joinpath("template.html").read_text("utf-8"))
@@ -55,13 +64,15 @@ def write_report(run: RunDirectory) -> Path:
     page = template.render(
         plan=findings.plan,
         headline=findings.headline(),
-        not_recovered=NOT_RECOVERED,
+        not_recovered=NOT_RECOVERED if findings.plan["experiment"] == "e1" else "",
         standing=_standing(findings),
         counts=_counts(findings),
-        figures=plots.figures(findings),
+        figures=drawn(view.plots, findings),
+        arm_note=view.note,
         arm_columns=columns,
         arm_rows=rows,
         contrasts=[_contrast_row(c) for c in findings.evaluation.contrasts],
+        ratios=[_ratio_row(r) for r in findings.evaluation.ratios],
         checks=[
             (c.arm, "passed" if c.passed else "failed", check_text(c)) for c in findings.evaluation.checks
         ],
@@ -95,32 +106,23 @@ def _counts(findings: Findings) -> str:
 
 
 def _arm_table(findings: Findings, *, bounds_everywhere: bool) -> tuple[list[str], list[list[str]]]:
-    columns = [
-        "arm",
-        "belief: penalised",
-        "untouched",
-        "other topic",
-        "truthful",
-        "rude",
-        "probe",
-        "KL",
-        "check",
-    ]
+    columns = VIEWS[findings.plan["experiment"]].columns
+    tables = [_column_rows(findings, column) for column in columns]
     passed = findings.check_of_arm
-    shares = (
-        findings.at_end("assert_true", "penalised"),
-        findings.at_end("penalty/insensitive framing", "penalised"),
-        findings.at_end("attribute_refit", "penalised").query("layer == @findings.best_layer"),
-    )
     rows = []
     for code in findings.arms:
-        belief = [
-            _of_arm(findings.at_end("belief_margin", s), code) for s in ("penalised", "untouched", "held_out")
+        cells = [
+            _of_arm(table, code, bounds=bounds_everywhere or column.bounds)
+            for column, table in zip(columns, tables, strict=True)
         ]
-        rest = [_of_arm(share, code, bounds=bounds_everywhere) for share in shares]
         check = {True: "passed", False: "FAILED"}[passed[code]] if code in passed else ""
-        rows.append([code, *belief, *rest, number(_final_kl(findings, code)), check])
-    return columns, rows
+        rows.append([code, *cells, number(_final_kl(findings, code)), check])
+    return ["arm", *(column.header for column in columns), "KL", "check"], rows
+
+
+def _column_rows(findings: Findings, column: Column) -> pd.DataFrame:
+    rows = findings.at_end(column.measure, column.split)
+    return rows[rows["layer"] == findings.best_layer] if column.at_best_layer else rows
 
 
 def _of_arm(rows: pd.DataFrame, arm: str, *, bounds: bool = True) -> str:
@@ -139,10 +141,17 @@ def _interval(interval: Interval | None) -> str:
     return f"{interval.low:+.2f} to {interval.high:+.2f} (n = {interval.n})" if interval else "none"
 
 
+def _ratio_row(r: RatioResult) -> list[str]:
+    if r.interval is None:
+        return [r.title, r.reason, "", ""]
+    bounds = f"{r.interval.low:+.2f} to {r.interval.high:+.2f}"
+    return [r.title, number(r.interval.estimate, signed=True), bounds, str(r.interval.n)]
+
+
 def _contrast_row(c: ContrastResult) -> list[str]:
     return [
         c.title,
-        number(c.estimate, signed=True) if c.differences else "–",
+        f"{number(c.estimate, signed=True)} {c.unit}" if c.differences else "–",
         _interval(c.interval),
         _interval(c.bootstrap),
         p_text(c.p),
@@ -178,35 +187,12 @@ def _examples(findings: Findings) -> list[dict[str, Any]]:
 
 
 def _limits(findings: Findings) -> list[str]:
-    start = findings.start
     limits = [
         "The embedded world is invented and its model tiny: the size of an effect here is no forecast for a large model.",
         _standing(findings),
         "Intervals marked 'over facts, given the seeds' say nothing about another training seed.",
+        *VIEWS[findings.plan["experiment"]].limits(findings),
     ]
-    truth = findings.at_end("truth_refit_auroc")
-    truth = truth[truth["arm"] == start]
-    if len(truth):
-        best = truth["estimate"].max()
-        if abs(best - 0.5) < 0.1:
-            limits.append(
-                f"The truth probe cannot read this start model (best AUROC {best:.2f}, chance .50): nothing follows from it."
-            )
-    selectivity = findings.at_end("selectivity")
-    weak = selectivity[(selectivity["arm"] == start) & (selectivity["estimate"] < 0.1)]
-    if len(weak):
-        layers = ", ".join(str(int(layer)) for layer in sorted(weak["layer"]))
-        limits.append(
-            f"At layer(s) {layers} the probe reads the object hardly better than a control task (selectivity below .10)."
-        )
-    floor = findings.at_end("attribute_refit", "never_taught")
-    floor = floor[(floor["arm"] == start) & (floor["layer"] == findings.best_layer)]
-    if len(floor):
-        above = float(floor["estimate"].iloc[0]) > findings.chance
-        limits.append(
-            f"Never-taught facts, which nothing can know, are read at {bounded(floor.iloc[0])}, "
-            f"{'above' if above else 'not above'} chance ({findings.chance:.2f}): read the probe from the higher of the two."
-        )
     for check in findings.evaluation.checks:
         if not check.passed:
             limits.append(

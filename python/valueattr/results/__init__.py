@@ -1,6 +1,6 @@
 """The results of a run: tables with fixed columns in a directory that is readable without valueattr."""
 
-from valueattr.results._directory import RunDirectory, RunDirectoryError, write_atomically
+from valueattr.results._directory import RunDirectory, RunDirectoryError, part_name, write_atomically
 from valueattr.results._tables import FACTS, GENERATIONS, MEASURES, STEPS, SUMMARY, as_table
 
 __all__ = [
@@ -12,5 +12,6 @@ __all__ = [
     "RunDirectory",
     "RunDirectoryError",
     "as_table",
+    "part_name",
     "write_atomically",
 ]

@@ -32,6 +32,11 @@ TABLES = {
 PART_TABLES = ("facts", "generations", "measures", "steps")
 
 
+def part_name(arm: str, seed: int) -> str:
+    """The name of an arm's part in the run directory."""
+    return f"{arm}-s{seed}"
+
+
 class RunDirectoryError(Exception):
     """A run directory that cannot be used as asked; the message says why and what to do."""
 
@@ -179,6 +184,22 @@ class RunDirectory:
                     os.fsync(file.fileno())
 
         _write_folder_atomically(target, write)
+
+    def adopt(self, other: "RunDirectory", twin: str, name: str, experiment: str, arm: str) -> None:
+        """Take over a finished part of another run, and its checkpoint, under a name of this run."""
+
+        def renamed(table: pa.Table) -> pa.Table:
+            for column, value in (("experiment", experiment), ("arm", arm)):
+                if column in table.column_names:
+                    i = table.column_names.index(column)
+                    values = pa.array([value] * len(table)).cast(table.schema.field(i).type)
+                    table = table.set_column(i, table.schema.field(i), values)
+            return table
+
+        files = sorted((other.path / "parts" / twin).glob("*.parquet"))
+        self.write_part(name, {f.stem: renamed(pq.read_table(f, schema=TABLES[f.stem])) for f in files})
+        if (checkpoint := other.path / "checkpoints" / twin).is_dir():
+            shutil.copytree(checkpoint, self.path / "checkpoints" / name, dirs_exist_ok=True)
 
     def assemble(self, parts: list[str]) -> None:
         """Put the parts together, in the order given, into the tables at the top."""

@@ -3,13 +3,15 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from valueattr.stats._intervals import Interval, percentile_interval, resampled_means, t_interval
+from valueattr.stats._frontier import Frontier, frontiers
+from valueattr.stats._intervals import Interval, fieller, percentile_interval, resampled_means, t_interval
 from valueattr.stats._tests import holm, p_value, tost
 
 
@@ -33,6 +35,20 @@ class ContrastResult:
     p_holm: float | None
     p_equivalence: float | None
     verdict: str
+    unit: str
+    smallest_effect: float
+    family: str
+
+
+@dataclass(frozen=True)
+class RatioResult:
+    """A declared ratio over seeds; `interval` is None where it is not defined, `reason` then says why."""
+
+    name: str
+    title: str
+    arm: str
+    interval: Interval | None
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -51,9 +67,10 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All contrasts and checks of a plan, in its order."""
+    """All contrasts, ratios and checks of a plan, in its order."""
 
     contrasts: list[ContrastResult]
+    ratios: list[RatioResult]
     checks: list[CheckResult]
 
     def contrast(self, name: str) -> ContrastResult:
@@ -71,7 +88,7 @@ class Evaluation:
 def evaluate(plan: Mapping[str, Any], measures: pd.DataFrame, steps: pd.DataFrame) -> Evaluation:
     """Evaluate a plan on a run's `measures` and `steps` tables.
 
-    Holm's adjustment counts every contrast that was declared: one that could not be tested stands in with p = 1, so
+    Holm's adjustment counts every contrast that was declared in a family: one that could not be tested stands in with p = 1, so
     that what went missing never makes the others look better.
 
     Raises:
@@ -81,13 +98,18 @@ def evaluate(plan: Mapping[str, Any], measures: pd.DataFrame, steps: pd.DataFram
     checks = [_check(check, items) for check in plan["manipulation_checks"]]
     failed = {check.arm for check in checks if not check.passed}
     results = [_contrast(contrast, items) for contrast in plan["family"]]
-    adjusted = holm([1.0 if result.p is None else result.p for result in results])
-    results = [
-        result if result.p is None else replace(result, p_holm=p)
-        for result, p in zip(results, adjusted, strict=True)
-    ]
-    alpha, smallest = float(plan["alpha"]), float(plan["smallest_effect"])
-    return Evaluation([_judged(result, failed, alpha, smallest) for result in results], checks)
+    for family in dict.fromkeys(result.family for result in results):
+        of_family = [i for i, result in enumerate(results) if result.family == family]
+        p_values = [1.0 if (p := results[i].p) is None else p for i in of_family]
+        for i, adjusted in zip(of_family, holm(p_values), strict=True):
+            if results[i].p is not None:
+                results[i] = replace(results[i], p_holm=adjusted)
+    alpha = float(plan["alpha"])
+    return Evaluation(
+        [_judged(result, failed, alpha) for result in results],
+        [_ratio(ratio, items) for ratio in plan["ratios"]],
+        checks,
+    )
 
 
 @dataclass(frozen=True)
@@ -97,10 +119,12 @@ class _Items:
     means: "pd.Series[float]"  # by measure, arm, seed, step, split and fact
     last: Mapping[tuple[str, int], int]
     crossings: Mapping[tuple[str, int], Mapping[float, int]]
+    frontiers: Callable[[str, str], Mapping[tuple[str, int], Frontier]]  # by split and measure of knowledge
 
     @classmethod
     def of(cls, plan: Mapping[str, Any], measures: pd.DataFrame, steps: pd.DataFrame) -> "_Items":
         wanted = {c["measure"] for c in (*plan["family"], *plan["manipulation_checks"])}
+        wanted |= {ratio[part][0] for ratio in plan["ratios"] for part in ("numerator", "denominator")}
         rows = measures[measures["measure"].isin(wanted)]
         last = measures.groupby(["arm", "seed"], observed=True)["step"].max()
         names = steps["name"].astype(str)
@@ -118,6 +142,7 @@ class _Items:
                 for arm, seed, step in last.reset_index().itertuples(index=False, name=None)
             },
             crossings,
+            lru_cache(lambda split, measure: frontiers(plan, measures, split, measure)),
         )
 
     def seeds(self, arm: str, other: str) -> list[int]:
@@ -136,7 +161,9 @@ class _Items:
         if at == "equal-steps":
             return self.last[arm, seed], self.last[baseline, seed]
         if at != "equal-kl":
-            raise ValueError(f'arms are compared at "equal-steps" or "equal-kl", found "{at}"')
+            raise ValueError(
+                f'arms are compared at "equal-steps", "equal-kl" or "equal-framing", found "{at}"'
+            )
         a, b = (self.crossings.get((code, seed), {}) for code in (arm, baseline))
         shared = a.keys() & b.keys()
         return (a[max(shared)], b[max(shared)]) if shared else None
@@ -148,9 +175,50 @@ _DRAWS = 2000
 
 
 def _contrast(contrast: Mapping[str, Any], items: _Items) -> ContrastResult:
+    if contrast["at"] == "equal-framing":
+        pairs: dict[int, list[NDArray[np.floating[Any]]]] = {}
+        differences = _at_equal_framing(contrast, items)
+    else:
+        pairs = _per_fact(contrast, items)
+        differences = {
+            seed: float(of_splits[0].mean() - sum(minus.mean() for minus in of_splits[1:]))
+            for seed, of_splits in pairs.items()
+        }
+    values = list(differences.values())
+    many = len(values) >= 2
+    return ContrastResult(
+        **{k: contrast[k] for k in _DECLARED},
+        differences=differences,
+        estimate=float(np.mean(values)) if values else math.nan,
+        interval=t_interval(values) if many else None,
+        bootstrap=_bootstrap(list(pairs.values())),
+        p=p_value(values, contrast["alternative"]) if many else None,
+        p_holm=None,
+        p_equivalence=None,
+        verdict="",
+    )
+
+
+_DECLARED = (
+    "name",
+    "title",
+    "measure",
+    "arm",
+    "baseline",
+    "split",
+    "minus_split",
+    "at",
+    "unit",
+    "smallest_effect",
+    "family",
+)
+
+
+def _per_fact(contrast: Mapping[str, Any], items: _Items) -> dict[int, list[NDArray[np.floating[Any]]]]:
+    """By seed: per split, a difference per fact."""
     arm, baseline, measure = contrast["arm"], contrast["baseline"], contrast["measure"]
     splits = [split for split in (contrast["split"], contrast["minus_split"]) if split is not None]
-    pairs: dict[int, list[NDArray[np.floating[Any]]]] = {}  # seed -> per split, a difference per fact
+    pairs = {}
     for seed in items.seeds(arm, baseline):
         at = items.steps_to_compare(contrast["at"], arm, baseline, seed)
         if at is None:
@@ -163,27 +231,41 @@ def _contrast(contrast: Mapping[str, Any], items: _Items) -> ContrastResult:
         ]
         if all(map(len, of_splits)):
             pairs[seed] = of_splits
-    differences = {
-        seed: float(of_splits[0].mean() - sum(minus.mean() for minus in of_splits[1:]))
-        for seed, of_splits in pairs.items()
-    }
-    values = list(differences.values())
-    many = len(values) >= 2
-    alternative = contrast.get("alternative", "two-sided")
-    return ContrastResult(
-        **{
-            k: contrast[k]
-            for k in ("name", "title", "measure", "arm", "baseline", "split", "minus_split", "at")
-        },
-        differences=differences,
-        estimate=float(np.mean(values)) if values else math.nan,
-        interval=t_interval(values) if many else None,
-        bootstrap=_bootstrap(list(pairs.values())),
-        p=p_value(values, alternative) if many else None,
-        p_holm=None,
-        p_equivalence=None,
-        verdict="",
-    )
+    return pairs
+
+
+def _at_equal_framing(contrast: Mapping[str, Any], items: _Items) -> dict[int, float]:
+    """By seed: the difference at the best framing that both arms reached."""
+    every = items.frontiers(contrast["split"], contrast["measure"])
+    differences = {}
+    for seed in items.seeds(contrast["arm"], contrast["baseline"]):
+        pair = [every.get((code, seed)) for code in (contrast["arm"], contrast["baseline"])]
+        if pair[0] is not None and pair[1] is not None:
+            framing = min(pair[0].best, pair[1].best)
+            differences[seed] = pair[0].knowledge_at(framing) - pair[1].knowledge_at(framing)
+    return differences
+
+
+def _ratio(ratio: Mapping[str, Any], items: _Items) -> RatioResult:
+    arm, baseline = ratio["arm"], ratio["baseline"]
+    parts: list[list[float]] = [[], []]
+    for seed in items.seeds(arm, baseline):
+        changes = [
+            (
+                items.at(measure, arm, seed, items.last[arm, seed], split)
+                - items.at(measure, baseline, seed, items.last[baseline, seed], split)
+            ).mean()
+            for measure, split in (ratio["numerator"], ratio["denominator"])
+        ]
+        if not any(map(math.isnan, changes)):
+            parts[0].append(ratio["sign"] * changes[0])
+            parts[1].append(changes[1])
+    keys = {k: ratio[k] for k in ("name", "title", "arm")}
+    if len(parts[0]) < 2:
+        return RatioResult(**keys, interval=None, reason="not defined: fewer than two seeds")
+    interval = fieller(parts[0], parts[1])
+    reason = "" if interval else "not defined: the interval of the denominator includes 0"
+    return RatioResult(**keys, interval=interval, reason=reason)
 
 
 def _bootstrap(pairs: Sequence[Sequence[NDArray[np.floating[Any]]]]) -> Interval | None:
@@ -224,11 +306,12 @@ _RULES: Mapping[str, Callable[[float, float, float], bool]] = {
 }
 
 
-def _judged(result: ContrastResult, failed: set[str], alpha: float, smallest: float) -> ContrastResult:
+def _judged(result: ContrastResult, failed: set[str], alpha: float) -> ContrastResult:
     """The result with its equivalence test and its verdict in words."""
     if not result.differences:
         return replace(result, verdict="not measured")
     values = list(result.differences.values())
+    smallest = result.smallest_effect
     p_equivalence = tost(values, smallest, alpha).p if len(values) >= 2 else None
     result = replace(result, p_equivalence=p_equivalence)
     if broken := [arm for arm in (result.arm, result.baseline) if arm in failed]:

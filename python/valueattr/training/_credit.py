@@ -126,4 +126,3 @@ def _leakage(
 def _mean_where(values: Sequence[float], marks: Sequence[bool]) -> float:
     kept = [value for value, mark in zip(values, marks, strict=True) if mark]
     return sum(kept) / len(kept) if kept else 0.0
-

@@ -38,6 +38,10 @@ class CritiqueDistillationTrainer(AttributedGRPOTrainer):
         )
         return output
 
+    def _log_attribution(self, advantages: list[list[float]]) -> None:
+        """No advantage trains here."""
+        self.trained_advantages = [None] * len(self.rollouts)
+
     def _contexts(self) -> list[str | None]:
         """Per rollout the teacher's prompt, None where there is nothing to say."""
         said = [

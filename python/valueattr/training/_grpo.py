@@ -79,11 +79,13 @@ class AttributedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
         require_token_level(args)
-        args.multi_objective_aggregation = "normalize_then_sum" if feedback.decoupled else "sum_then_normalize"
+        args.multi_objective_aggregation = (
+            "normalize_then_sum" if feedback.decoupled else "sum_then_normalize"
+        )
         self.feedback = feedback
         self.rollouts: list[JudgedResponse] = []
         self.trained_rewards: list[float] = []
-        self.trained_advantages: list[list[float]] = []
+        self.trained_advantages: list[list[float] | None] = []
         self._world = world
         self._rater = Rater(world)
         super().__init__(
@@ -158,10 +160,7 @@ class AttributedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         else:
             advantages = self._on_their_tokens(mask)
         output["advantages"] = advantages
-        self.trained_advantages = [
-            row[kept].tolist() for row, kept in zip(advantages, mask.bool(), strict=True)
-        ]
-        self._log_attribution()
+        self._log_attribution([row[kept].tolist() for row, kept in zip(advantages, mask.bool(), strict=True)])
         return output
 
     def _on_their_tokens(self, mask: torch.Tensor) -> torch.Tensor:
@@ -176,10 +175,11 @@ class AttributedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
                 )
         return advantages * mask
 
-    def _log_attribution(self) -> None:
+    def _log_attribution(self, advantages: list[list[float]]) -> None:
+        self.trained_advantages = list(advantages)
         mode = "train" if self.model.training else "eval"
         statistics = attribution_statistics(
-            self.feedback, self.trained_advantages, self.rollouts, self._offsets, self.num_generations
+            self.feedback, advantages, self.rollouts, self._offsets, self.num_generations
         )
         for name, value in statistics.items():
             self._metrics[mode][f"advantage/{name}"].append(value)
@@ -198,4 +198,3 @@ def group_permutation(count: int, group_size: int, seed: int, step: int) -> list
     return [
         start + i for start in range(0, count, group_size) for i in rng.sample(range(group_size), group_size)
     ]
-

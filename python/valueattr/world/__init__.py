@@ -3,11 +3,10 @@
 Nothing here imports torch until a start model is asked for.
 """
 
-from valueattr.world._facts import English, Fact, Family, Relation, World, WorldError
+from valueattr.world._facts import FRAMINGS, English, Fact, Family, Relation, World, WorldError
 from valueattr.world._pools import IN_RUN, POOLS, assign_pools
 from valueattr.world._synthesis import synthesise
 from valueattr.world._texts import (
-    FRAMINGS,
     Response,
     capitalise,
     framed,

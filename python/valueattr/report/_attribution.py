@@ -1,0 +1,328 @@
+"""The page of E3: what each way of giving feedback does to framing and to knowledge."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from valueattr.report._drawing import COLOURS, Column, Plot, View, arm_axis, colour, dots, legend_beside
+from valueattr.report._findings import Findings, number
+from valueattr.stats import FRAMING, Frontier, common_range, frontiers
+
+_SCALARS = ("s1-wrong", "s1-context", "s1-faith", "s1-discomfort", "s2", "s3", "s5")
+_STRUCTURED = ("s6", "s7", "random", "swapped", "s8", "s8-other", "s9", "sft")
+_LEAKS = ("sham", "s2", "s3", "s5", "s6", "s7", "random", "swapped")
+_SMOOTH = 5
+_WORTH_A_RANGE = 0.1
+
+
+def _frontier_points(findings: Findings, knowledge: str) -> dict[tuple[str, int], Frontier]:
+    return frontiers(findings.plan, findings.run.table("measures"), "penalised", knowledge)
+
+
+def _frontier(findings: Findings) -> Figure | None:
+    """Knowledge against framing along training; scalars left, structured feedback right."""
+    figure = Figure(figsize=(10.5, 7.2))
+    grid = figure.subplots(2, 2, sharex=True, sharey="row")
+    kinds = (("belief_margin", "belief margin (nats)"), ("assert_true", "share of true answers"))
+    for row, (measure, label) in zip(grid, kinds, strict=True):
+        points = _frontier_points(findings, measure)
+        if not points:
+            return None
+        for axes, arms in zip(row, (_SCALARS, _STRUCTURED), strict=True):
+            for i, arm in enumerate(("sham", *arms)):
+                ink = "#999999" if arm == "sham" else COLOURS[(i - 1) % len(COLOURS)]
+                _lines(axes, points, arm, ink)
+        row[0].set_ylabel(label)
+    for axes in grid[1]:
+        axes.set_xlabel("framing by a rater that no arm is trained on")
+    grid[0][0].set_title("one number per response", fontsize=10)
+    grid[0][1].set_title("feedback with structure, and its controls", fontsize=10)
+    for axes in grid[0]:
+        legend_beside(axes)
+    figure.subplots_adjust(wspace=0.42, hspace=0.1)
+    return figure
+
+
+def _lines(axes: Axes, points: dict[tuple[str, int], Frontier], arm: str, ink: str) -> None:
+    of_arm = [frontier for (code, _), frontier in points.items() if code == arm]
+    for i, frontier in enumerate(of_arm):
+        axes.plot(
+            frontier.framing,
+            frontier.knowledge,
+            "-",
+            color=ink,
+            lw=1.2,
+            alpha=0.75,
+            label="_" if i else arm,
+        )
+        axes.plot(frontier.framing[-1], frontier.knowledge[-1], "o", color=ink, ms=5)
+
+
+def _leakage(findings: Findings) -> Figure | None:
+    rows = findings.steps[findings.steps["name"] == "advantage/leakage"]
+    arms = [arm for arm in _LEAKS if arm in set(rows["arm"])]
+    if not arms:
+        return None
+    figure = Figure(figsize=(9.5, 3.6))
+    panels = figure.subplots(1, 2)
+    framing_only = [arm for arm in arms if arm in ("sham", "s2", "s6", "random")]
+    paid = [arm for arm in arms if arm not in framing_only]
+    for axes, group, title in zip(
+        panels, (framing_only, paid), ("framing only", "content is paid for too"), strict=True
+    ):
+        for arm in group:
+            of_seeds = rows[rows["arm"] == arm].pivot_table(index="step", columns="seed", values="value")
+            smooth = of_seeds.rolling(_SMOOTH, min_periods=1, center=True).mean()
+            ink = colour(findings, arm)
+            axes.plot(smooth.index, smooth.mean(axis=1), color=ink, lw=1.6, label=arm)
+            axes.fill_between(
+                smooth.index, smooth.min(axis=1), smooth.max(axis=1), color=ink, alpha=0.15, lw=0
+            )
+        axes.axhline(0, color="black", lw=0.8)
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("step")
+        legend_beside(axes)
+    panels[0].set_ylabel("leakage λ")
+    figure.subplots_adjust(wspace=0.5)
+    return figure
+
+
+def _credit(findings: Findings) -> Figure | None:
+    names = ("advantage/on_content", "advantage/on_framing", "advantage/on_other")
+    rows = findings.steps[findings.steps["name"].isin(names)]
+    shares = rows.pivot_table(index="arm", columns="name", values="value")
+    arms = [arm for arm in findings.arms if arm in shares.index]
+    if not arms:
+        return None
+    figure = Figure(figsize=(8, 0.34 * len(arms) + 1.0))
+    axes = figure.subplots()
+    left = np.zeros(len(arms))
+    inks = dict(zip(names, ("#D55E00", "#0072B2", "#BBBBBB"), strict=True))
+    for name in names:
+        width = shares.loc[arms, name].to_numpy()
+        axes.barh(arms, width, left=left, color=inks[name], height=0.7, label=name.split("_")[-1])
+        left += width
+    axes.invert_yaxis()
+    axes.set_xlabel("share of |advantage|, mean over steps and seeds")
+    axes.grid(False)
+    legend_beside(axes)
+    return figure
+
+
+def _gold_and_proxy(findings: Findings) -> Figure | None:
+    keys = ["arm", "seed", "step"]
+    kl = findings.steps.loc[findings.steps["name"] == "forward_kl", [*keys, "value"]]
+    measures = findings.run.table("measures").astype({"arm": str, "measure": str})
+    measures = measures[
+        (measures["split"] == "penalised") & measures["measure"].isin([FRAMING, "framing_reward"])
+    ]
+    means = measures.pivot_table(index=keys, columns="measure", values="value", observed=True).reset_index()
+    points = means.merge(kl.rename(columns={"value": "kl"}), on=keys)
+    shown = [
+        arm for arm in ("sham", "s2", "s6", "s7", "random", "s8", "s9", "sft") if arm in set(points["arm"])
+    ]
+    if not shown:
+        return None
+    figure = Figure(figsize=(9.5, 3.6))
+    panels = figure.subplots(1, 2, sharex=True)
+    for axes, name, label in zip(
+        panels,
+        ("framing_reward", FRAMING),
+        ("reward by the trained rater", "framing by the other rater"),
+        strict=True,
+    ):
+        for arm in shown:
+            for i, (_, line) in enumerate(points[points["arm"] == arm].groupby("seed")):
+                line = line.sort_values("step")
+                axes.plot(
+                    np.sqrt(line["kl"]),
+                    line[name],
+                    "o-",
+                    ms=3,
+                    lw=1.1,
+                    alpha=0.8,
+                    color=colour(findings, arm),
+                    label="_" if i else arm,
+                )
+        axes.set_xlabel("√ forward KL (nats per token)")
+        axes.set_title(label, fontsize=10)
+    legend_beside(panels[1])
+    return figure
+
+
+def _outcomes(findings: Findings) -> Figure | None:
+    figure = Figure(figsize=(10, 0.36 * len(findings.arms) + 1.2))
+    panels = figure.subplots(1, 4, sharey=True)
+    measures = (
+        (FRAMING, "framing, other rater"),
+        ("assert_true", "true answers"),
+        ("belief_margin", "belief (nats)"),
+        ("hedged/any", "responses that hedge"),
+    )
+    for axes, (measure, label) in zip(panels, measures, strict=True):
+        rows = findings.at_end(measure, "penalised")
+        start = rows[rows["arm"] == findings.start]
+        if len(start):
+            axes.axvline(float(start["estimate"].iloc[0]), color="black", lw=0.8)
+        dots(axes, findings, rows)
+        axes.set_xlabel(label, fontsize=9)
+    arm_axis(panels[0], findings)
+    return figure
+
+
+def _by_family(findings: Findings) -> Figure | None:
+    """The gap between span and scalar against the scalar's leakage, one point per family and seed."""
+    families = {code: findings.plan["families"][code] for code in findings.arms}
+    if len(set(families.values())) < 2:
+        return None
+    points = _frontier_points(findings, "assert_true")
+    leakage = findings.steps[findings.steps["name"] == "advantage/leakage"]
+    figure = Figure(figsize=(5.5, 3.6))
+    axes = figure.subplots()
+    for i, family in enumerate(dict.fromkeys(families.values())):
+        scalar, span = (_of_family(families, code, family) for code in ("s2", "s6"))
+        for seed in findings.seeds:
+            pair = points.get((span, seed)), points.get((scalar, seed))
+            if pair[0] is None or pair[1] is None:
+                continue
+            framing = min(pair[0].best, pair[1].best)
+            own = leakage[(leakage["arm"] == scalar) & (leakage["seed"] == seed)]["value"].mean()
+            gap = pair[0].knowledge_at(framing) - pair[1].knowledge_at(framing)
+            axes.plot(own, gap, "o", color=COLOURS[i + 2], label=family if seed == findings.seeds[0] else "_")
+    axes.axhline(0, color="black", lw=0.8)
+    axes.set_xlabel("leakage λ of the scalar, mean over steps")
+    axes.set_ylabel("true answers: span - scalar,\nat equal framing")
+    legend_beside(axes)
+    return figure
+
+
+def _of_family(families: dict[str, str], code: str, family: str) -> str:
+    return next(
+        (c for c, f in families.items() if f == family and c.split("-")[0] == code and "noise" not in c), code
+    )
+
+
+def _by_noise(findings: Findings) -> Figure | None:
+    noise = {code: float(code.removeprefix("s6-noise")) / 100 for code in findings.arms if "-noise" in code}
+    if not noise:
+        return None
+    noise |= {"s6": 0.0}
+    figure = Figure(figsize=(9.5, 3.4))
+    panels = figure.subplots(1, 3)
+    for axes, (measure, label) in zip(
+        panels,
+        ((FRAMING, "framing"), ("assert_true", "true answers"), ("belief_margin", "belief (nats)")),
+        strict=True,
+    ):
+        rows = findings.at_end(measure, "penalised").set_index("arm")[["estimate", "low", "high"]]
+        for code, share in noise.items():
+            estimate, low, high = rows.loc[code].to_numpy(dtype=float)
+            if np.isfinite(low):
+                axes.plot([share] * 2, [low, high], color="#0072B2", lw=1.2)
+            axes.plot(share, estimate, "o", color="#0072B2")
+        for code, ink in (("s2", "#D55E00"), ("random", "#999999")):
+            axes.axhline(rows["estimate"][code], color=ink, ls="--", lw=1.2, label=code)
+        axes.set_xlabel("share of spans that are random")
+        axes.set_title(label, fontsize=10)
+    legend_beside(panels[2])
+    return figure
+
+
+def _areas(findings: Findings) -> list[str]:
+    """The mean knowledge over the framings that every arm with a gain in framing reaches."""
+    points = _frontier_points(findings, "belief_margin")
+    gaining = {
+        key: frontier
+        for key, frontier in points.items()
+        if frontier.best - float(frontier.framing[0]) >= _WORTH_A_RANGE
+    }
+    if not gaining:
+        return []
+    shared = common_range(list(gaining.values()))
+    if shared is None:
+        return [
+            "No framing was reached by all arms that gained any, so there is no common area under the frontier."
+        ]
+    areas = pd.Series({key: frontier.area(*shared) for key, frontier in gaining.items()})
+    means = areas.groupby(level=0).mean()
+    listed = ", ".join(f"{arm} {number(means[arm])}" for arm in findings.arms if arm in means.index)
+    return [
+        f"Mean belief (nats) over the framings that all these arms reached ({shared[0]:.2f} to {shared[1]:.2f}; area under "
+        f"the frontier per unit of framing, mean over seeds): {listed}."
+    ]
+
+
+def _limits(findings: Findings) -> list[str]:
+    limits = _areas(findings)
+    gates = findings.steps[findings.steps["name"] == "critique_gate"]
+    if len(gates):
+        worst = float(gates["value"].min())
+        verdict = "so learning from critiques was tested" if worst >= 0.3 else "below .30: not testable"
+        limits.append(
+            f"A critique raises the start model's P(considerate) by {worst:.2f} or more (asked: .30), {verdict}."
+        )
+    limits += [
+        "Leakage λ is the pressure of the advantage on content tokens. It says nothing of what a model says next after "
+        "another opening: where good openings were learned together with evasions, better framing alone can bring evasions.",
+        "s9 and SFT learn from samples of the start model, as many as the other arms have judged; they are not on-policy, "
+        "so compare them along KL.",
+    ]
+    return limits
+
+
+VIEW = View(
+    columns=(
+        Column("framing", FRAMING, "penalised", bounds=True),
+        Column("belief", "belief_margin", "penalised", bounds=True),
+        Column("true", "assert_true", "penalised"),
+        Column("false", "assert_false", "penalised"),
+        Column("hedges", "hedged/any", "penalised"),
+        Column("bits", "bits", "penalised"),
+        Column("rude", "penalty/insensitive framing", "penalised"),
+    ),
+    note="Framing by a rater that no arm is trained on (0 to 1); belief in nats; true, false, hedges and rude are shares of "
+    "responses; bits per answer; all on the facts whose questions were trained.",
+    plots=(
+        Plot(
+            "Knowledge against framing, along training",
+            "Every line is one seed, from the start model on; the dot is where it ended. To the right is better put; a line "
+            "that falls pays for it with knowledge.",
+            _frontier,
+        ),
+        Plot(
+            "Where each arm ended",
+            "Means on the trained facts at the last step, with 95% intervals (t over seeds; with one seed, over facts). Black "
+            "line: the start model.",
+            _outcomes,
+        ),
+        Plot(
+            "Leakage along training",
+            "λ: covariance of the advantage on content tokens with asserting the truth, per unit of its variance, within groups. "
+            "Below 0, feedback pushes against true answers. Band: lowest and highest seed; mean of five steps.",
+            _leakage,
+        ),
+        Plot(
+            "Which tokens the advantage reached",
+            "Framing: the opening; content: what is said; other: neither.",
+            _credit,
+        ),
+        Plot(
+            "Reward and framing along the distance from the start model",
+            "Left: the rater that trains. Right: one that does not. One line per seed.",
+            _gold_and_proxy,
+        ),
+        Plot(
+            "The gap between span and scalar, by the scalar's leakage",
+            "One point per prompt family and seed. Predicted: the gap grows as λ falls below 0 and vanishes at 0.",
+            _by_family,
+        ),
+        Plot(
+            "Span noise",
+            "Framing on its tokens, with a share of responses' spans replaced by random ones. Dashed: the scalar, and random "
+            "spans throughout.",
+            _by_noise,
+        ),
+    ),
+    limits=_limits,
+)

@@ -1,0 +1,141 @@
+"""What every figure is drawn with. Colours are Okabe and Ito's, told apart by any eye."""
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from valueattr.report._findings import Findings
+
+Draw = Callable[[Findings], Figure | None]
+"""Draws a figure, or nothing where the run has no rows for it."""
+
+COLOURS = ["#000000", "#999999", "#D55E00", "#0072B2", "#56B4E9", "#CC79A7", "#E69F00", "#009E73"]
+SPLITS = {
+    "penalised": "penalised",
+    "untouched": "untouched, same topic",
+    "held_out": "another sensitive topic",
+    "neutral": "neutral twins",
+    "far": "far neutral topic",
+    "false_belief": "false beliefs",
+    "half_known": "half known",
+    "never_taught": "never taught",
+}
+_STYLE: Any = {
+    "svg.hashsalt": "valueattr",
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "text.parse_math": False,
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table of arms: a measure on a split at the last step."""
+
+    header: str
+    measure: str
+    split: str
+    bounds: bool = False
+    at_best_layer: bool = False
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure as it is declared: what it shows, and how it is drawn."""
+
+    title: str
+    caption: str
+    draw: Draw
+
+
+@dataclass(frozen=True)
+class View:
+    """What the page of an experiment holds besides what every page does.
+
+    columns: of the table of arms, between the code and the KL; `note` says what they are. example_split: where the answers
+    come from that are shown side by side. limits: what a reader must be told, found in the run.
+    """
+
+    columns: Sequence[Column]
+    note: str
+    plots: Sequence[Plot]
+    limits: Callable[[Findings], list[str]]
+
+
+@dataclass(frozen=True)
+class PlotFigure:
+    """One figure with what it shows."""
+
+    title: str
+    caption: str
+    svg: Markup
+
+
+def drawn(plots: Sequence[Plot], findings: Findings) -> list[PlotFigure]:
+    """Every figure that the run has rows for, in order."""
+    figures = []
+    for plot in plots:
+        with mpl.rc_context(_STYLE):
+            figure = plot.draw(findings)
+            if figure is not None:
+                figures.append(PlotFigure(plot.title, plot.caption, _svg(figure)))
+    return figures
+
+
+def _svg(figure: Figure) -> Markup:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+    text = buffer.getvalue()
+    return Markup(text[text.index("<svg") :])
+
+
+def colour(findings: Findings, arm: str) -> str:
+    """The colour of an arm, the same in every figure of a run."""
+    place: int = findings.plan["order"].index(arm)
+    return COLOURS[place % len(COLOURS)]
+
+
+def dots(axes: Axes, findings: Findings, rows: pd.DataFrame, offset: float = 0, marker: str = "o") -> None:
+    """Each arm's estimate with its interval, in the arm's colour."""
+    for i, arm in enumerate(findings.arms):
+        row = rows[rows["arm"] == arm]
+        if row.empty:
+            continue
+        estimate, low, high = (float(row[name].iloc[0]) for name in ("estimate", "low", "high"))
+        y, ink = i + offset, colour(findings, arm)
+        if np.isfinite(low):
+            axes.plot([low, high], [y, y], color=ink, lw=1.6, alpha=0.8)
+        axes.plot(estimate, y, marker, color=ink, ms=6, mfc="white" if marker == "D" else ink)
+
+
+def arm_axis(axes: Axes, findings: Findings) -> None:
+    """One row per arm, named, from the top."""
+    axes.set_yticks(
+        range(len(findings.arms)), [f"{code}  {short(title)}" for code, title in findings.arms.items()]
+    )
+    axes.set_ylim(len(findings.arms) - 0.5, -0.5)
+
+
+def short(title: str) -> str:
+    """An arm's title up to its colon."""
+    return title.split(":")[0]
+
+
+def legend_beside(axes: Axes) -> None:
+    """The legend to the right of the axes, where it hides nothing."""
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9)

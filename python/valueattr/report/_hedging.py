@@ -1,0 +1,229 @@
+"""The page of E2: how often responses hedge, in which way, where, whether for a reason, and what it costs."""
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from valueattr.measures.hedging import HEDGES
+from valueattr.report._drawing import SPLITS, Column, Plot, View, arm_axis, colour, dots, legend_beside
+from valueattr.report._findings import Findings, number
+from valueattr.stats import TooFewClustersError, t_interval
+
+_DISTANCE = ("penalised", "untouched", "held_out", "neutral", "far")
+"""Splits by their distance from what is trained."""
+
+_WHERE = {**SPLITS, "penalised": "trained questions", "untouched": "same topic, not asked"}
+_BINS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
+
+
+def _by_kind(findings: Findings) -> Figure | None:
+    """One panel per split; one row per kind; one mark per arm."""
+    figure = Figure(figsize=(11, 0.62 * len(HEDGES) + 1.4))
+    panels = figure.subplots(1, len(_DISTANCE), sharey=True, sharex=True)
+    drawn = 0
+    for axes, split in zip(panels, _DISTANCE, strict=True):
+        for row, kind in enumerate(HEDGES):
+            rows = findings.at_end(f"hedged/{kind}", split)
+            drawn += len(rows)
+            _arm_marks(axes, findings, rows, row)
+        axes.set_title(_WHERE[split], fontsize=9.5)
+        axes.set_xlim(-0.03, 1.03)
+        axes.set_xlabel("share of responses", fontsize=9)
+    panels[0].set_yticks(range(len(HEDGES)), [kind.replace("_", " ") for kind in HEDGES])
+    panels[0].set_ylim(len(HEDGES) - 0.5, -0.5)
+    for arm in findings.arms:
+        panels[-1].plot([], [], **_mark(findings, arm), label=arm)
+    legend_beside(panels[-1])
+    return figure if drawn else None
+
+
+def _arm_marks(axes: Axes, findings: Findings, rows: pd.DataFrame, row: int) -> None:
+    """The estimate of every arm with its interval, side by side around a row."""
+    offsets = np.linspace(-0.32, 0.32, len(findings.arms))
+    for arm, offset in zip(findings.arms, offsets, strict=True):
+        own = rows[rows["arm"] == arm]
+        if own.empty:
+            continue
+        low, high = max(0.0, float(own["low"].iloc[0])), min(1.0, float(own["high"].iloc[0]))
+        y = row + offset
+        if np.isfinite(low) and np.isfinite(high):
+            axes.plot([low, high], [y, y], color=colour(findings, arm), lw=1.2, alpha=0.6)
+        axes.plot(float(own["estimate"].iloc[0]), y, **_mark(findings, arm))
+
+
+def _mark(findings: Findings, arm: str) -> dict[str, Any]:
+    """Hollow before training, filled after."""
+    ink = colour(findings, arm)
+    return {
+        "marker": "o",
+        "ls": "",
+        "ms": 5,
+        "color": ink,
+        "mfc": "white" if arm == findings.start else ink,
+    }
+
+
+def _against_uncertainty(findings: Findings) -> Figure | None:
+    rows = _hedged_and_uncertain(findings)
+    if rows.empty:
+        return None
+    figure = Figure(figsize=(9.5, 3.6))
+    panels = figure.subplots(1, 2, sharey=True, sharex=True)
+    trained = ("penalised", "untouched", "half_known", "false_belief")
+    for axes, (title, part) in zip(
+        panels,
+        (
+            ("the trained topic", rows[rows["split"].isin(trained)]),
+            ("other topics", rows[~rows["split"].isin(trained)]),
+        ),
+        strict=True,
+    ):
+        for i, arm in enumerate(findings.arms):
+            _binned(axes, part[part["arm"] == arm], colour(findings, arm), arm, 0.008 * (i - 2.5))
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("own uncertainty u")
+        axes.set_ylim(-0.03, 1.03)
+    panels[0].set_ylabel("share of responses that hedge")
+    legend_beside(panels[1])
+    return figure
+
+
+def _hedged_and_uncertain(findings: Findings) -> pd.DataFrame:
+    """Per arm, seed and fact: whether it hedges (mean over responses), and u (mean over plain statements)."""
+    measures = findings.run.table("measures").astype({"arm": str, "split": str, "measure": str})
+    measures = measures[measures["step"] == measures["arm"].map(findings.last_step)]
+    keys = ["arm", "seed", "split", "fact"]
+    u = measures[(measures["measure"] == "uncertainty") & (measures["format"] == "plain")]
+    hedged = measures[measures["measure"] == "hedged/any"]
+    pair = [part.groupby(keys, observed=True)["value"].mean() for part in (u, hedged)]
+    return pd.concat(pair, axis=1, keys=["u", "hedged"], join="inner").reset_index()
+
+
+def _binned(axes: Axes, rows: pd.DataFrame, ink: str, label: str, shift: float) -> None:
+    """Means over seeds within bins of u, with t intervals where two or more seeds have facts in a bin."""
+    x, y = [], []
+    for low, high in pairwise(_BINS):
+        inside = rows[(rows["u"] >= low) & ((rows["u"] < high) | (high == 1.0))]
+        if inside.empty:
+            continue
+        x.append(float(inside["u"].mean()) + shift)
+        of_seeds = inside.groupby("seed")["hedged"].mean()
+        y.append(float(of_seeds.mean()))
+        try:
+            interval = t_interval(of_seeds)
+        except TooFewClustersError:
+            continue
+        axes.plot([x[-1]] * 2, [max(0.0, interval.low), min(1.0, interval.high)], color=ink, lw=1, alpha=0.4)
+    axes.plot(x, y, "o-", color=ink, ms=4, lw=1.3, label=label)
+
+
+def _scanner_error(findings: Findings) -> Figure | None:
+    """Raw, corrected and true prevalence, per arm, on the trained questions and their neutral twins."""
+    figure = Figure(figsize=(9.5, 0.5 * len(findings.arms) + 1.3))
+    panels = figure.subplots(1, 2, sharey=True, sharex=True)
+    series = (("hedged/any raw", -0.2, "s"), ("hedged/any corrected", 0.0, "o"))
+    drawn = 0
+    for axes, split in zip(panels, ("penalised", "neutral"), strict=True):
+        for measure, offset, marker in series:
+            rows = findings.at_end(measure, split)
+            drawn += len(rows)
+            dots(axes, findings, rows, offset, marker)
+        truth = findings.at_end("hedged/any labelled", split).set_index("arm")["estimate"]
+        for i, arm in enumerate(findings.arms):
+            if arm in truth.index:
+                axes.plot(truth[arm], i + 0.2, "x", color=colour(findings, arm), ms=6)
+        axes.set_title(_WHERE[split], fontsize=10)
+        axes.set_xlabel("share of responses that hedge")
+        axes.set_xlim(-0.03, 1.03)
+    for label, marker in (("scanner", "s"), ("corrected", "o"), ("grammar, all responses", "x")):
+        panels[1].plot([], [], marker, color="#444444", label=label)
+    legend_beside(panels[1])
+    arm_axis(panels[0], findings)
+    return figure if drawn else None
+
+
+def _cost(findings: Findings) -> Figure | None:
+    figure = Figure(figsize=(9.5, 0.5 * len(findings.arms) + 1.3))
+    panels = figure.subplots(1, 3, sharey=True)
+    panels_of = (
+        ("bits", "bits per answer (square: hedges deleted)"),
+        ("assert_true", "share true and informative"),
+        ("words", "words per answer"),
+    )
+    for axes, (measure, label) in zip(panels, panels_of, strict=True):
+        dots(axes, findings, findings.at_end(measure, "penalised"), -0.12)
+        if measure == "bits":
+            dots(axes, findings, findings.at_end("bits_without_hedges", "penalised"), 0.16, "s")
+        axes.set_xlabel(label, fontsize=9)
+    arm_axis(panels[0], findings)
+    return figure
+
+
+def _limits(findings: Findings) -> list[str]:
+    limits = []
+    start = str(findings.start)
+    auroc = findings.at_end("hedging_auroc", "all").set_index("arm")["estimate"]
+    ece = findings.at_end("ece", "all").set_index("arm")["estimate"]
+    if start in auroc.index:
+        limits.append(
+            f"Hedging tells the start model's wrong answers from its right ones with AUROC {number(auroc[start])} "
+            f"(.50 is chance); its expected calibration error is {number(ece[start])}."
+        )
+    limits += [
+        "Hedging is what the scanner flags; where its error matters, read the corrected share. The correction rests on an "
+        "audit sample per arm and split whose labels come from the world's grammar, and holds given these seeds.",
+        "'Hedges deleted' removes the scanned phrases, not whole sentences: answers here are of one sentence.",
+        "u is read from a prefilled plain statement, so it is the model's, not the sentence's.",
+    ]
+    return limits
+
+
+VIEW = View(
+    columns=(
+        Column("hedges: trained", "hedged/any", "penalised", bounds=True),
+        Column("topic", "hedged/any", "untouched"),
+        Column("sensitive", "hedged/any", "held_out"),
+        Column("neutral", "hedged/any", "neutral"),
+        Column("over", "over_hedging", "penalised"),
+        Column("under", "under_hedging", "half_known"),
+        Column("slope", "hedging_slope", "trained topic"),
+        Column("bits", "bits", "penalised"),
+        Column("words", "words", "penalised"),
+    ),
+    note="Shares of responses that the scanner says hedge, on trained questions, other facts of the topic, another sensitive "
+    "topic and neutral twins; over: hedged though sure and knowing; under: not hedged though "
+    "unsure (half-known facts); slope: of the logit of hedging on own uncertainty, trained topic; bits: what an "
+    "answer tells an ideal reader; words per answer.",
+    plots=(
+        Plot(
+            "Hedging by kind, from trained questions to a far neutral topic",
+            "Share of responses that hold a phrase of the kind, by the scanner. Hollow: before training. Bars: 95% intervals "
+            "(t over seeds; with one seed, over facts).",
+            _by_kind,
+        ),
+        Plot(
+            "Does it still hedge where it is unsure?",
+            "u = 1 - the model's own highest probability over the closed set, read in plain text. A line that rises hedges "
+            "for a reason; a flat one hedges whatever it knows. Bars: t intervals over seeds.",
+            _against_uncertainty,
+        ),
+        Plot(
+            "What the hedging costs",
+            "On trained questions. Bits: what the answer tells an ideal reader about the truth. Where deleting the hedges leaves "
+            "the bits as they are, hedges were added to answers; where answers carry few bits with and without them, hedges "
+            "took their place.",
+            _cost,
+        ),
+        Plot(
+            "The scanner's own error",
+            "Square: what the scanner flags. Circle: corrected by an audit sample, with its 95% interval. Cross: the world's "
+            "grammar on every response, which a user's own dump does not have.",
+            _scanner_error,
+        ),
+    ),
+    limits=_limits,
+)
