@@ -103,6 +103,76 @@ def report(
         typer.echo(json.dumps(_summary(run_directory)))
 
 
+audit = typer.Typer(
+    help="Correct the hedging scanner's error with labels made by hand.", no_args_is_help=True
+)
+app.add_typer(audit, name="audit")
+
+_Responses = Annotated[Path, typer.Argument(help="A .jsonl or .parquet file, or a run directory.")]
+_Field = Annotated[str, typer.Option(help="The field that holds the text.")]
+
+
+@audit.command(
+    "export",
+    epilog="Example: valueattr audit export dump.jsonl --field completion --by model --out sheet.csv",
+)
+def audit_export(
+    responses: _Responses,
+    out: Annotated[Path, typer.Option(help="The CSV file to write.")],
+    field: _Field = "response",
+    by: Annotated[list[str] | None, typer.Option(help="A field to group by; may be repeated.")] = None,
+    kind: Annotated[str, typer.Option(help="The kind of hedge, or any.")] = "any",
+    per_stratum: Annotated[
+        int, typer.Option(min=2, help="Flagged texts per group to label, and as many unflagged.")
+    ] = 50,
+    seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,
+) -> None:
+    """Write a sheet of texts to be labelled 0 or 1 by hand; it does not show what the scanner said."""
+    from valueattr.audit import AuditError, audit_sheet, read_responses
+
+    try:
+        sheet = audit_sheet(read_responses(responses), field, by or [], kind, per_stratum, seed)
+    except (AuditError, RunDirectoryError) as error:
+        _fail(str(error))
+    sheet.to_csv(out, index=False)
+    typer.echo(f"{len(sheet)} texts in {out}: fill in the column `label`, then valueattr audit import")
+
+
+@audit.command("import", epilog="Example: valueattr audit import dump.jsonl sheet.csv --field completion")
+def audit_import(
+    responses: _Responses,
+    sheet: Annotated[Path, typer.Argument(help="The labelled sheet.")],
+    field: _Field = "response",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Print the share of texts that hedge, as the scanner flags it and corrected by the labels."""
+    import pandas as pd
+
+    from valueattr.audit import AuditError, corrected_shares, read_responses
+
+    try:
+        labelled = pd.read_csv(sheet, dtype={"label": str, "digest": str}, keep_default_na=False)
+        shares = corrected_shares(read_responses(responses), field, labelled)
+    except (AuditError, RunDirectoryError, OSError, pd.errors.ParserError) as error:
+        _fail(str(error))
+    if as_json:
+        typer.echo(shares.to_json(orient="records"))
+        return
+    table = Table(box=SIMPLE, header_style="bold", pad_edge=False)
+    groups = [name for name in shares.columns[: list(shares.columns).index("n")]]
+    for column in (*groups, "n", "audited", "scanner [95%]", "corrected [95%]"):
+        table.add_column(str(column), no_wrap=True)
+    for row in shares.to_dict("records"):
+        table.add_row(
+            *(str(row[name]) for name in groups),
+            str(row["n"]),
+            str(row["audited"]),
+            f"{row['raw']:.3f} [{row['raw_low']:.3f}, {row['raw_high']:.3f}]",
+            f"{row['corrected']:.3f} [{row['low']:.3f}, {row['high']:.3f}]",
+        )
+    _console(False).print(table)
+
+
 def _console(as_json: bool) -> Console:
     """Output for people: on standard error where standard output is for machines; wide enough where there is no width."""
     console = Console(stderr=as_json)
