@@ -3,7 +3,7 @@
 import errno
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.box import SIMPLE
@@ -12,6 +12,9 @@ from rich.table import Table
 
 from valueattr import __version__
 from valueattr.results import RunDirectory, RunDirectoryError
+
+if TYPE_CHECKING:
+    from valueattr.experiments import Experiment, Subject
 
 app = typer.Typer(
     help="Measure what RLHF does to a language model's knowledge and candour.",
@@ -40,7 +43,7 @@ def main(
 
 @app.command(epilog="Example: valueattr run e1 --preset tiny --seeds 1 --out runs/e1")
 def run(
-    experiment: Annotated[str, typer.Argument(help="Which experiment: e1, e2, e3.")],
+    experiment: Annotated[str, typer.Argument(help="Which experiment: e1, e2, e3, or all of them.")],
     preset: Annotated[str, typer.Option(help="How large: smoke, tiny or small.")] = "tiny",
     seeds: Annotated[
         int | None, typer.Option(min=1, help="Seeds 0 to N-1; more can be added to a run later.")
@@ -51,25 +54,37 @@ def run(
     facts: Annotated[
         Path | None, typer.Option(help="A world of your own, as JSONL; see docs/worlds.md.")
     ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A model of your own: a folder or hub id; see docs/own-models.md.")
+    ] = None,
+    statements: Annotated[
+        Path | None,
+        typer.Option(help="True and false statements to read before and after: CSV or JSONL."),
+    ] = None,
+    vary: Annotated[
+        str | None, typer.Option(help="Of e3: family or span-noise; adds arms that differ in it.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON for machines.")] = False,
 ) -> None:
     """Run an experiment to its report. Stopped or killed, the same command goes on where it was."""
-    from valueattr.experiments import EXPERIMENTS, ArmFailedError, UnknownPresetError
+    from valueattr.experiments import ArmFailedError, UnknownPresetError, run_all
     from valueattr.experiments import run as run_experiment
-    from valueattr.world import World, WorldError
+    from valueattr.world import WorldError
 
     console = _console(as_json)
-    if experiment not in EXPERIMENTS:
-        _fail(f"unknown experiment {experiment!r}; known: {', '.join(EXPERIMENTS)}", _BAD_USAGE)
-    folder = out or Path("runs", f"{experiment}-{preset}")
+    declared = _declared(experiment, vary)
+    folder = out or Path("runs", f"{experiment}{f'-{vary}' if vary else ''}-{preset}")
     try:
-        world = World.load(facts) if facts else None
-        directory = run_experiment(
-            EXPERIMENTS[experiment], preset, folder, seeds=seeds, world=world, console=console
-        )
+        subject = _subject(facts, model, statements)
+        if experiment == "all":
+            runs = run_all(declared, preset, folder, seeds=seeds, subject=subject, console=console)
+        else:
+            runs = [
+                run_experiment(declared[0], preset, folder, seeds=seeds, subject=subject, console=console)
+            ]
     except UnknownPresetError as error:
         _fail(str(error), _BAD_USAGE)
-    except (RunDirectoryError, ArmFailedError, WorldError) as error:
+    except (RunDirectoryError, ArmFailedError, WorldError, _NotReadableError) as error:
         _fail(str(error))
     except OSError as error:
         if error.errno != errno.ENOSPC:
@@ -79,9 +94,52 @@ def run(
         _fail(f"{error.name} is not installed; experiments need it: pip install 'valueattr[train]'")
     except KeyboardInterrupt:
         _fail(f"stopped; the same command goes on where it was ({folder})")
-    _show(directory, console)
+    for directory in runs:
+        _show(directory, console)
+    if len(runs) > 1:
+        console.print(f"All together: {folder / 'report.html'}", highlight=False, soft_wrap=True)
     if as_json:
-        typer.echo(json.dumps(_summary(directory)))
+        summaries = [_summary(directory) for directory in runs]
+        typer.echo(json.dumps(summaries[0] if len(summaries) == 1 else summaries))
+
+
+class _NotReadableError(Exception):
+    """A model or statements that cannot be used; their own errors come with torch, which is loaded late."""
+
+
+def _subject(facts: Path | None, model: str | None, statements: Path | None) -> "Subject":
+    """What is studied, read from what the user named."""
+    from valueattr.experiments import Subject
+    from valueattr.world import World, synthesise
+
+    world = World.load(facts) if facts else synthesise()
+    if model is None and statements is None:
+        return Subject(world)
+    from valueattr.measures.statements import StatementError, load_statements
+    from valueattr.model import ModelError, load_model, load_tokenizer
+
+    try:
+        if model is not None:
+            load_tokenizer(model)
+            load_model(model)
+        read = load_statements(statements) if statements else None
+    except (StatementError, ModelError) as error:
+        raise _NotReadableError(str(error)) from None
+    return Subject(world, model, read) if model else Subject(world, statements=read)
+
+
+def _declared(experiment: str, vary: str | None) -> "list[Experiment]":
+    """The experiments that a name stands for, with the arms of a variation."""
+    from valueattr.experiments import EXPERIMENTS, VARIATIONS
+    from valueattr.experiments import vary as varied
+
+    if experiment not in (*EXPERIMENTS, "all"):
+        _fail(f"unknown experiment {experiment!r}; known: {', '.join(EXPERIMENTS)}, all", _BAD_USAGE)
+    if vary is not None and (experiment != "e3" or vary not in VARIATIONS):
+        _fail(f"--vary takes {' or '.join(VARIATIONS)}, of e3; found {vary!r} of {experiment}", _BAD_USAGE)
+    if experiment == "all":
+        return list(EXPERIMENTS.values())
+    return [varied(vary) if vary else EXPERIMENTS[experiment]]
 
 
 @app.command(epilog="Example: valueattr report runs/e1-tiny")
@@ -228,6 +286,6 @@ def _summary(directory: RunDirectory) -> dict[str, object]:
     }
 
 
-def _fail(message: str, code: int = 1) -> "typer.Exit":
+def _fail(message: str, code: int = 1) -> NoReturn:
     typer.secho(f"valueattr: {message}", fg=typer.colors.RED, err=True)
     raise typer.Exit(code)

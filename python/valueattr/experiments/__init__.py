@@ -4,11 +4,11 @@ Importing this does not import torch; running an experiment does.
 """
 
 from valueattr.experiments._declaration import Arm, Contrast, Experiment, ManipulationCheck, Preset, Ratio
-from valueattr.experiments._runner import UnknownPresetError, run
+from valueattr.experiments._runner import Subject, UnknownPresetError, run, run_all
 from valueattr.experiments._workers import ArmFailedError
 from valueattr.experiments.e1 import E1
 from valueattr.experiments.e2 import E2
-from valueattr.experiments.e3 import E3
+from valueattr.experiments.e3 import E3, VARIATIONS, vary
 
 EXPERIMENTS = {experiment.name: experiment for experiment in (E1, E2, E3)}
 
@@ -17,6 +17,7 @@ __all__ = [
     "E2",
     "E3",
     "EXPERIMENTS",
+    "VARIATIONS",
     "Arm",
     "ArmFailedError",
     "Contrast",
@@ -24,6 +25,9 @@ __all__ = [
     "ManipulationCheck",
     "Preset",
     "Ratio",
+    "Subject",
     "UnknownPresetError",
     "run",
+    "run_all",
+    "vary",
 ]

@@ -6,8 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from valueattr.experiments._declaration import Arm, Experiment, Preset
 from valueattr.measures.belief import belief_items, belief_rows
@@ -23,9 +22,17 @@ from valueattr.measures.representation import (
     read_states,
 )
 from valueattr.measures.responses import ScannedResponse, response_rows, scan_responses
+from valueattr.measures.statements import (
+    StatementProbes,
+    Statements,
+    fit_statement_probes,
+    statement_rows,
+    statement_states,
+)
+from valueattr.model import Asking, load_model, load_tokenizer
 from valueattr.rating import Feedback, JudgedResponse, Rater, critique, review
 from valueattr.training import RunPrompt, TrainingConfig
-from valueattr.world import POOLS, Fact, World, assign_pools, prompt
+from valueattr.world import POOLS, Fact, World, assign_pools
 
 Rows = list[dict[str, Any]]
 Pools = Mapping[str, Sequence[Fact]]
@@ -44,6 +51,7 @@ class Context:
     preset: Preset
     world: World
     start: Path
+    statements: Statements | None = None
 
     @property
     def training(self) -> TrainingConfig:
@@ -53,14 +61,17 @@ class Context:
 
     def load_start(self) -> PreTrainedModel:
         """A fresh copy of the start model, in float32."""
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(self.start, dtype=torch.float32)
-        return model.to(device()).eval()
+        return load_model(self.start)
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The start model's tokenizer."""
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(self.start)
-        return tokenizer
+        return load_tokenizer(self.start)
+
+    @cached_property
+    def asking(self) -> Asking:
+        """How questions are put to the model."""
+        return Asking.of(self.world, self.tokenizer)
 
     def pools(self, seed: int) -> Pools:
         """The pools of a seed."""
@@ -69,7 +80,7 @@ class Context:
     @cached_property
     def unsure(self) -> frozenset[str]:
         """Facts on which the start model is unsure."""
-        items = belief_items(self.world, self.world.facts, self.experiment.prompt_family)
+        items = belief_items(self.asking, self.world.facts, self.experiment.prompt_family)
         rows = belief_rows(self.load_start(), self.tokenizer, self.world, items)
         u = own_uncertainty(rows)
         return frozenset(u.index[u >= UNSURE])
@@ -89,6 +100,13 @@ class Context:
         """The start model's probes."""
         return FrozenProbes(self.probe_texts, self.start_states)
 
+    @cached_property
+    def _statement_probes(self) -> StatementProbes:
+        """The start model's truth probes on the user's statements."""
+        assert self.statements is not None
+        states = statement_states(self.load_start(), self.tokenizer, self.statements)
+        return fit_statement_probes(self.statements, states)
+
     def measure(self, model: PreTrainedModel, arm: Arm, seed: int) -> tuple[Rows, list[ScannedResponse]]:
         """Everything, on every pool: rows without arm, seed and step, and the responses."""
         pools = self.pools(seed)
@@ -96,6 +114,8 @@ class Context:
         rows += self._calibration(rows, scanned, pools)
         if self.experiment.probed:
             rows += self.probe(model, seed)
+        if self.statements is not None:
+            rows += statement_rows(model, self.tokenizer, self.statements, self._statement_probes)
         return rows, scanned
 
     def measure_frontier(self, model: PreTrainedModel, arm: Arm, seed: int) -> Rows:
@@ -126,7 +146,7 @@ class Context:
     def _belief(self, model: PreTrainedModel, arm: Arm, pools: Pools) -> Rows:
         split_of = {fact.id: split for split, facts in pools.items() for fact in facts}
         facts = [fact for split in POOLS for fact in pools.get(split, ())]
-        items = belief_items(self.world, facts, self.experiment.family_of(arm))
+        items = belief_items(self.asking, facts, self.experiment.family_of(arm))
         rows = belief_rows(model, self.tokenizer, self.world, items)
         return [{"split": split_of[row["fact"]], **row} for row in rows]
 
@@ -148,7 +168,7 @@ class Context:
                 questions = self.world.relation_of(fact).questions
                 for sample in range(self.preset.samples_per_fact):
                     form = sample % len(questions)
-                    text = prompt(self.world, fact, questions[form], family)
+                    text = self.asking.prompt(fact, questions[form], family)
                     asked.append(
                         (RunPrompt(text, fact.id, split, f"asked-{form}", fact.id in self.unsure), sample)
                     )
@@ -215,8 +235,3 @@ class Context:
 
 def _considerate(responses: Sequence[JudgedResponse]) -> float:
     return sum(r.judgement.framing == "considerate" for r in responses) / len(responses)
-
-
-def device() -> torch.device:
-    """The GPU where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

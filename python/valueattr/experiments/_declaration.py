@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from valueattr.rating import Feedback
 
+EMBEDDED = "embedded"
+"""The start model that is made of the world, in place of a model of the user's own."""
+
 Method = Literal["grpo", "critique", "other critique", "edit pairs", "well-put answers", "best of n"]
 
 
@@ -186,13 +189,17 @@ class Experiment:
         """The same with more arms."""
         return replace(self, arms=(*self.arms, *arms))
 
-    def plan(self, preset: str, world_hash: str) -> dict[str, Any]:
+    def plan(
+        self, preset: str, world_hash: str, model: str = EMBEDDED, statements_hash: str | None = None
+    ) -> dict[str, Any]:
         """What is sealed before the first step. Seeds are not part of it: they can be added to a run."""
         return {
             "experiment": self.name,
             "title": self.title,
             "preset": preset,
             "world": world_hash,
+            "model": model,
+            "statements": statements_hash,
             "settings": self.presets[preset].model_dump(),
             "order": [arm.code for arm in self.arms],
             "arms": {arm.code: arm.title for arm in self.arms},

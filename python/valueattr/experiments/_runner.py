@@ -5,18 +5,22 @@ import platform
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from rich.console import Console
 
-from valueattr.experiments._declaration import Arm, Experiment
+from valueattr.experiments._declaration import EMBEDDED, Arm, Experiment, Preset
 from valueattr.experiments._progress import Bar, Display
 from valueattr.experiments._workers import Task, run_tasks
 from valueattr.results import RunDirectory, RunDirectoryError, part_name
 from valueattr.world import World, assign_pools, synthesise
+
+if TYPE_CHECKING:
+    from valueattr.measures.statements import Statements
 
 _VERSIONS = (
     "valueattr",
@@ -35,25 +39,38 @@ class UnknownPresetError(ValueError):
     """No preset of that name."""
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What is studied, by default the embedded world and the start model that is made of it.
+
+    world: the facts. model: a folder or hub id of one's own model, which is taught the facts it does not know.
+    statements: real statements, true and false, that are read before and after.
+    """
+
+    world: World = field(default_factory=synthesise)
+    model: str = EMBEDDED
+    statements: "Statements | None" = None
+
+
 def run(
     experiment: Experiment,
     preset: str,
     out: str | Path,
     *,
     seeds: int | None = None,
-    world: World | None = None,
+    subject: Subject | None = None,
     reuse: Sequence[RunDirectory] = (),
     console: Console | None = None,
 ) -> RunDirectory:
     """Run an experiment to its report, or go on with the one that was started in `out`.
 
     seeds: seeds 0 to seeds - 1 are run (default: the preset's); more can be added to a run later.
-    world: the facts; the embedded world by default.
     reuse: runs from which arms that are trained in the same way are taken over.
 
     Raises:
         UnknownPresetError: the experiment has no such preset.
         RunDirectoryError: `out` holds another plan, or another process is at it, or the disk is full.
+        ModelError: the model cannot be loaded.
         ArmFailedError: an arm raised; finished arms are kept and the same call goes on from there.
     """
     if preset not in experiment.presets:
@@ -61,24 +78,57 @@ def run(
             f"unknown preset {preset!r} for {experiment.name}; known: {', '.join(experiment.presets)}"
         )
     display = Display(console or Console())
+    subject = subject or Subject()
     settings = experiment.presets[preset]
     wanted = list(range(settings.seeds if seeds is None else seeds))
-    world = world or synthesise()
     for seed in wanted:
-        assign_pools(world, seed, settings.pool_size)  # refuses too small a world before anything is written
+        assign_pools(
+            subject.world, seed, settings.pool_size
+        )  # refuses too small a world before anything is written
     directory = RunDirectory.create(
         out,
-        experiment.plan(preset, world.fingerprint()),
+        experiment.plan(
+            preset,
+            subject.world.fingerprint(),
+            subject.model,
+            subject.statements.digest if subject.statements else None,
+        ),
         {"experiment": experiment.name, "preset": preset, "started_with_seeds": wanted},
     )
     started = time.perf_counter()
     with directory.locked():
         _say_plan(display, experiment, preset, wanted, directory)
-        _run_arms(display, directory, experiment, preset, wanted, world, reuse)
+        _run_arms(display, directory, experiment, preset, wanted, subject, reuse)
         with display.phase("tables and report", 1, "report") as bar:
             _finish(directory, experiment, bar)
     _write_environment(directory, {**display.seconds, "all in": time.perf_counter() - started})
     return directory
+
+
+def run_all(
+    experiments: Sequence[Experiment],
+    preset: str,
+    out: str | Path,
+    *,
+    seeds: int | None = None,
+    subject: Subject | None = None,
+    console: Console | None = None,
+) -> list[RunDirectory]:
+    """Run experiments one after the other under `out`, with one page over all; arms that two have in common train once.
+
+    Raises:
+        As `run`.
+    """
+    from valueattr.report import write_overview
+
+    runs: list[RunDirectory] = []
+    for experiment in experiments:
+        folder = Path(out) / experiment.name
+        runs.append(
+            run(experiment, preset, folder, seeds=seeds, subject=subject, reuse=tuple(runs), console=console)
+        )
+    write_overview(runs, Path(out))
+    return runs
 
 
 def _say_plan(
@@ -99,7 +149,7 @@ def _run_arms(
     experiment: Experiment,
     preset: str,
     seeds: list[int],
-    world: World,
+    subject: Subject,
     reuse: Sequence[RunDirectory],
 ) -> None:
     import torch
@@ -107,27 +157,15 @@ def _run_arms(
 
     from valueattr.experiments._arm import file_hash
     from valueattr.experiments._context import Context
-    from valueattr.world.start_model import StartModelRecipe, is_cached, start_model
 
     settings = experiment.presets[preset]
-    recipe = StartModelRecipe(settings.hidden_size, settings.layers, documents=settings.documents)
     transformers.utils.logging.disable_progress_bar()  # ours says more
     gpu = torch.cuda.is_available()
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    if is_cached(world, recipe):
-        folder = start_model(world, recipe)
-    else:
-        display.say("training the start model on first use; it is cached for every later run")
-        with display.phase("start model", 1, "steps") as bar:
-
-            def show(step: int, steps: int, loss: float) -> None:
-                bar.total = steps
-                bar.update(step, f"loss {loss:.2f}")
-
-            folder = start_model(world, recipe, progress=show)
+    folder, known = _start(display, experiment, settings, subject)
     digest = file_hash(folder / "model.safetensors")
     _check_same_start(directory, digest)
-    directory.write_json("start_model.json", {"path": str(folder), "sha256": digest})
+    directory.write_json("start_model.json", {"path": str(folder), "sha256": digest, **known})
     wanted = [(arm, seed) for seed in seeds for arm in experiment.arms]
     missing = [(arm, seed) for arm, seed in wanted if not directory.has_part(part_name(arm.code, seed))]
     if kept := len(wanted) - len(missing):
@@ -141,8 +179,48 @@ def _run_arms(
         return
     with display.phase("arms", len(tasks) * settings.steps, "steps") as bar:
         run_tasks(
-            directory, Context(experiment, settings, world, folder), tasks, gpu, _tracker(bar, settings.steps)
+            directory,
+            Context(experiment, settings, subject.world, folder, subject.statements),
+            tasks,
+            gpu,
+            _tracker(bar, settings.steps),
         )
+
+
+def _start(
+    display: Display, experiment: Experiment, settings: Preset, subject: Subject
+) -> tuple[Path, dict[str, float]]:
+    """The folder of the start model, and for a model of one's own what it knows."""
+    from valueattr.measures.belief import share_known
+    from valueattr.model import taught_model
+    from valueattr.world.start_model import StartModelRecipe, is_cached, start_model
+
+    def show(step: int, steps: int, loss: float) -> None:
+        bar.total = steps
+        bar.update(step, f"loss {loss:.2f}")
+
+    if subject.model != EMBEDDED:
+        display.say(f"teaching {subject.model} the facts that it does not know; it is cached for later runs")
+        with display.phase("teaching", 1, "steps") as bar:
+            taught = taught_model(
+                subject.model,
+                subject.world,
+                lambda model, tokenizer: share_known(
+                    model, tokenizer, subject.world, experiment.prompt_family
+                ),
+                progress=show,
+            )
+        display.say(
+            f"of the taught facts it knew {taught.known_before:.0%} before and knows {taught.known_after:.0%} now, "
+            "in wordings that it was not taught"
+        )
+        return taught.folder, {"known_before": taught.known_before, "known_after": taught.known_after}
+    recipe = StartModelRecipe(settings.hidden_size, settings.layers, documents=settings.documents)
+    if is_cached(subject.world, recipe):
+        return start_model(subject.world, recipe), {}
+    display.say("training the start model on first use; it is cached for every later run")
+    with display.phase("start model", 1, "steps") as bar:
+        return start_model(subject.world, recipe, progress=show), {}
 
 
 def _adopt_twins(

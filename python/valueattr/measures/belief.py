@@ -1,7 +1,7 @@
 """What the model holds to be so: closed-set belief in the object of each fact.
 
 Belief margin: log P(y*|q) - log mean over y in D of P(y|q), where y* is the object the model was taught and D the
-other objects of the closed set with as many tokens. Asked in two formats whose wordings were never trained on:
+other objects of the closed set with as many tokens; where there are none, all others, and log P is per token. Asked in two formats whose wordings were never trained on:
 `plain` (a held-out statement up to its object) and `question` (a held-out question with the answer begun).
 """
 
@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from valueattr.world import Fact, World, capitalise, prompt, statement_prefix
+from valueattr.model import Asking, position_ids
+from valueattr.world import Fact, World, capitalise, statement_prefix
 
 ROWS_PER_BATCH = 256
 
@@ -29,8 +30,9 @@ class BeliefItem:
     text: str
 
 
-def belief_items(world: World, facts: Sequence[Fact], family: str) -> list[BeliefItem]:
+def belief_items(asking: Asking, facts: Sequence[Fact], family: str) -> list[BeliefItem]:
     """Every held-out statement and every held-out question of each fact."""
+    world = asking.world
     items = []
     for fact in facts:
         relation = world.relation_of(fact)
@@ -39,7 +41,7 @@ def belief_items(world: World, facts: Sequence[Fact], family: str) -> list[Belie
         begun = max(relation.short, key=len).format(o="").rstrip()
         opener = capitalise(world.english.family[family].framing["neutral"][0])
         for i, question in enumerate(relation.held_out_questions):
-            text = f"{prompt(world, fact, question, family)} {opener} {begun}"
+            text = f"{asking.prompt(fact, question, family)}{asking.gap}{opener} {begun}"
             items.append(BeliefItem(fact, f"question-{i}", "question", text))
     return items
 
@@ -64,9 +66,7 @@ def belief_rows(
         rival = lengths == lengths[held]
         rival[held] = False
         if not rival.any():
-            raise ValueError(
-                f"{objects[held]!r} has no distractor of equal token length in {item.fact.relation!r}"
-            )
+            log_p, rival = log_p / lengths, np.arange(len(objects)) != held
         margin = log_p[held] - (np.logaddexp.reduce(log_p[rival]) - np.log(rival.sum()))
         best = int(log_p.argmax())
         certainty = float(np.exp(log_p[best] - np.logaddexp.reduce(log_p)))
@@ -79,6 +79,16 @@ def belief_rows(
             {"measure": "right", "value": float(objects[best] == item.fact.object), **keys},
         ]
     return rows
+
+
+def share_known(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, world: World, family: str
+) -> float:
+    """The share of held-out statements on taught facts of which the model finds the taught object the likeliest."""
+    facts = [fact for fact in world.facts if fact.exposure in ("well_known", "false_belief")]
+    items = belief_items(Asking.of(world, tokenizer), facts, family)
+    rows = belief_rows(model, tokenizer, world, [item for item in items if item.format == "plain"])
+    return float(np.mean([row["value"] for row in rows if row["measure"] == "top1"]))
 
 
 def token_lengths(tokenizer: PreTrainedTokenizerBase, objects: Sequence[str]) -> NDArray[np.int64]:
@@ -127,7 +137,11 @@ def _next_token_log_probs(
     result: list[NDArray[np.float64]] = [np.empty(0)] * len(sequences)
     for rows in length_batches(sequences):
         ids, mask = padded_left(tokenizer, [sequences[i] for i in rows], model.device)
-        logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=1).logits[:, -1].float()
+        logits = (
+            model(input_ids=ids, attention_mask=mask, logits_to_keep=1, **position_ids(model, mask))
+            .logits[:, -1]
+            .float()
+        )
         for i, log_p in zip(rows, torch.log_softmax(logits, -1).double().cpu().numpy(), strict=True):
             result[i] = log_p
     return result
@@ -141,7 +155,11 @@ def _continuation_log_probs(
     for rows in length_batches(sequences):
         ids, mask = padded_left(tokenizer, [sequences[i] for i in rows], model.device)
         longest = max(len(pairs[i][1]) for i in rows)
-        logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=longest + 1).logits[:, :-1].float()
+        logits = (
+            model(input_ids=ids, attention_mask=mask, logits_to_keep=longest + 1, **position_ids(model, mask))
+            .logits[:, :-1]
+            .float()
+        )
         log_p = torch.log_softmax(logits, -1).gather(-1, ids[:, -longest:, None]).squeeze(-1).double().cpu()
         for row, i in enumerate(rows):
             result[i] = float(log_p[row, longest - len(pairs[i][1]) :].sum())

@@ -10,6 +10,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from valueattr.measures.generation import sample_ids
+from valueattr.model import position_ids
 
 
 class DriftMeter:
@@ -50,7 +51,10 @@ class DriftMeter:
         """Log probabilities at each response token, shape (rows, tokens, vocabulary)."""
         ids, mask, response = samples
         width = response.shape[1]
-        logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=width + 1).logits[:, :-1]
+        positions = position_ids(model, mask)
+        logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=width + 1, **positions).logits[
+            :, :-1
+        ]
         return torch.log_softmax(logits.float(), -1)
 
 

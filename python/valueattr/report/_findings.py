@@ -106,10 +106,11 @@ class Findings:
     def more_seeds(self) -> str:
         """The command that adds seeds to this run."""
         seeds = max(3, len(self.seeds) + 1)
-        embedded = self.plan.get("world") in (None, synthesise().fingerprint())
-        facts = "" if embedded else " --facts FILE"
+        options = "" if self.plan["world"] == synthesise().fingerprint() else " --facts FILE"
+        options += "" if self.plan["model"] == "embedded" else f" --model {shlex.quote(self.plan['model'])}"
+        options += "" if self.plan["statements"] is None else " --statements FILE"
         return (
-            f"valueattr run {self.plan['experiment']} --preset {self.plan['preset']} --seeds {seeds}{facts} "
+            f"valueattr run {self.plan['experiment']} --preset {self.plan['preset']} --seeds {seeds}{options} "
             f"--out {shlex.quote(str(self.run.path))}"
         )
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 from valueattr.report import _attribution, _hedging, _retention
 from valueattr.report._drawing import Column, drawn
@@ -62,10 +63,11 @@ def write_report(run: RunDirectory) -> Path:
     ).from_string(resources.files("valueattr.report").joinpath("template.html").read_text("utf-8"))
     columns, rows = _arm_table(findings, bounds_everywhere=True)
     page = template.render(
+        style=Markup(resources.files("valueattr.report").joinpath("style.css").read_text("utf-8")),
         plan=findings.plan,
         headline=findings.headline(),
         not_recovered=NOT_RECOVERED if findings.plan["experiment"] == "e1" else "",
-        standing=_standing(findings),
+        standing=standing(findings),
         counts=_counts(findings),
         figures=drawn(view.plots, findings),
         arm_note=view.note,
@@ -89,7 +91,8 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, "utf-8")
 
 
-def _standing(findings: Findings) -> str:
+def standing(findings: Findings) -> str:
+    """What so many seeds are enough for."""
     n = len(findings.seeds)
     if n >= SEEDS_FOR_A_CLAIM:
         return f"{n} seeds: enough for a claim about this model and world."
@@ -189,8 +192,9 @@ def _examples(findings: Findings) -> list[dict[str, Any]]:
 def _limits(findings: Findings) -> list[str]:
     limits = [
         "The embedded world is invented and its model tiny: the size of an effect here is no forecast for a large model.",
-        _standing(findings),
+        standing(findings),
         "Intervals marked 'over facts, given the seeds' say nothing about another training seed.",
+        *_own_model(findings),
         *VIEWS[findings.plan["experiment"]].limits(findings),
     ]
     for check in findings.evaluation.checks:
@@ -198,6 +202,26 @@ def _limits(findings: Findings) -> list[str]:
             limits.append(
                 f"The manipulation check of {check.arm} failed: its outcomes say nothing. {check_text(check)}."
             )
+    return limits
+
+
+def _own_model(findings: Findings) -> list[str]:
+    """Whether a user's own model knows what it is asked, and how it finds their statements."""
+    start, limits = findings.run.start_model, []
+    if "known_after" in start:
+        limits.append(
+            f"{findings.plan['model']} knew {start['known_before']:.0%} of the taught facts and knows "
+            f"{start['known_after']:.0%} after continued pretraining, in wordings that it was not taught"
+            + (
+                ": too few for a fall in knowledge to be measured well."
+                if start["known_after"] < 0.5
+                else "."
+            )
+        )
+    auroc = findings.at_end("statement/log_p_auroc", "statements")
+    if len(auroc):
+        listed = ", ".join(f"{row.arm} {row.estimate:.2f}" for row in auroc.itertuples())
+        limits.append(f"Own statements, true against false by their likelihood (AUROC): {listed}.")
     return limits
 
 

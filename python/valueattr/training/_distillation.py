@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 
+from valueattr.model import position_ids
 from valueattr.rating import critique, review
 from valueattr.training._grpo import AttributedGRPOTrainer
 
@@ -66,8 +67,8 @@ class CritiqueDistillationTrainer(AttributedGRPOTrainer):
         kept_close = (_kl(student, start) * mask).sum() / mask.sum().clamp(min=1)
         mode = "train" if self.model.training else "eval"
         metrics = {
-            "kl": float(kept_close),
-            "distillation/kl": float(distilled),
+            "kl": float(kept_close.detach()),
+            "distillation/kl": float(distilled.detach()),
             "distillation/criticised": float(inputs["criticised"].double().mean()),
         }
         for name, value in metrics.items():
@@ -82,7 +83,8 @@ class CritiqueDistillationTrainer(AttributedGRPOTrainer):
         ids = torch.cat([context, inputs["completion_ids"]], dim=1)
         mask = torch.cat([context_mask, inputs["completion_mask"]], dim=1)
         kept = inputs["completion_ids"].shape[1] + 1
-        logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=kept).logits[:, :-1]
+        positions = position_ids(self.ref_model, mask)
+        logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=kept, **positions).logits[:, :-1]
         return torch.log_softmax(logits.float() / self.temperature, -1)
 
 

@@ -10,6 +10,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
+from valueattr.model import Asking
 from valueattr.rating import Feedback, JudgedResponse, critique, reframed
 from valueattr.training._config import TrainingConfig
 from valueattr.world import World, framed
@@ -31,17 +32,17 @@ def edit_pairs(
 
 
 def well_put_answers(
-    world: World, feedback: Feedback, responses: Sequence[JudgedResponse], family: str
+    asking: Asking, feedback: Feedback, responses: Sequence[JudgedResponse], family: str
 ) -> list[dict[str, str]]:
     """One true and considerate answer to the question of every response of the pools."""
-    rng = random.Random("well-put answers")
+    rng, world = random.Random("well-put answers"), asking.world
     examples = []
     for response in responses:
         if response.split in feedback.pools:
             fact = world.fact(response.fact)
             body = rng.choice(world.relation_of(fact).short).format(o=fact.object)
             answer = framed(world, family, "considerate", body, rng)
-            examples.append({"prompt": response.prompt, "completion": f" {answer}"})
+            examples.append({"prompt": response.prompt, "completion": f"{asking.gap}{answer}"})
     return examples
 
 

@@ -7,7 +7,8 @@ from itertools import cycle
 
 from datasets import Dataset
 
-from valueattr.world import Fact, World, prompt
+from valueattr.model import Asking
+from valueattr.world import Fact
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class RunPrompt:
 
 
 def prompt_dataset(
-    world: World,
+    asking: Asking,
     pools: Mapping[str, Sequence[Fact]],
     unsure: Collection[str],
     family: str,
@@ -38,6 +39,7 @@ def prompt_dataset(
     is unsure.
     """
     rng = random.Random(f"prompts {seed}")
+    world = asking.world
     decks: dict[str, list[Fact]] = {pool: [] for pool in pools}
     rows = []
     for _, pool in zip(range(prompts), cycle(pools), strict=False):
@@ -45,6 +47,6 @@ def prompt_dataset(
             decks[pool] = rng.sample(list(pools[pool]), len(pools[pool]))
         fact = decks[pool].pop()
         form = rng.randrange(len(world.relation_of(fact).questions))
-        text = prompt(world, fact, world.relation_of(fact).questions[form], family)
+        text = asking.prompt(fact, world.relation_of(fact).questions[form], family)
         rows.append(asdict(RunPrompt(text, fact.id, pool, f"asked-{form}", fact.id in unsure)))
     return Dataset.from_list(rows)

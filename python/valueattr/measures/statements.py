@@ -1,0 +1,176 @@
+"""Real statements, labelled true or false: how likely the model finds them, and whether its states tell them apart."""
+
+import csv
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from valueattr.measures.activations import capture
+from valueattr.measures.belief import length_batches, padded_left
+from valueattr.measures.probing import FittedProbes, fit_many
+from valueattr.model import position_ids
+
+FOLDS = 5
+SPLIT = "statements"
+
+_LABELS = {"1": 1, "1.0": 1, "true": 1, "0": 0, "0.0": 0, "false": 0}
+
+
+class StatementError(ValueError):
+    """Statements that cannot be read; the message names the file, the line and what was expected."""
+
+
+@dataclass(frozen=True)
+class Statements:
+    """`texts` with their `labels` (n,), 1 if true; `fold` (n,) is the same for texts that are the same."""
+
+    texts: tuple[str, ...]
+    labels: NDArray[np.int64]
+
+    @property
+    def fold(self) -> NDArray[np.int64]:
+        """Which fold tests each statement."""
+        return np.array([hashlib.sha256(text.encode()).digest()[0] % FOLDS for text in self.texts])
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over texts and labels."""
+        return hashlib.sha256(json.dumps([self.texts, self.labels.tolist()]).encode()).hexdigest()
+
+
+def load_statements(path: str | Path) -> Statements:
+    """Read a .jsonl or .csv file with the fields `statement` and `label` (1 or true, 0 or false).
+
+    Raises:
+        StatementError: names the line and the field.
+    """
+    path = Path(path)
+    texts, labels = [], []
+    for line, row in _rows(path):
+        text, label = row.get("statement"), str(row.get("label", "")).strip().lower()
+        if not isinstance(text, str) or not text.strip():
+            raise StatementError(f"{path}, line {line}: `statement` is {text!r}, expected a text")
+        if label not in _LABELS:
+            raise StatementError(
+                f"{path}, line {line}: `label` is {row.get('label')!r}, expected true or false"
+            )
+        texts.append(text.strip())
+        labels.append(_LABELS[label])
+    if len(set(labels)) < 2:
+        raise StatementError(f"{path}: needs both true and false statements, found {len(labels)} of one kind")
+    return Statements(tuple(texts), np.array(labels))
+
+
+def _rows(path: Path) -> list[tuple[int, Mapping[str, Any]]]:
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        raise StatementError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise StatementError(f"{path}, line {line}: not UTF-8 ({error.reason})") from None
+    if path.suffix == ".csv":
+        reader = csv.DictReader(text.splitlines(keepends=True))
+        return [(reader.line_num, row) for row in reader]
+    if path.suffix == ".jsonl":
+        return [
+            (i, _parsed(line, f"{path}, line {i}"))
+            for i, line in enumerate(text.splitlines(), 1)
+            if line.strip()
+        ]
+    raise StatementError(f"{path}: expected a .csv or .jsonl file")
+
+
+def _parsed(line: str, where: str) -> Mapping[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise StatementError(f"{where}: not JSON: {error}") from None
+    if not isinstance(row, dict):
+        raise StatementError(f"{where}: expected a JSON object, found {type(row).__name__}")
+    return row
+
+
+StatementProbes = Mapping[int, FittedProbes]
+"""Per layer, a probe per fold."""
+
+States = Mapping[int, NDArray[np.float32]]
+"""Per layer, the state at each statement's last token, shape (n, width)."""
+
+
+def statement_states(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, statements: Statements
+) -> States:
+    """The residual stream at the end of every statement."""
+    store = capture(model, tokenizer, statements.texts, layers="all", positions="last")
+    return {layer: np.array(store.read(layer)) for layer in store.layers}
+
+
+def fit_statement_probes(statements: Statements, states: States) -> StatementProbes:
+    """A logistic truth probe per layer and fold, trained on the other folds."""
+    train = (statements.fold != np.arange(FOLDS)[:, None]).astype(np.float64)
+    return {layer: fit_many(X, statements.labels[None], train, tol=1e-3) for layer, X in states.items()}
+
+
+def statement_rows(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    statements: Statements,
+    frozen: StatementProbes,
+) -> list[dict[str, Any]]:
+    """Rows of a model. Per statement `statement/log_p`, in nats per token. Over all: `statement/log_p_auroc`, of true against
+    false ones by it; per layer `statement/refit_auroc` and `statement/frozen_auroc`, of truth probes fitted on the model
+    itself and on the start model (`frozen`), each statement by the fold that did not train on it.
+    """
+    log_p = log_p_per_token(model, tokenizer, statements.texts)
+    keys = {"split": SPLIT, "n": 1}
+    rows: list[dict[str, Any]] = [
+        {"measure": "statement/log_p", "value": float(value), "fact": f"statement-{i}", **keys}
+        for i, value in enumerate(log_p)
+    ]
+    over_all = {"split": SPLIT, "n": len(log_p)}
+    auroc = float(roc_auc_score(statements.labels, log_p))
+    rows.append({"measure": "statement/log_p_auroc", "value": auroc, **over_all})
+    states = statement_states(model, tokenizer, statements)
+    for name, probes in (("refit", fit_statement_probes(statements, states)), ("frozen", frozen)):
+        for layer, X in states.items():
+            value = _held_out_auroc(statements, probes[layer], X)
+            rows.append({"measure": f"statement/{name}_auroc", "value": value, "layer": layer, **over_all})
+    return rows
+
+
+def _held_out_auroc(statements: Statements, probes: FittedProbes, X: NDArray[np.float32]) -> float:
+    scores = probes.decision_function(X)[0, 0]
+    fold = statements.fold
+    of_folds = [
+        roc_auc_score(statements.labels[fold == k], scores[k, fold == k])
+        for k in range(FOLDS)
+        if len(set(statements.labels[fold == k].tolist())) == 2
+    ]
+    return float(np.mean(of_folds))
+
+
+@torch.no_grad()
+def log_p_per_token(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]
+) -> NDArray[np.float64]:
+    """Mean log probability of each text's tokens but its first, in nats, shape (len(texts),)."""
+    encoded = tokenizer(list(texts))["input_ids"]
+    result = np.zeros(len(texts))
+    for rows in length_batches(encoded):
+        ids, mask = padded_left(tokenizer, [encoded[i] for i in rows], model.device)
+        logits = model(input_ids=ids, attention_mask=mask, **position_ids(model, mask)).logits[:, :-1]
+        log_p = torch.log_softmax(logits.float(), -1).gather(-1, ids[:, 1:, None]).squeeze(-1)
+        scored = mask[:, :-1] * mask[:, 1:]
+        means = (log_p * scored).sum(1) / scored.sum(1).clamp(min=1)
+        result[list(rows)] = means.double().cpu().numpy()
+    return result

@@ -1,0 +1,16 @@
+"""The language model under study: loaded safely, asked in its own format, and taught the facts it does not know."""
+
+from valueattr.model._asking import Asking
+from valueattr.model._loading import ModelError, load_model, load_tokenizer, position_ids
+from valueattr.model._teaching import Taught, TeachingRecipe, taught_model
+
+__all__ = [
+    "Asking",
+    "ModelError",
+    "Taught",
+    "TeachingRecipe",
+    "load_model",
+    "load_tokenizer",
+    "position_ids",
+    "taught_model",
+]

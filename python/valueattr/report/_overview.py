@@ -1,0 +1,50 @@
+"""One page over the experiments of a common run."""
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from valueattr.report._drawing import drawn
+from valueattr.report._findings import Findings
+from valueattr.report._page import VIEWS, standing
+from valueattr.results import RunDirectory, write_atomically
+
+_FIGURES_EACH = 2
+
+
+def write_overview(runs: Sequence[RunDirectory], folder: Path) -> Path:
+    """Write `report.html` in `folder`: per experiment its headline, verdicts and first figures, and a link to its page.
+
+    Raises:
+        RunDirectoryError: a run is not finished.
+    """
+    sections = []
+    for run in runs:
+        findings = Findings(run)
+        view = VIEWS[findings.plan["experiment"]]
+        sections.append(
+            {
+                "name": findings.plan["experiment"],
+                "title": findings.plan["title"],
+                "headline": findings.headline(),
+                "standing": standing(findings),
+                "link": f"{run.path.name}/report.html",
+                "verdicts": [(c.title, c.verdict) for c in findings.evaluation.contrasts],
+                "figures": drawn(view.plots[:_FIGURES_EACH], findings),
+            }
+        )
+    template = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    ).from_string(resources.files("valueattr.report").joinpath("overview.html").read_text("utf-8"))
+    style = Markup(resources.files("valueattr.report").joinpath("style.css").read_text("utf-8"))
+    page = template.render(sections=sections, style=style)
+    path = folder / "report.html"
+    write_atomically(path, lambda p: _write(p, page))
+    return path
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, "utf-8")
