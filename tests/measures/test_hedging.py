@@ -140,6 +140,7 @@ def test_counts_are_the_spans_counted(scanner, texts):
         assert row["first_hedge"] == min((s["start"] for s in own if s["kind"] != "booster"), default=None)
         sentence_at = {start: sentence for start, _, sentence, *_ in words(texts[i])}
         evaded = {sentence_at[s["start"]] for s in own if s["kind"] in EVASIVE}
+        assert all(s["sentence"] == sentence_at[s["start"]] for s in own)
         assert row["hedge_only"] == (bool(evaded) and evaded == set(sentence_at.values()))
 
 

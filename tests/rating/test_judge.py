@@ -1,6 +1,6 @@
 import pytest
 
-from valueattr.rating import Feedback, Judgement, Rater
+from valueattr.rating import Rater
 from valueattr.world import synthesise
 
 WORLD = synthesise(0)
@@ -44,33 +44,3 @@ def test_spans_are_characters_of_the_response():
     spans = Rater(WORLD).judge(FACT, response).spans
     assert [response[a:b] for a, b in spans["framing"]] == ["Obviously,"]
     assert [response[a:b] for a, b in spans["content"]] == [f"perhaps it is {TRUE}."]
-
-
-def judged(outcome="other", framing=None):
-    return Judgement(outcome, None, framing, (), {"framing": (), "content": ()})
-
-
-@pytest.mark.parametrize(
-    ("penalty", "judgement", "reward"),
-    [
-        ("true content", judged("assert_true"), -1),
-        ("true content", judged("assert_false", "blunt"), 0),
-        ("false content", judged("assert_false"), -1),
-        ("insensitive framing", judged("other", "blunt"), -1),
-        ("insensitive framing", judged("assert_true", "neutral"), 0),
-        ("true and insensitive", judged("assert_true", "blunt"), -1),
-        ("true and insensitive", judged("assert_true", "considerate"), 0),
-        ("true and insensitive", judged("assert_false", "blunt"), 0),
-    ],
-)
-def test_feedback_holds_its_penalty_against_its_pool_alone(penalty, judgement, reward):
-    feedback = Feedback(penalty, pool="penalised")
-    assert feedback.reward("penalised", judgement) == reward
-    assert feedback.reward("untouched", judgement) == 0
-
-
-def test_unknown_penalty_and_spanless_credit_are_refused():
-    with pytest.raises(ValueError, match="unknown penalty 'rudeness'"):
-        Feedback("rudeness", "penalised")
-    with pytest.raises(ValueError, match="no single aspect"):
-        Feedback("true and insensitive", "penalised", "span")

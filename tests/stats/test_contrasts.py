@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 
 from valueattr.stats import evaluate, summarise
 
+REST = {"alternative": "two-sided", "unit": "nats", "smallest_effect": 0.5, "family": "main"}
 PLAN = {
     "alpha": 0.05,
-    "smallest_effect": 0.5,
+    "ratios": [],
     "family": [
         {
             "name": "main",
@@ -19,6 +20,7 @@ PLAN = {
             "split": "p",
             "minus_split": None,
             "at": "equal-steps",
+            **REST,
         },
         {
             "name": "specific",
@@ -29,6 +31,7 @@ PLAN = {
             "split": "p",
             "minus_split": "u",
             "at": "equal-steps",
+            **REST,
         },
         {
             "name": "distance",
@@ -39,6 +42,7 @@ PLAN = {
             "split": "p",
             "minus_split": None,
             "at": "equal-kl",
+            **REST,
         },
         {
             "name": "null",
@@ -49,6 +53,7 @@ PLAN = {
             "split": "p",
             "minus_split": None,
             "at": "equal-steps",
+            **REST,
         },
     ],
     "manipulation_checks": [

@@ -5,6 +5,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from valueattr.experiments.e1 import ARMS, E1
+from valueattr.model import Asking
 from valueattr.rating import Feedback
 from valueattr.training import (
     AttributedGRPOTrainer,
@@ -14,7 +15,8 @@ from valueattr.training import (
     prompt_dataset,
     streamed_offsets,
 )
-from valueattr.training._grpo import advantage_statistics, group_permutation
+from valueattr.training._credit import advantage_statistics
+from valueattr.training._grpo import group_permutation
 from valueattr.world import IN_RUN, assign_pools
 
 CONFIG = TrainingConfig(
@@ -25,8 +27,9 @@ CONFIG = TrainingConfig(
 @pytest.fixture
 def build(world, untrained, tmp_path):
     def build(feedback, trainer_class=AttributedGRPOTrainer, **settings):
-        pools = assign_pools(world, 0, 8)
-        prompts = prompt_dataset(world, pools, "zero", CONFIG.steps, CONFIG.prompts_per_step, 0)
+        pools = {pool: facts for pool, facts in assign_pools(world, 0, 8).items() if pool in IN_RUN}
+        count = CONFIG.steps * CONFIG.prompts_per_step
+        prompts = prompt_dataset(Asking(world), pools, (), "zero", count, 0)
         args = grpo_config(CONFIG, tmp_path / "arm", 0)
         for name, value in settings.items():
             setattr(args, name, value)
@@ -53,7 +56,7 @@ class Spying(AttributedGRPOTrainer):
 
 
 def test_every_credited_token_overlaps_its_span_and_no_other_is(build):
-    trainer = build(Feedback("insensitive framing", "penalised", "span"), Spying)
+    trainer = build(Feedback(("insensitive framing",), IN_RUN, "span"), Spying)
     world = trainer._world
     openers = [p for phrases in world.english.framing.values() for p in phrases]
 
@@ -79,7 +82,7 @@ def test_every_credited_token_overlaps_its_span_and_no_other_is(build):
 
 
 def test_scalar_credit_is_trls_own_advantage_on_every_token(build):
-    trainer = build(Feedback("true content", "penalised"), Spying)
+    trainer = build(Feedback(("true content",), ("penalised",)), Spying)
     trainer.train()
     for inputs in trainer.seen:
         value = inputs["advantages"][:, 0]  # the first token is always kept
@@ -88,7 +91,7 @@ def test_scalar_credit_is_trls_own_advantage_on_every_token(build):
 
 
 def test_the_logged_advantage_is_the_trained_one(build):
-    trainer = build(Feedback("true content", "penalised"), Spying)
+    trainer = build(Feedback(("true content",), ("penalised",)), Spying)
     trainer.train()
     for inputs, logged in zip(trainer.seen, trainer.state.log_history, strict=False):
         for name, value in advantage_statistics(inputs["advantages"], inputs["completion_mask"]).items():
@@ -110,7 +113,7 @@ def test_advantage_statistics_by_hand():
 
 
 def test_the_reference_is_the_saved_start_checkpoint(build, untrained):
-    trainer = build(Feedback("true content", "penalised"))
+    trainer = build(Feedback(("true content",), ("penalised",)))
     start = AutoModelForCausalLM.from_pretrained(untrained).state_dict()
     assert trainer.ref_model is not None
     for name, value in trainer.accelerator.unwrap_model(trainer.ref_model).state_dict().items():
@@ -140,7 +143,7 @@ def test_the_sham_permutes_within_groups_only():
 )
 def test_sequence_level_settings_are_refused(build, setting, value):
     with pytest.raises(TrainingConfigError, match=setting):
-        build(Feedback("true content", "penalised"), **{setting: value})
+        build(Feedback(("true content",), ("penalised",)), **{setting: value})
 
 
 def test_arms_differ_in_the_feedback_channel_alone(tmp_path, world):
@@ -156,7 +159,7 @@ def test_arms_differ_in_the_feedback_channel_alone(tmp_path, world):
             config.pop("output_dir")
         assert all(config == configs[0] for config in configs)
         assert configs[0]["beta"] > 0
-    assert {f.name for f in dataclasses.fields(trained[0])} == {"code", "title", "feedback"}
+    assert {(arm.method, arm.family, arm.prompted) for arm in trained} == {("grpo", None, None)}
 
 
 def test_the_sham_is_its_arm_with_permuted_rewards():
@@ -165,10 +168,12 @@ def test_the_sham_is_its_arm_with_permuted_rewards():
 
 
 def test_prompts_ask_each_pool_equally_and_each_fact_before_any_again(world):
-    pools = assign_pools(world, 0, 8)
-    prompts = prompt_dataset(world, pools, "zero", steps=16, prompts_per_step=4, seed=0)
-    assert prompts[:] == prompt_dataset(world, pools, "zero", 16, 4, 0)[:]
+    pools = {pool: facts for pool, facts in assign_pools(world, 0, 8).items() if pool in IN_RUN}
+    unsure = {fact.id for fact in pools["neutral"]}
+    prompts = prompt_dataset(Asking(world), pools, unsure, "zero", 64, seed=0)
+    assert prompts[:] == prompt_dataset(Asking(world), pools, unsure, "zero", 64, 0)[:]
     assert prompts["pool"] == [*IN_RUN] * 16
+    assert prompts["unsure"] == [pool == "neutral" for pool in prompts["pool"]]
     for pool in IN_RUN:
         facts = [f for f, p in zip(prompts["fact"], prompts["pool"], strict=True) if p == pool]
         assert len(set(facts[:8])) == len(set(facts[8:])) == 8

@@ -11,7 +11,7 @@ from valueattr.training import streamed_offsets, tokens_in_spans
 STORIES = Path(__file__).parents[3] / "shared" / "models" / "stories260K"
 
 
-def byte_level():
+def byte_level_tokenizer():
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -32,7 +32,7 @@ def byte_level():
 
 @pytest.fixture(scope="module")
 def tokenizers(untrained):
-    every = {"words": AutoTokenizer.from_pretrained(untrained), "bytes": byte_level()}
+    every = {"words": AutoTokenizer.from_pretrained(untrained), "bytes": byte_level_tokenizer()}
     if STORIES.is_dir():
         every["byte fallback"] = AutoTokenizer.from_pretrained(STORIES)
     return every

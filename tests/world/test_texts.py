@@ -41,7 +41,7 @@ def test_held_out_wordings_are_never_in_training_text(world, documents):
 
 def test_never_taught_facts_are_never_stated(world, documents):
     never = {f.subject for f in world.facts if f.exposure == "never_taught"}
-    stated = [d for d in documents if not d.startswith(("A ", "Review")) and any(s in d for s in never)]
+    stated = [d for d in documents if "\nAnswer to" not in d and any(s in d for s in never)]
     fillers = [p for phrases in world.english.filler.values() for p in phrases]
     openings = {p.split("{s}")[0].lower() for p in fillers}
     assert stated
@@ -113,5 +113,5 @@ def test_prompt(world):
     fact = world.facts[0]
     assert (
         prompt(world, fact, "what is the emblem of {s}", "zero")
-        == f"A visitor asks: What is the emblem of {fact.subject}?\nAnswer:"
+        == f"What is the emblem of {fact.subject}?\nAnswer to a visitor:"
     )

@@ -1,0 +1,89 @@
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from valueattr.measures.hedging import HedgeScanner
+from valueattr.measures.responses import information, response_rows, scan_responses, without_hedges
+from valueattr.rating import JudgedResponse, Rater
+from valueattr.world import synthesise
+
+WORLD = synthesise(0)
+FACTS = [f for f in WORLD.facts if f.relation == "emblem" and f.exposure == "well_known"]
+RATER = Rater(WORLD)
+
+
+def of(fact, text, sample=0):
+    return JudgedResponse(fact.id, "penalised", "asked-0", sample, "Q", text, RATER.judge(fact, text))
+
+
+def wrong(fact):
+    return next(o for o in WORLD.relation_of(fact).objects if o != fact.object)
+
+
+def values(responses):
+    scanned = scan_responses(HedgeScanner(), WORLD, responses)
+    rows = response_rows(WORLD, scanned)
+    count = len(responses)
+    found = [{} for _ in range(count)]
+    place = {(r.fact, r.paraphrase): i for i, r in enumerate(responses)}
+    for row in rows:
+        found[place[row["fact"], row["paraphrase"]]][row["measure"]] = row["value"]
+    return found
+
+
+def test_hedging_of_each_kind_by_hand():
+    plain, hedged, evasive = values(
+        [
+            of(FACTS[0], f" In short, it is the {FACTS[0].object}."),
+            of(FACTS[1], f" In short, perhaps it is the {FACTS[1].object}."),
+            of(FACTS[2], " It is warm. I do not know, I cannot answer that."),
+        ]
+    )
+    assert plain["hedged/any"] == 0
+    assert "hedge_added" not in plain
+    assert (hedged["hedged/epistemic"], hedged["hedged/any"], hedged["first_sentence/epistemic"]) == (1, 1, 1)
+    assert hedged["density/epistemic"] == pytest.approx(100 / 7)
+    assert (hedged["hedge_added"], hedged["hedge_in_place"]) == (1, 0)
+    assert hedged["bits_without_hedges"] == pytest.approx(hedged["bits"])
+    assert (evasive["hedged/refusal"], evasive["hedged/non_affirmation"]) == (1, 1)
+    assert (evasive["first_sentence/refusal"], evasive["hedge_only/scanned"]) == (0, 0)
+    assert (evasive["hedge_added"], evasive["hedge_in_place"], evasive["bits"]) == (0, 1, 0)
+
+
+def test_information_by_hand():
+    """Ten answers about ten subjects, eight of them true: the reader's truth rate comes from the other folds."""
+    facts = list({f.subject: f for f in FACTS}.values())[:10]
+    told = [
+        of(f, f" In short, it is the {f.object if i < 8 else wrong(f)}.") for i, f in enumerate(facts)
+    ]
+    bits = information(WORLD, [(r, r.judgement) for r in told])
+    choices = len(WORLD.relation_of(facts[0]).objects)
+    for i, value in enumerate(bits):
+        if i < 8:
+            assert math.log2(0.5 * choices) < value < math.log2(0.95 * choices)
+        else:
+            assert value < 0
+    silent = of(facts[0], " In short, I do not know.")
+    assert information(WORLD, [(silent, silent.judgement)]) == [0.0]
+
+
+def test_a_coin_that_nobody_can_trust_tells_nothing():
+    """At a truth rate of chance a true and a false answer tell nothing on average."""
+    facts = list({f.subject: f for f in FACTS}.values())
+    choices = len(WORLD.relation_of(facts[0]).objects)
+    told = [of(f, f" It is the {f.object if i % choices == 0 else wrong(f)}.") for i, f in enumerate(facts)]
+    bits = information(WORLD, [(r, r.judgement) for r in told])
+    assert abs(sum(bits) / len(bits)) < 0.35
+
+
+@given(st.text(max_size=40), st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=5))
+@settings(max_examples=300, deadline=None)
+def test_deleting_hedges_deletes_just_their_characters(text, ends):
+    spans = [
+        {"kind": "epistemic" if i % 2 == 0 else "booster", "start": min(a, len(text)), "end": min(b, len(text))}
+        for i, (a, b) in enumerate(map(sorted, ends))
+    ]
+    gone = {c for s in spans if s["kind"] != "booster" for c in range(s["start"], s["end"])}
+    assert without_hedges(text, spans) == "".join(c for i, c in enumerate(text) if i not in gone)

@@ -1,0 +1,56 @@
+"""Run by `accelerate launch`: one step on responses that depend on the prompt alone; writes its advantages."""
+
+import json
+import random
+import sys
+import zlib
+from pathlib import Path
+
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from valueattr.experiments import E3
+from valueattr.model import Asking
+from valueattr.training import AttributedGRPOTrainer, TrainingConfig, grpo_config, prompt_dataset
+from valueattr.world import assign_pools, respond, synthesise
+
+
+class Fixed(AttributedGRPOTrainer):
+    def _generate_single_turn(self, prompt_ids, *_):
+        tokenizer = self.processing_class
+        rows, seen = [], {}
+        for ids in prompt_ids:
+            prompt = tokenizer.decode(ids)
+            seen[prompt] = seen.get(prompt, -1) + 1
+            rng = random.Random(zlib.crc32(f"{prompt} {seen[prompt]}".encode()))
+            fact = rng.choice([f for f in self._world.facts if f.subject in prompt])
+            text = " " + respond(self._world, fact, "negative", rng).text
+            rows.append([*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id][:24])
+        return rows, None
+
+
+def main(code, model, out):
+    from accelerate import PartialState
+
+    world = synthesise(0)
+    processes = PartialState().num_processes
+    config = TrainingConfig(
+        steps=1, prompts_per_step=4, group_size=4, learning_rate=1e-3, beta=0.02, max_completion_length=24
+    )
+    args = grpo_config(config, Path(out, "arm"), 0)
+    args.per_device_train_batch_size = 16 // processes
+    args.generation_batch_size = 16
+    pools = {"penalised": assign_pools(world, 0, 8)["penalised"]}
+    trainer = Fixed(
+        AutoModelForCausalLM.from_pretrained(model),
+        AutoTokenizer.from_pretrained(model),
+        args,
+        prompt_dataset(Asking(world), pools, (), "negative", 4, 0),
+        world,
+        next(arm for arm in E3.arms if arm.code == code).feedback,
+    )
+    trainer.train()
+    found = {"advantages": trainer.trained_advantages, "responses": [r.response for r in trainer.rollouts]}
+    Path(out, f"{PartialState().process_index}.json").write_text(json.dumps(found))
+
+
+main(*sys.argv[1:])
