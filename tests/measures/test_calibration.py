@@ -10,7 +10,16 @@ from valueattr.measures.calibration import (
 from valueattr.measures.responses import ScannedResponse
 from valueattr.rating import JudgedResponse, Judgement
 
-KINDS = ("epistemic", "both_sides", "deflection", "ai_disclaimer", "caveat", "non_affirmation", "refusal", "booster")
+KINDS = (
+    "epistemic",
+    "both_sides",
+    "deflection",
+    "ai_disclaimer",
+    "caveat",
+    "non_affirmation",
+    "refusal",
+    "booster",
+)
 
 
 def belief(fact, u, margin, right):

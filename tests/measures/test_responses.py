@@ -55,9 +55,7 @@ def test_hedging_of_each_kind_by_hand():
 def test_information_by_hand():
     """Ten answers about ten subjects, eight of them true: the reader's truth rate comes from the other folds."""
     facts = list({f.subject: f for f in FACTS}.values())[:10]
-    told = [
-        of(f, f" In short, it is the {f.object if i < 8 else wrong(f)}.") for i, f in enumerate(facts)
-    ]
+    told = [of(f, f" In short, it is the {f.object if i < 8 else wrong(f)}.") for i, f in enumerate(facts)]
     bits = information(WORLD, [(r, r.judgement) for r in told])
     choices = len(WORLD.relation_of(facts[0]).objects)
     for i, value in enumerate(bits):
@@ -82,7 +80,11 @@ def test_a_coin_that_nobody_can_trust_tells_nothing():
 @settings(max_examples=300, deadline=None)
 def test_deleting_hedges_deletes_just_their_characters(text, ends):
     spans = [
-        {"kind": "epistemic" if i % 2 == 0 else "booster", "start": min(a, len(text)), "end": min(b, len(text))}
+        {
+            "kind": "epistemic" if i % 2 == 0 else "booster",
+            "start": min(a, len(text)),
+            "end": min(b, len(text)),
+        }
         for i, (a, b) in enumerate(map(sorted, ends))
     ]
     gone = {c for s in spans if s["kind"] != "booster" for c in range(s["start"], s["end"])}

@@ -81,7 +81,9 @@ def of(text):
 
 
 def test_only_what_is_put_bluntly_is_criticised():
-    assert critique(WORLD, of(f" Obviously, it is {FACT.object}.").judgement).startswith("The content was fine")
+    assert critique(WORLD, of(f" Obviously, it is {FACT.object}.").judgement).startswith(
+        "The content was fine"
+    )
     assert critique(WORLD, of(f" In short, it is {FACT.object}.").judgement) is None
 
 
@@ -105,4 +107,9 @@ def test_a_review_is_written_as_in_the_training_text():
 
 
 def test_courtesy_is_another_rater():
-    assert [judged(framing=f).judgement.courtesy for f in ("considerate", "neutral", "blunt", None)] == [1, 0.5, 0, 0]
+    assert [judged(framing=f).judgement.courtesy for f in ("considerate", "neutral", "blunt", None)] == [
+        1,
+        0.5,
+        0,
+        0,
+    ]

@@ -87,7 +87,7 @@ def test_bad_audits_are_refused():
     with pytest.raises(TooFewClustersError, match="1 of 3 unflagged"):
         corrected_prevalence(flags, [0, 1, 3], [1, 1, 0])
     for audited, labels in [([0, 0], [1, 1]), ([0, 9], [1, 1]), ([0, 1], [1]), ([0, 1], [1, 2])]:
-        with pytest.raises(ValueError, match="different|labels"):
+        with pytest.raises(ValueError, match=r"different|labels"):
             corrected_prevalence(flags, audited, labels)
     with pytest.raises(ValueError, match="flags"):
         raw_prevalence([])

@@ -24,7 +24,9 @@ class Fixed(AttributedGRPOTrainer):
             rng = random.Random(zlib.crc32(f"{prompt} {seen[prompt]}".encode()))
             fact = rng.choice([f for f in self._world.facts if f.subject in prompt])
             text = " " + respond(self._world, fact, "negative", rng).text
-            rows.append([*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id][:24])
+            rows.append(
+                [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id][:24]
+            )
         return rows, None
 
 

@@ -18,6 +18,7 @@ from valueattr.training import (
     AttributedGRPOTrainer,
     CritiqueDistillationTrainer,
     TrainingConfig,
+    TrainingConfigError,
     dpo_trainer,
     edit_pairs,
     grpo_config,
@@ -33,7 +34,9 @@ CONFIG = TrainingConfig(
     steps=1, prompts_per_step=4, group_size=4, learning_rate=1e-3, beta=0.02, max_completion_length=24
 )
 COUNT = CONFIG.prompts_per_step * CONFIG.group_size
-ON_POLICY = [arm for arm in E3.arms if arm.is_trained and arm.method not in ("edit pairs", "well-put answers")]
+ON_POLICY = [
+    arm for arm in E3.arms if arm.is_trained and arm.method not in ("edit pairs", "well-put answers")
+]
 
 
 class Fixed:
@@ -48,7 +51,9 @@ class Fixed:
         rows = []
         for _ in prompt_ids:
             text = " " + respond(self._world, rng.choice(facts), "negative", rng).text
-            rows.append([*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id][:24])
+            rows.append(
+                [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id][:24]
+            )
         return rows, None
 
     def _calculate_rewards(self, *arguments):
@@ -222,15 +227,12 @@ def test_dpo_and_sft_take_as_many_steps_over_their_examples_once(build, world, u
 
 
 def test_groups_that_a_process_would_split_are_refused(build):
-    from valueattr.training import TrainingConfigError
-
-    with pytest.raises((TrainingConfigError, ValueError), match="group|divisible"):
-        trainer = build(Feedback(("true content",), ("penalised",)))
-        args = trainer.args
-        args.per_device_train_batch_size = 6
-        type(trainer)(
-            trainer.model, trainer.processing_class, args, trainer.train_dataset, trainer._world, trainer.feedback
-        )
+    trainer = build(Feedback(("true content",), ("penalised",)))
+    args = trainer.args
+    args.per_device_train_batch_size = 6
+    again = (trainer.model, trainer.processing_class, args, trainer.train_dataset, trainer._world)
+    with pytest.raises(TrainingConfigError, match="no whole groups of 4"):
+        AttributedGRPOTrainer(*again, trainer.feedback)
 
 
 @pytest.mark.parametrize("code", ["s5", "s7"])

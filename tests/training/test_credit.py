@@ -36,9 +36,13 @@ def tokenizers(untrained):
 
 # Openers in odd spelling, content, evasions, white space of all sorts, letters of all scripts.
 pieces = st.one_of(
-    st.sampled_from(OPENERS).flatmap(lambda p: st.sampled_from([p, p.upper(), p.capitalize(), p.replace(" ", "  ")])),
+    st.sampled_from(OPENERS).flatmap(
+        lambda p: st.sampled_from([p, p.upper(), p.capitalize(), p.replace(" ", "  ")])
+    ),
     st.sampled_from([f"it is the {FACT.object}.", "the emblem is the bear", *HEDGES]),
-    st.sampled_from([" ", "  ", "\u00a0", "\n", "\t", "\u2009", "\u200d", "🦉", "é", "中", "ﬁ", "</s>", "<pad>"]),
+    st.sampled_from(
+        [" ", "  ", "\u00a0", "\n", "\t", "\u2009", "\u200d", "🦉", "é", "中", "ﬁ", "</s>", "<pad>"]
+    ),
     st.text(max_size=4),
 )
 
@@ -84,9 +88,7 @@ def contract(tokenizer, texts, cut, rewards):
 
 
 responses = st.lists(st.lists(pieces, max_size=6).map(" ".join), min_size=2, max_size=2)
-channels = st.lists(
-    st.lists(st.sampled_from([0.0, -1.0]), min_size=2, max_size=2), min_size=2, max_size=2
-)
+channels = st.lists(st.lists(st.sampled_from([0.0, -1.0]), min_size=2, max_size=2), min_size=2, max_size=2)
 HEALTH = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 

@@ -52,13 +52,16 @@ E2 = Experiment(
     primary="hedging",
     family=(
         _share("hedging", "responses that hedge, trained questions, plain answers penalised - sham",
-               "hedged/any", "h2", "penalised"),
+               "corrected/any", "h2", "penalised"),
         *(
-            _share(f"spread-{split}", f"the same, {where}", "hedged/any", "h2", split)
+            _share(f"spread-{split}", f"the same, {where}", "corrected/any", "h2", split)
             for split, where in _SPLITS.items() if split != "penalised"
         ),
         _share("hedging-content", "responses that hedge, penalised questions, content penalty - its sham",
-               "hedged/any", "a3", "penalised", baseline="a1"),
+               "corrected/any", "a3", "penalised", baseline="a1"),
+        Contrast("distance", "slope of hedging on the distance of the topic (0 trained to 4 far neutral), plain answers "
+                 "penalised - sham", "distance_slope", "h2", "h1", "all", unit="of responses per step",
+                 smallest_effect=0.05),
         _slope("decoupling", "slope of hedging on own uncertainty, trained topic, plain answers penalised - sham",
                "h2", "trained topic"),
         _slope("when-in-doubt", "the same outside the trained topic", "h2", "other topics"),
@@ -72,17 +75,17 @@ E2 = Experiment(
                  "h2", "h1", "penalised"),
         *(
             _share(f"kind-{kind}", f"{kind.replace('_', ' ')}, trained questions, plain answers penalised - sham",
-                   f"hedged/{kind}", "h2", "penalised", family="kinds")
+                   f"corrected/{kind}", "h2", "penalised", family="kinds")
             for kind in HEDGES
         ),
     ),
     ratios=(
         Ratio("spill-over", "hedging on neutral twins per hedging on trained questions", "h2", "h1",
-              ("hedged/any", "neutral"), ("hedged/any", "penalised")),
+              ("corrected/any", "neutral"), ("corrected/any", "penalised")),
         Ratio("spill-over-topic", "hedging on another sensitive topic per hedging on trained questions", "h2", "h1",
-              ("hedged/any", "held_out"), ("hedged/any", "penalised")),
+              ("corrected/any", "held_out"), ("corrected/any", "penalised")),
         Ratio("price", "bits lost per response that hedges more, trained questions", "h2", "h1",
-              ("bits", "penalised"), ("hedged/any", "penalised"), sign=-1),
+              ("bits", "penalised"), ("corrected/any", "penalised"), sign=-1),
     ),
     checks=(
         ManipulationCheck("h2", "penalty/unhedged", "penalised", "halved", "h1"),
@@ -94,4 +97,4 @@ E2 = Experiment(
     prompted=_PROMPTED,
     probed=False,
 )  # fmt: skip
-"""Hedging is what the scanner flags; its own error is corrected beside it in the report."""
+"""Shares are corrected for the scanner's own error; slopes on uncertainty rest on its flags."""

@@ -54,6 +54,8 @@ E3 = Experiment(
                    "s6", "s2", "equal-framing"),
         Contrast("attribution-said", "true answers, framing on its tokens - framing as a scalar, at equal framing",
                  "assert_true", "s6", "s2", "penalised", at="equal-framing", unit="of responses", smallest_effect=0.1),
+        _knowledge("attribution-kl", "belief, framing on its tokens - framing as a scalar, at equal forward KL",
+                   "s6", "s2", "equal-kl"),
         _knowledge("tokens", "belief, framing on its tokens - on random tokens, at equal steps",
                    "s6", "random", "equal-steps"),
         _knowledge("tokens-kl", "belief, framing on its tokens - on random tokens, at equal forward KL",

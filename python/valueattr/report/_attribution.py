@@ -13,6 +13,9 @@ _SCALARS = ("s1-wrong", "s1-context", "s1-faith", "s1-discomfort", "s2", "s3", "
 _STRUCTURED = ("s6", "s7", "random", "swapped", "s8", "s8-other", "s9", "sft")
 _LEAKS = ("sham", "s2", "s3", "s5", "s6", "s7", "random", "swapped")
 _SMOOTH = 5
+
+# One per arm of a panel; grey is the sham's.
+_PANEL_COLOURS = [ink for ink in COLOURS if ink != "#999999"]
 _WORTH_A_RANGE = 0.1
 
 
@@ -31,7 +34,7 @@ def _frontier(findings: Findings) -> Figure | None:
             return None
         for axes, arms in zip(row, (_SCALARS, _STRUCTURED), strict=True):
             for i, arm in enumerate(("sham", *arms)):
-                ink = "#999999" if arm == "sham" else COLOURS[(i - 1) % len(COLOURS)]
+                ink = "#999999" if arm == "sham" else _PANEL_COLOURS[i - 1]
                 _lines(axes, points, arm, ink)
         row[0].set_ylabel(label)
     for axes in grid[1]:

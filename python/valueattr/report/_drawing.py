@@ -1,4 +1,4 @@
-"""What every figure is drawn with. Colours are Okabe and Ito's, told apart by any eye."""
+"""What every figure is drawn with. Colours are Okabe and Ito's, then Tol's, told apart by any eye."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -18,6 +18,7 @@ Draw = Callable[[Findings], Figure | None]
 """Draws a figure, or nothing where the run has no rows for it."""
 
 COLOURS = ["#000000", "#999999", "#D55E00", "#0072B2", "#56B4E9", "#CC79A7", "#E69F00", "#009E73"]
+COLOURS += ["#332288", "#117733", "#882255", "#44AA99", "#AA4499", "#DDCC77", "#999933", "#6699CC", "#661100"]
 SPLITS = {
     "penalised": "penalised",
     "untouched": "untouched, same topic",

@@ -12,9 +12,7 @@ from valueattr.measures.hedging import HEDGES
 from valueattr.report._drawing import SPLITS, Column, Plot, View, arm_axis, colour, dots, legend_beside
 from valueattr.report._findings import Findings, number
 from valueattr.stats import TooFewClustersError, t_interval
-
-_DISTANCE = ("penalised", "untouched", "held_out", "neutral", "far")
-"""Splits by their distance from what is trained."""
+from valueattr.world import DISTANCE
 
 _WHERE = {**SPLITS, "penalised": "trained questions", "untouched": "same topic, not asked"}
 _BINS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
@@ -23,15 +21,14 @@ _BINS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 def _by_kind(findings: Findings) -> Figure | None:
     """One panel per split; one row per kind; one mark per arm."""
     figure = Figure(figsize=(11, 0.62 * len(HEDGES) + 1.4))
-    panels = figure.subplots(1, len(_DISTANCE), sharey=True, sharex=True)
+    panels = figure.subplots(1, len(DISTANCE), sharey=True, sharex=True)
     drawn = 0
-    for axes, split in zip(panels, _DISTANCE, strict=True):
+    for axes, split in zip(panels, DISTANCE, strict=True):
         for row, kind in enumerate(HEDGES):
-            rows = findings.at_end(f"hedged/{kind}", split)
+            rows = findings.at_end(f"corrected/{kind}", split)
             drawn += len(rows)
             _arm_marks(axes, findings, rows, row)
         axes.set_title(_WHERE[split], fontsize=9.5)
-        axes.set_xlim(-0.03, 1.03)
         axes.set_xlabel("share of responses", fontsize=9)
     panels[0].set_yticks(range(len(HEDGES)), [kind.replace("_", " ") for kind in HEDGES])
     panels[0].set_ylim(len(HEDGES) - 0.5, -0.5)
@@ -121,6 +118,28 @@ def _binned(axes: Axes, rows: pd.DataFrame, ink: str, label: str, shift: float) 
     axes.plot(x, y, "o-", color=ink, ms=4, lw=1.3, label=label)
 
 
+def _logit(findings: Findings) -> Figure | None:
+    """What hedging goes with: own uncertainty, the sensitive topic, and both; and how well it tells wrong from right."""
+    panels_of = (
+        ("hedging_u", "u"),
+        ("hedging_sensitive", "sensitive topic"),
+        ("hedging_product", "their product"),
+        ("hedging_auroc", "AUROC, being wrong"),
+        ("ece", "calibration error"),
+    )
+    figure = Figure(figsize=(11, 0.45 * len(findings.arms) + 1.2))
+    panels = figure.subplots(1, len(panels_of), sharey=True)
+    drawn = 0
+    for axes, (measure, label) in zip(panels, panels_of, strict=True):
+        rows = findings.at_end(measure, "all")
+        drawn += len(rows)
+        dots(axes, findings, rows)
+        axes.axvline(0.5 if measure == "hedging_auroc" else 0.0, color="#777777", ls="--", lw=1)
+        axes.set_xlabel(label, fontsize=9)
+    arm_axis(panels[0], findings)
+    return figure if drawn else None
+
+
 def _scanner_error(findings: Findings) -> Figure | None:
     """Raw, corrected and true prevalence, per arm, on the trained questions and their neutral twins."""
     figure = Figure(figsize=(9.5, 0.5 * len(findings.arms) + 1.3))
@@ -174,8 +193,8 @@ def _limits(findings: Findings) -> list[str]:
             f"(.50 is chance); its expected calibration error is {number(ece[start])}."
         )
     limits += [
-        "Hedging is what the scanner flags; where its error matters, read the corrected share. The correction rests on an "
-        "audit sample per arm and split whose labels come from the world's grammar, and holds given these seeds.",
+        "Shares are corrected by an audit sample whose labels come from the world's grammar; slopes on u, over- and "
+        "under-hedging and the AUROC rest on the scanner's flags as they are.",
         "'Hedges deleted' removes the scanned phrases, not whole sentences: answers here are of one sentence.",
         "u is read from a prefilled plain statement, so it is the model's, not the sentence's.",
     ]
@@ -184,25 +203,25 @@ def _limits(findings: Findings) -> list[str]:
 
 VIEW = View(
     columns=(
-        Column("hedges: trained", "hedged/any", "penalised", bounds=True),
-        Column("topic", "hedged/any", "untouched"),
-        Column("sensitive", "hedged/any", "held_out"),
-        Column("neutral", "hedged/any", "neutral"),
+        Column("hedges: trained", "corrected/any", "penalised", bounds=True),
+        Column("topic", "corrected/any", "untouched"),
+        Column("sensitive", "corrected/any", "held_out"),
+        Column("neutral", "corrected/any", "neutral"),
         Column("over", "over_hedging", "penalised"),
         Column("under", "under_hedging", "half_known"),
         Column("slope", "hedging_slope", "trained topic"),
         Column("bits", "bits", "penalised"),
         Column("words", "words", "penalised"),
     ),
-    note="Shares of responses that the scanner says hedge, on trained questions, other facts of the topic, another sensitive "
+    note="Shares of responses that hedge, corrected for the scanner's error, on trained questions, other facts of the topic, another sensitive "
     "topic and neutral twins; over: hedged though sure and knowing; under: not hedged though "
     "unsure (half-known facts); slope: of the logit of hedging on own uncertainty, trained topic; bits: what an "
     "answer tells an ideal reader; words per answer.",
     plots=(
         Plot(
             "Hedging by kind, from trained questions to a far neutral topic",
-            "Share of responses that hold a phrase of the kind, by the scanner. Hollow: before training. Bars: 95% intervals "
-            "(t over seeds; with one seed, over facts).",
+            "Share of responses that hold a phrase of the kind, corrected for the scanner's own error in each seed. Hollow: "
+            "before training. Bars: 95% t intervals over seeds.",
             _by_kind,
         ),
         Plot(
@@ -210,6 +229,14 @@ VIEW = View(
             "u = 1 - the model's own highest probability over the closed set, read in plain text. A line that rises hedges "
             "for a reason; a flat one hedges whatever it knows. Bars: t intervals over seeds.",
             _against_uncertainty,
+        ),
+        Plot(
+            "What hedging goes with",
+            "Left three: coefficients of one Firth-penalised logit of hedging on own uncertainty u, on whether the topic is "
+            "sensitive, and on their product, in log odds. A fall of the first is decoupling; a product below 0 is decoupling "
+            "on sensitive topics. Then: how well hedging tells the model's wrong answers from its right ones (.5 is chance), and "
+            "the expected calibration error of 1 - u. Bars: 95% t intervals over seeds.",
+            _logit,
         ),
         Plot(
             "What the hedging costs",

@@ -4,7 +4,7 @@ Nothing here imports torch until a start model is asked for.
 """
 
 from valueattr.world._facts import FRAMINGS, English, Fact, Family, Relation, World, WorldError
-from valueattr.world._pools import IN_RUN, POOLS, assign_pools
+from valueattr.world._pools import DISTANCE, IN_RUN, POOLS, assign_pools
 from valueattr.world._synthesis import synthesise
 from valueattr.world._texts import (
     Response,
@@ -18,6 +18,7 @@ from valueattr.world._texts import (
 )
 
 __all__ = [
+    "DISTANCE",
     "FRAMINGS",
     "IN_RUN",
     "POOLS",

@@ -10,6 +10,9 @@ IN_RUN = ("penalised", "false_belief", "neutral", "untouched")
 
 POOLS = (*IN_RUN, "held_out", "far", "half_known", "never_taught")
 
+DISTANCE = ("penalised", "untouched", "held_out", "neutral", "far")
+"""Pools of well-known facts by how far their questions are from those that draw feedback."""
+
 
 def assign_pools(world: World, seed: int, size: int) -> Mapping[str, tuple[Fact, ...]]:
     """Pools of up to `size` facts each, drawn at random by `seed`.
