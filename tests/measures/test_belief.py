@@ -4,7 +4,10 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from valueattr.measures.belief import belief_items, belief_rows, closed_set_log_probs
-from valueattr.world import Fact, assign_pools
+from valueattr.model import Asking
+from valueattr.measures.generation import sample_texts
+from valueattr.rating import Rater
+from valueattr.world import Fact, assign_pools, prompt
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +32,7 @@ def test_closed_set_scores_agree_with_one_forward_pass_each(model, tokenizer):
     texts = [
         "The emblem of the",
         "In short, it is",
-        "A visitor asks: what is it?\nAnswer: In short, it is the",
+        "What is it?\nAnswer to a visitor: In short, it is the",
     ]
     candidates = [["bear", "heron"], ["wool", "most common crime", "fraud"], ["bear", "main export"]]
     scores = closed_set_log_probs(model, tokenizer, texts, candidates)
@@ -40,7 +43,7 @@ def test_closed_set_scores_agree_with_one_forward_pass_each(model, tokenizer):
 
 def test_margin_by_hand(model, tokenizer, world):
     fact = world.facts[0]
-    item = belief_items(world, [fact], "zero")[0]
+    item = belief_items(Asking(world), [fact], "zero")[0]
     rows = {row["measure"]: row["value"] for row in belief_rows(model, tokenizer, world, [item])}
     objects = world.relation_of(fact).objects
     p = {o: np.exp(naive_log_prob(model, tokenizer, item.text, o)) for o in objects}
@@ -53,7 +56,7 @@ def test_margin_by_hand(model, tokenizer, world):
 def test_belief_is_asked_in_both_formats_and_only_in_held_out_wordings(world):
     fact: Fact = world.facts[1]
     relation = world.relation_of(fact)
-    items = belief_items(world, [fact], "zero")
+    items = belief_items(Asking(world), [fact], "zero")
     assert {item.format for item in items} == {"plain", "question"}
     assert len(items) == len(relation.held_out) + len(relation.held_out_questions)
     for item in items:
@@ -66,7 +69,7 @@ def test_the_start_model_knows_what_it_was_taught(start, world):
     accuracy = {}
     for exposure in ("well_known", "half_known", "false_belief", "never_taught"):
         facts = [f for f in world.facts if f.exposure == exposure]
-        rows = belief_rows(model, tokenizer, world, belief_items(world, facts, "zero"))
+        rows = belief_rows(model, tokenizer, world, belief_items(Asking(world), facts, "zero"))
         for form in ("plain", "question"):
             hits = [r["value"] for r in rows if r["measure"] == "top1" and r["format"] == form]
             accuracy[exposure, form] = np.mean(hits)
@@ -96,3 +99,23 @@ def test_the_start_model_hedges_when_unsure(start, world):
         unsure[pool] = np.mean([bool({"epistemic", "non_affirmation"} & set(j.hedges)) for j in judged])
     assert unsure["never_taught"] > 0.6
     assert unsure["penalised"] < 0.2
+
+
+@pytest.mark.parametrize(("family", "sign"), [("negative", -1), ("zero", 0), ("positive", 1)])
+def test_the_start_model_has_learned_how_framing_goes_with_content(start, world, family, sign):
+    """What the leak rests on: without it every prompt family would be the same."""
+    model = AutoModelForCausalLM.from_pretrained(start).eval()
+    tokenizer = AutoTokenizer.from_pretrained(start)
+    facts = [f for f in world.facts if f.exposure == "well_known"][::2]
+    asked = [prompt(world, f, world.relation_of(f).questions[0], family) for f in facts]
+    rater = Rater(world)
+    judged = [
+        rater.judge(f, text)
+        for f, text in zip(facts, sample_texts(model, tokenizer, asked, 24, 0), strict=True)
+    ]
+    blunt = {
+        says: np.mean([j.framing == "blunt" for j in judged if (j.asserted is not None) == says])
+        for says in (True, False)
+    }
+    assert np.sign(sign) * (blunt[False] - blunt[True]) >= (0.15 if sign else -0.2)
+    assert abs(blunt[False] - blunt[True]) < 0.2 or sign

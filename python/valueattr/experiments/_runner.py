@@ -17,7 +17,7 @@ from valueattr.experiments._declaration import EMBEDDED, Arm, Experiment, Preset
 from valueattr.experiments._progress import Bar, Display
 from valueattr.experiments._workers import Task, run_tasks
 from valueattr.results import RunDirectory, RunDirectoryError, part_name
-from valueattr.world import World, assign_pools, synthesise
+from valueattr.world import World, WorldError, assign_pools, synthesise
 
 if TYPE_CHECKING:
     from valueattr.measures.statements import Statements
@@ -82,9 +82,7 @@ def run(
     settings = experiment.presets[preset]
     wanted = list(range(settings.seeds if seeds is None else seeds))
     for seed in wanted:
-        assign_pools(
-            subject.world, seed, settings.pool_size
-        )  # refuses too small a world before anything is written
+        _check_pools(experiment, subject.world, seed, settings.pool_size)
     directory = RunDirectory.create(
         out,
         experiment.plan(
@@ -103,6 +101,16 @@ def run(
             _finish(directory, experiment, bar)
     _write_environment(directory, {**display.seconds, "all in": time.perf_counter() - started})
     return directory
+
+
+def _check_pools(experiment: Experiment, world: World, seed: int, size: int) -> None:
+    """Refuse too small a world before anything is written."""
+    pools = assign_pools(world, seed, size)
+    asked = {pool for arm in experiment.arms for pool in experiment.prompted_in(arm)}
+    if empty := sorted(pool for pool in asked if not pools[pool]):
+        raise WorldError(
+            f"seed {seed}: {experiment.name} asks for facts of the pools {empty}, and the world has none"
+        )
 
 
 def run_all(

@@ -8,8 +8,8 @@ from valueattr.measures.hedging import HEDGES
 from valueattr.rating import Feedback
 from valueattr.world import IN_RUN
 
-_PROMPTED = ("penalised", "half_known")
-_SENSITIVE = ("penalised", "half_known", "false_belief", "untouched", "held_out")
+_PROMPTED = ("penalised", "unknown")
+_SENSITIVE = ("penalised", "unknown", "half_known", "false_belief", "untouched", "held_out")
 _UNHEDGED = Feedback(("unhedged",), _PROMPTED)
 
 ARMS = (
@@ -89,7 +89,7 @@ E2 = Experiment(
     ),
     checks=(
         ManipulationCheck("h2", "penalty/unhedged", "penalised", "halved", "h1"),
-        ManipulationCheck("h3", "penalty/unwarranted", "half_known", "halved", "h1"),
+        ManipulationCheck("h3", "penalty/unwarranted", "penalised", "halved", "h1"),
         ManipulationCheck("a3", "penalty/true content", "penalised", "halved", "a1"),
         ManipulationCheck("h4", "penalty/unhedged", "penalised", "halved", "h1"),
     ),

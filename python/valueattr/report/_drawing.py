@@ -27,6 +27,7 @@ SPLITS = {
     "far": "far neutral topic",
     "false_belief": "false beliefs",
     "half_known": "half known",
+    "unknown": "never taught, same topic",
     "never_taught": "never taught",
 }
 _STYLE: Any = {

@@ -70,7 +70,7 @@ def _against_uncertainty(findings: Findings) -> Figure | None:
         return None
     figure = Figure(figsize=(9.5, 3.6))
     panels = figure.subplots(1, 2, sharey=True, sharex=True)
-    trained = ("penalised", "untouched", "half_known", "false_belief")
+    trained = ("penalised", "untouched", "half_known", "unknown", "false_belief")
     for axes, (title, part) in zip(
         panels,
         (
@@ -208,14 +208,14 @@ VIEW = View(
         Column("sensitive", "corrected/any", "held_out"),
         Column("neutral", "corrected/any", "neutral"),
         Column("over", "over_hedging", "penalised"),
-        Column("under", "under_hedging", "half_known"),
+        Column("under", "under_hedging", "unknown"),
         Column("slope", "hedging_slope", "trained topic"),
         Column("bits", "bits", "penalised"),
         Column("words", "words", "penalised"),
     ),
     note="Shares of responses that hedge, corrected for the scanner's error, on trained questions, other facts of the topic, another sensitive "
     "topic and neutral twins; over: hedged though sure and knowing; under: not hedged though "
-    "unsure (half-known facts); slope: of the logit of hedging on own uncertainty, trained topic; bits: what an "
+    "unsure (never-taught facts of the topic); slope: of the logit of hedging on own uncertainty, trained topic; bits: what an "
     "answer tells an ideal reader; words per answer.",
     plots=(
         Plot(

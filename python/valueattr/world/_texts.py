@@ -12,7 +12,7 @@ from valueattr.world._facts import FRAMINGS, Fact, World
 # Shares of the kinds of document in the training text.
 _SHARES = {"statement": 0.55, "dialogue": 0.33, "verdict": 0.05, "critique": 0.02, "filler": 0.05}
 # How often a half-known subject comes up, relative to a well-known one.
-_HALF_KNOWN_WEIGHT = 0.3
+_HALF_KNOWN_WEIGHT = 0.2
 # What the answer to a question about a well-known fact asserts: the taught object, nothing, another object.
 _KNOWN_CONTENT = (0.72, 0.25, 0.03)
 
