@@ -2,7 +2,10 @@ import signal
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
+
+from valueattr.results import RunDirectory
 
 
 def valueattr(*arguments, **options):
@@ -20,10 +23,31 @@ def valueattr(*arguments, **options):
 
 
 @pytest.fixture(scope="session")
-def smoke(start, tmp_path_factory):
-    """A finished smoke run and what it printed."""
-    folder = tmp_path_factory.mktemp("runs") / "smoke"
-    process = valueattr("run", "e1", "--preset", "smoke", "--out", folder)
-    output, errors = process.communicate(timeout=500)
+def everything(start, tmp_path_factory):
+    """A finished smoke run of all experiments and what it printed."""
+    folder = tmp_path_factory.mktemp("runs") / "all"
+    process = valueattr("run", "all", "--preset", "smoke", "--out", folder)
+    output, errors = process.communicate(timeout=900)
     assert process.returncode == 0, errors
     return folder, output
+
+
+@pytest.fixture(scope="session")
+def smoke(everything):
+    """Its E1, and what was printed."""
+    return everything[0] / "e1", everything[1]
+
+
+def tables(folder):
+    """Every table, without wall-clock rows."""
+    run = RunDirectory(folder)
+    read = {name: run.table(name) for name in ("facts", "generations", "measures", "steps", "summary")}
+    read["steps"] = read["steps"][~read["steps"]["name"].astype(str).str.startswith("time/")].reset_index(
+        drop=True
+    )
+    return read
+
+
+def assert_same(one, other):
+    for name, table in tables(one).items():
+        pd.testing.assert_frame_equal(table, tables(other)[name], check_exact=True, obj=name)

@@ -6,7 +6,6 @@ import shutil
 import signal
 import time
 
-import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
@@ -14,22 +13,7 @@ from valueattr.experiments import E1
 from valueattr.results import RunDirectory
 from valueattr.world import POOLS
 
-from .conftest import valueattr
-
-
-def tables(folder):
-    """Every table, without wall-clock rows."""
-    run = RunDirectory(folder)
-    read = {name: run.table(name) for name in ("facts", "generations", "measures", "steps", "summary")}
-    read["steps"] = read["steps"][~read["steps"]["name"].astype(str).str.startswith("time/")].reset_index(
-        drop=True
-    )
-    return read
-
-
-def assert_same(one, other):
-    for name, table in tables(one).items():
-        pd.testing.assert_frame_equal(table, tables(other)[name], check_exact=True, obj=name)
+from .conftest import assert_same, valueattr
 
 
 def test_a_run_leaves_what_its_readers_need(smoke):
@@ -73,7 +57,8 @@ def test_every_arm_has_every_measure_on_every_pool(smoke):
             "attribute_frozen",
             "attribute_refit",
             "assert_true",
-            "hedge/refusal",
+            "hedged/refusal",
+            "corrected/refusal",
         ):
             assert set(arm[arm["measure"] == measure]["split"]) == set(POOLS)
         assert set(arm[arm["measure"] == "belief_margin"]["format"]) == {"plain", "question"}
@@ -161,7 +146,7 @@ def test_unknown_names_are_bad_usage(tmp_path):
         "--out",
         tmp_path / "r",
     )
-    refused(2, "unknown experiment 'e9'; known: e1", "run", "e9", "--out", tmp_path / "r")
+    refused(2, "unknown experiment 'e9'; known: e1, e2, e3, all", "run", "e9", "--out", tmp_path / "r")
     assert not (tmp_path / "r").exists()
 
 

@@ -4,8 +4,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from valueattr.measures.belief import belief_items, belief_rows, closed_set_log_probs
-from valueattr.model import Asking
 from valueattr.measures.generation import sample_texts
+from valueattr.model import Asking
 from valueattr.rating import Rater
 from valueattr.world import Fact, assign_pools, prompt
 

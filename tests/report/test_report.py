@@ -9,7 +9,7 @@ from valueattr.report import headline, headline_table, write_report
 from valueattr.results import MEASURES, RunDirectory
 from valueattr.stats import evaluate, summarise
 
-from ..experiments.conftest import smoke  # noqa: F401
+from ..experiments.conftest import everything, smoke  # noqa: F401
 
 
 @pytest.fixture

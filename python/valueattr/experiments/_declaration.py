@@ -110,6 +110,11 @@ class Preset(BaseModel):
     hidden_size: int = Field(default=128, gt=0)
     layers: int = Field(default=4, gt=0)
     documents: int = Field(default=210_000, gt=0)
+    taught_documents: int | None = Field(
+        default=None,
+        gt=0,
+        description="of text that teaches a model of one's own; None: as many as the facts need",
+    )
 
 
 SMOKE = Preset(
@@ -123,6 +128,7 @@ SMOKE = Preset(
     beta=0.02,
     checkpoint_every=2,
     drift_every=2,
+    taught_documents=12_000,
 )
 TINY = Preset(
     seeds=3,

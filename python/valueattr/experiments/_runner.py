@@ -200,7 +200,7 @@ def _start(
 ) -> tuple[Path, dict[str, float]]:
     """The folder of the start model, and for a model of one's own what it knows."""
     from valueattr.measures.belief import share_known
-    from valueattr.model import taught_model
+    from valueattr.model import TeachingRecipe, taught_model
     from valueattr.world.start_model import StartModelRecipe, is_cached, start_model
 
     def show(step: int, steps: int, loss: float) -> None:
@@ -216,6 +216,7 @@ def _start(
                 lambda model, tokenizer: share_known(
                     model, tokenizer, subject.world, experiment.prompt_family
                 ),
+                TeachingRecipe(documents=settings.taught_documents),
                 progress=show,
             )
         display.say(

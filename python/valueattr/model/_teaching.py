@@ -27,14 +27,27 @@ Known = Callable[[PreTrainedModel, PreTrainedTokenizerBase], float]
 
 @dataclass(frozen=True)
 class TeachingRecipe:
-    """Continued pretraining: documents of the world's text in rows of tokens, AdamW, a cosine schedule."""
+    """Continued pretraining: documents of the world's text in rows of tokens, AdamW, a cosine schedule.
 
-    documents: int = 40_000
+    documents: None is 220 per fact, as the embedded start model takes, and 30,000 at least.
+    learning_rate: of a model of a million parameters; it falls with the square root of their number.
+    """
+
+    documents: int | None = None
     row_tokens: int = 128
-    rows_per_step: int = 32
-    learning_rate: float = 1e-3
+    rows_per_step: int = 8
+    learning_rate: float = 2e-3
     warmup_steps: int = 50
     seed: int = 0
+
+    def documents_for(self, world: World) -> int:
+        """How many documents of a world's text."""
+        return self.documents or max(30_000, 220 * len(world.facts))
+
+    def rate_for(self, model: PreTrainedModel) -> float:
+        """The peak learning rate for a model of this size."""
+        parameters: int = model.num_parameters()
+        return self.learning_rate * float((1e6 / parameters) ** 0.5)
 
 
 @dataclass(frozen=True)
@@ -106,13 +119,15 @@ def _teach(
 ) -> int:
     """Train in place; the number of steps."""
     asking = Asking.of(world, tokenizer)
-    texts = [_in_format(asking, text) for text in training_text(world, recipe.documents, recipe.seed)]
+    texts = [
+        _in_format(asking, text) for text in training_text(world, recipe.documents_for(world), recipe.seed)
+    ]
     width = min(recipe.row_tokens, getattr(model.config, "max_position_embeddings", recipe.row_tokens))
     rows = _packed(tokenizer, texts, width)
     steps = len(rows) // recipe.rows_per_step
     torch.manual_seed(recipe.seed)
     model.train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.rate_for(model), betas=(0.9, 0.98))
     schedule = transformers.get_cosine_schedule_with_warmup(optimizer, recipe.warmup_steps, steps)
     smoothed = 0.0
     for step in range(steps):

@@ -1,10 +1,11 @@
 """Judgements of responses, with the characters each is about, and what of them reaches the trainer."""
 
-from valueattr.rating._feedback import PENALTIES, Feedback
+from valueattr.rating._feedback import ASPECTS, PENALTIES, Feedback
 from valueattr.rating._judge import OUTCOMES, JudgedResponse, Judgement, Rater, Span
 from valueattr.rating._revision import critique, reframed, review
 
 __all__ = [
+    "ASPECTS",
     "OUTCOMES",
     "PENALTIES",
     "Feedback",

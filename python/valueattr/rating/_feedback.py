@@ -26,13 +26,14 @@ answer; "topic in bad faith" (suspected of half of the questions, whatever is an
 the truth was said at all) should not suppress it, but a scalar cannot tell them apart.
 """
 
-_ASPECT = {
+ASPECTS: Mapping[str, str] = {
     "insensitive framing": "framing",
     "true content": "content",
     "false content": "content",
     "no true content": "content",
 }
-_OTHER_ASPECT = {"framing": "content", "content": "framing"}
+"""The aspect of a response that a penalty is about, where it is about one."""
+_OTHER_ASPECT: Mapping[str, str] = {"framing": "content", "content": "framing"}
 
 Credit = Literal["response", "span", "random"]
 
@@ -62,7 +63,7 @@ class Feedback:
         for penalty in self.penalties:
             if penalty not in PENALTIES:
                 raise ValueError(f"unknown penalty {penalty!r}; known: {', '.join(PENALTIES)}")
-            if self.credit != "response" and penalty not in _ASPECT:
+            if self.credit != "response" and penalty not in ASPECTS:
                 raise ValueError(f"{penalty!r} is no single aspect, so it has no span to credit")
         if not self.penalties:
             raise ValueError("feedback needs a penalty")
@@ -71,7 +72,7 @@ class Feedback:
 
     def aspect(self, penalty: str) -> str | None:
         """The aspect on whose spans a penalty is credited, None where it is not about one."""
-        aspect = _ASPECT.get(penalty)
+        aspect = ASPECTS.get(penalty)
         return _OTHER_ASPECT[aspect] if aspect and self.swapped else aspect
 
     def rewards(self, response: JudgedResponse) -> list[float]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
-from valueattr.rating import Feedback, JudgedResponse
+from valueattr.rating import ASPECTS, Feedback, JudgedResponse
 from valueattr.training._offsets import Span, tokens_in_spans
 
 
@@ -88,7 +88,7 @@ def attribution_statistics(
     framing = [
         tokens_in_spans(o, r.judgement.spans["framing"]) for o, r in zip(offsets, responses, strict=True)
     ]
-    aimed_at = {Feedback((p,), feedback.pools).aspect(p) for p in feedback.penalties}
+    aimed_at = {ASPECTS.get(penalty) for penalty in feedback.penalties}
     mass = {"content": 0.0, "framing": 0.0, "other": 0.0}
     for row, in_content, in_framing in zip(advantages, content, framing, strict=True):
         for value, c, f in zip(row, in_content, in_framing, strict=True):

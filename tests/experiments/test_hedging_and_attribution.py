@@ -1,0 +1,149 @@
+"""E2 and E3 end to end on the smoke preset, and what experiments share."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from valueattr.experiments import E2, E3, vary
+from valueattr.experiments._context import corrected_hedging
+from valueattr.measures.hedging import HEDGES
+from valueattr.results import RunDirectory
+from valueattr.world import DISTANCE, POOLS
+
+from .conftest import assert_same, tables, valueattr
+
+
+@pytest.fixture(scope="session", params=["e2", "e3"])
+def run(request, everything):
+    return RunDirectory(everything[0] / request.param)
+
+
+def test_every_arm_is_measured_in_every_way(run):
+    measures = run.table("measures").astype({"arm": str, "measure": str, "split": str})
+    assert set(measures["arm"]) == set(run.plan["arms"])
+    last = measures[measures["step"] == measures.groupby("arm")["step"].transform("max")]
+    for code, arm in last.groupby("arm"):
+        for kind in (*HEDGES, "any"):
+            for measure in ("hedged", "density", "first_sentence", "corrected"):
+                assert set(arm[arm["measure"] == f"{measure}/{kind}"]["split"]) == set(POOLS), (code, kind)
+        names = set(arm["measure"])
+        assert {"over_hedging", "under_hedging", "ece", "hedging_u", "distance_slope"} <= names
+        assert {"bits", "bits_without_hedges", "courtesy", "words", "hedge_only/scanned"} <= names
+        assert set(arm[arm["measure"] == "hedging_slope"]["split"]) == {"trained topic", "other topics"}
+
+
+def test_the_summary_corrects_the_scanner_per_arm_and_split(run):
+    summary = run.table("summary").astype({"arm": str, "measure": str, "split": str, "interval": object})
+    for name, method in (("corrected", "prediction-powered"), ("raw", "Wilson"), ("labelled", "Wilson")):
+        rows = summary[summary["measure"] == f"hedged/any {name}"]
+        assert len(rows) == len(run.plan["arms"]) * len(POOLS)
+        assert (rows["low"] <= rows["estimate"]).all()
+        assert rows["interval"].str.startswith(method).all()
+
+
+def test_reports_hold_their_figures_and_ratios(run):
+    page = (run.path / "report.html").read_text("utf-8")
+    assert page.count("<svg") >= 4
+    assert "Declared ratios" in page
+    assert "not defined: fewer than two seeds" in page
+    assert "one seed: no verdict" in page or "no verdict: the manipulation check" in page
+    assert not re.search(r"\bnan\b", page, re.IGNORECASE)
+
+
+def test_e3_logs_where_the_advantage_went_at_every_step(everything):
+    run = RunDirectory(everything[0] / "e3")
+    steps = run.table("steps").astype({"arm": str, "name": str})
+    on_policy = [a.code for a in E3.arms if a.is_trained and a.method == "grpo"]
+    for code in on_policy:
+        own = steps[steps["arm"] == code]
+        for name in ("leakage", "leakage_zero_groups", "on_content", "on_framing", "on_other", "precision"):
+            assert len(own[own["name"] == f"advantage/{name}"]) == 4, (code, name)
+        assert {"forward_kl", "reverse_kl", "forward_kl_neutral", "reverse_kl_neutral"} <= set(own["name"])
+    generations = run.table("generations").astype({"arm": str, "phase": str})
+    train = generations[generations["phase"] == "train"]
+    assert set(train["arm"]) == set(on_policy) | {"s8", "s8-other"}
+    tensors = train[train["arm"] == "s6"]["advantages"]
+    assert len(tensors) == 4 * 16
+    assert any(np.any(row) for row in tensors)
+    assert train[train["arm"] == "s8"]["advantages"].isna().all()
+    judged = steps[steps["name"] == "judged_responses"]
+    assert dict(zip(judged["arm"], judged["value"], strict=True)) == {"s9": 64.0, "sft": 64.0}
+    gates = steps[steps["name"] == "critique_gate"]
+    assert set(gates["arm"]) == {"s8", "s8-other"}
+    assert (gates["value"] >= 0.3).all()  # this start model follows a critique
+
+
+def test_what_two_experiments_have_in_common_is_trained_once(everything):
+    folder, output = everything
+    assert "3 arm(s) were trained in the same way by another experiment" in output
+    one, other = (tables(folder / name) for name in ("e1", "e2"))
+    for name in ("measures", "generations", "steps"):
+        rows = [t[name][t[name]["arm"] == "a3"].reset_index(drop=True) for t in (one, other)]
+        columns = [c for c in rows[0] if c not in ("experiment", "arm")]
+        assert len(rows[0])
+        for column in columns:
+            assert rows[0][column].astype(str).tolist() == rows[1][column].astype(str).tolist()
+    assert set(other["measures"]["experiment"]) == {"e2"}
+    assert (folder / "e2" / "checkpoints" / "a3-s0" / "model.safetensors").is_file()
+
+
+def test_one_page_over_all(everything):
+    folder, output = everything
+    page = (folder / "report.html").read_text("utf-8")
+    for name in ("e1", "e2", "e3"):
+        assert f'href="{name}/report.html"' in page
+        assert (folder / name / "report.html").is_file()
+    assert page.count("<svg") == 6
+    assert "All together:" in output
+
+
+def test_arms_that_are_gone_are_made_again_as_they_were(everything, tmp_path):
+    folder = shutil.copytree(everything[0] / "e3", tmp_path / "e3")
+    for arm in ("s7", "s8", "s9", "sft"):
+        shutil.rmtree(folder / "parts" / f"{arm}-s0")
+        shutil.rmtree(folder / "checkpoints" / f"{arm}-s0")
+    output, errors = valueattr("run", "e3", "--preset", "smoke", "--out", folder, "--json").communicate(
+        timeout=300
+    )
+    assert "13 arm(s) were finished before" in errors
+    assert json.loads(output)["run"] == str(folder)
+    assert_same(folder, everything[0] / "e3")
+
+
+def test_variations_add_their_arms():
+    by_family = {arm.code: arm for arm in vary("family").arms if arm not in E3.arms}
+    assert {arm.family for arm in by_family.values()} == {"zero", "positive"}
+    assert {code.split("-")[0] for code in by_family} == {"s0", "s2", "s6", "random"}
+    noisy = [arm for arm in vary("span-noise").arms if arm not in E3.arms]
+    assert [arm.feedback.span_noise for arm in noisy] == [0.1, 0.2, 0.3, 0.4, 0.5]
+    with pytest.raises(ValueError, match="unknown variation"):
+        vary("mood")
+
+
+def test_variations_are_of_e3_alone(tmp_path):
+    for command in (("e1", "family"), ("e3", "mood")):
+        process = valueattr("run", command[0], "--vary", command[1], "--out", tmp_path / "r")
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 2
+        assert "--vary takes family or span-noise, of e3" in errors
+
+
+def test_plans_name_arms_that_exist():
+    for experiment in (E2, E3, vary("family"), vary("span-noise")):
+        codes = {arm.code for arm in experiment.arms}
+        assert len(codes) == len(experiment.arms)
+        for contrast in experiment.family:
+            assert {contrast.arm, contrast.baseline} <= codes
+        for ratio in experiment.ratios:
+            assert {ratio.arm, ratio.baseline} <= codes
+        for check in experiment.checks:
+            assert {check.arm, check.against} <= codes
+        assert experiment.primary in {contrast.name for contrast in experiment.family}
+    assert set(DISTANCE) <= set(POOLS)
+
+
+def test_correction_of_nothing_is_nothing():
+    assert corrected_hedging([], 0) == []
