@@ -17,9 +17,10 @@ import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
 from trl import GRPOTrainer
 
+from valueattr.model import Asking
 from valueattr.rating import Feedback
 from valueattr.training import AttributedGRPOTrainer, TrainingConfig, grpo_config, prompt_dataset
-from valueattr.world import assign_pools, synthesise
+from valueattr.world import IN_RUN, assign_pools, synthesise
 from valueattr.world.start_model import start_model
 
 ROUNDS = 3
@@ -41,9 +42,9 @@ def run(name: str) -> tuple[list[float], list[str]]:
     folder = start_model(world)
     model = AutoModelForCausalLM.from_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    prompts = prompt_dataset(
-        world, assign_pools(world, 0, 32), "zero", CONFIG.steps, CONFIG.prompts_per_step, 0
-    )
+    pools = {pool: facts for pool, facts in assign_pools(world, 0, 32).items() if pool in IN_RUN}
+    count = CONFIG.steps * CONFIG.prompts_per_step
+    prompts = prompt_dataset(Asking(world), pools, (), "zero", count, 0)
     with tempfile.TemporaryDirectory() as output:
         args = grpo_config(CONFIG, Path(output), seed=0)
         if name == "bare TRL":
@@ -56,7 +57,7 @@ def run(name: str) -> tuple[list[float], list[str]]:
             )
         else:
             credit = "span" if name == "span credit" else "response"
-            feedback = Feedback("insensitive framing", "penalised", credit)
+            feedback = Feedback(("insensitive framing",), ("penalised",), credit)
             trainer = AttributedGRPOTrainer(model, tokenizer, args, prompts, world, feedback)
         trainer.remove_callback(PrinterCallback)
         trainer.train()
