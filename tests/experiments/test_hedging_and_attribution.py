@@ -8,9 +8,14 @@ import numpy as np
 import pytest
 
 from valueattr.experiments import E2, E3, vary
-from valueattr.experiments._context import corrected_hedging
+from valueattr.experiments._arm import run_arm
+from valueattr.experiments._context import Context, corrected_hedging
+from valueattr.experiments._declaration import SMOKE
 from valueattr.measures.hedging import HEDGES
+from valueattr.report._findings import Findings
+from valueattr.report._page import VIEWS
 from valueattr.results import RunDirectory
+from valueattr.stats import evaluate, summarise
 from valueattr.world import DISTANCE, POOLS
 
 from .conftest import assert_same, tables, valueattr
@@ -147,3 +152,20 @@ def test_plans_name_arms_that_exist():
 
 def test_correction_of_nothing_is_nothing():
     assert corrected_hedging([], 0) == []
+
+
+def test_a_start_model_that_follows_no_critique_makes_the_arm_not_testable(world, untrained, tmp_path):
+    """The arm ends without training; its contrasts are not measured, and the report says why."""
+    context = Context(E3, SMOKE, world, untrained)
+    directory = RunDirectory.create(tmp_path / "run", E3.plan("smoke", world.fingerprint()), {})
+    arms = {arm.code: arm for arm in E3.arms}
+    for code in ("s0", "s8"):
+        run_arm(directory, context, arms[code], 0, lambda step: None)
+    directory.assemble(["s0-s0", "s8-s0"])
+    steps, measures = directory.table("steps"), directory.table("measures")
+    assert (steps[steps["name"] == "critique_gate"]["value"] < 0.3).all()
+    assert set(measures["arm"]) == {"s0"}
+    assert evaluate(directory.plan, measures, steps).contrast("critique").verdict == "not measured"
+    directory.write_table("summary", summarise(measures))
+    findings = Findings(directory)
+    assert any("not testable" in limit for limit in VIEWS["e3"].limits(findings))
