@@ -34,7 +34,7 @@ def main(code, model, out):
     from accelerate import PartialState
 
     world = synthesise(0)
-    processes = PartialState().num_processes
+    processes = PartialState(cpu=True).num_processes
     config = TrainingConfig(
         steps=1, prompts_per_step=4, group_size=4, learning_rate=1e-3, beta=0.02, max_completion_length=24
     )
@@ -52,7 +52,11 @@ def main(code, model, out):
     )
     trainer.train()
     found = {"advantages": trainer.trained_advantages, "responses": [r.response for r in trainer.rollouts]}
-    Path(out, f"{PartialState().process_index}.json").write_text(json.dumps(found))
+    state = PartialState()
+    Path(out, f"{state.process_index}.json").write_text(json.dumps(found))
+    # A process that leaves while the other still talks to it is aborted now and then.
+    state.wait_for_everyone()
+    state.destroy_process_group()
 
 
 main(*sys.argv[1:])
