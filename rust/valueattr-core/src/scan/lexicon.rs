@@ -117,10 +117,10 @@ struct RawEntry {
     #[serde(default)]
     unless_after: Vec<Spanned<String>>,
     strength: Option<Spanned<f64>>,
-    #[serde(default, rename = "example")]
-    _example: Option<String>,
-    #[serde(default, rename = "source")]
-    _source: Option<String>,
+    #[serde(default)]
+    example: Option<String>,
+    #[serde(default)]
+    source: Option<String>,
 }
 
 /// One entry as matching needs it.
@@ -129,6 +129,10 @@ pub struct Entry {
     pub kind: Kind,
     pub pattern: String,
     pub strength: Option<f64>,
+    pub example: Option<String>,
+    pub source: Option<String>,
+    /// Of its pattern, counted from 1.
+    pub line: usize,
     pub(super) guards: Guards,
 }
 
@@ -140,11 +144,11 @@ pub struct Lexicon {
 }
 
 impl Lexicon {
-    /// Reads and compiles a lexicon.
+    /// Reads and compiles a lexicon; entries of kind [`Kind::Modal`] are left out unless `modal`.
     ///
     /// # Errors
     /// Names the line and what is wrong there.
-    pub fn parse(source: &str) -> Result<Self, LexiconError> {
+    pub fn parse(source: &str, modal: bool) -> Result<Self, LexiconError> {
         let at = |byte: usize, message: String| LexiconError {
             line: line_of(source, byte),
             message,
@@ -184,6 +188,9 @@ impl Lexicon {
             }
             let pattern = raw.pattern.into_inner();
             let wordings = expand(&pattern).map_err(|message| at(place, message))?;
+            if raw.kind == Kind::Modal && !modal {
+                continue;
+            }
             let entry = u32::try_from(entries.len())
                 .map_err(|_| at(place, "too many entries".into()))?;
             for wording in wordings {
@@ -193,6 +200,9 @@ impl Lexicon {
                 kind: raw.kind,
                 pattern,
                 strength: raw.strength.map(Spanned::into_inner),
+                example: raw.example,
+                source: raw.source,
+                line: line_of(source, place),
                 guards,
             });
         }
@@ -214,10 +224,6 @@ impl Lexicon {
 }
 
 fn line_of(source: &str, byte: usize) -> usize {
-    source
-        .char_indices()
-        .filter(|&(at, c)| at < byte && c == '\n')
-        .count()
-        + 1
+    memchr::memchr_iter(b'\n', &source.as_bytes()[..byte]).count() + 1
 }
 

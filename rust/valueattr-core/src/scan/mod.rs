@@ -57,7 +57,7 @@ pub fn spans(
 /// Threads could not be started.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot start {0} scanning threads: {1}")]
-pub struct ThreadsError(usize, rayon::ThreadPoolBuildError);
+pub struct ThreadsError(pub(crate) usize, pub(crate) rayon::ThreadPoolBuildError);
 
 /// A pool of its own per batch, so that a forked process never waits for threads that it does not have.
 fn each<T: Send>(

@@ -2,11 +2,11 @@ use super::*;
 use proptest::prelude::*;
 
 fn english() -> Lexicon {
-    Lexicon::parse(ENGLISH).expect("the shipped lexicon parses")
+    Lexicon::parse(ENGLISH, true).expect("the shipped lexicon parses")
 }
 
 fn lexicon(entries: &str) -> Lexicon {
-    Lexicon::parse(entries).expect("a valid lexicon")
+    Lexicon::parse(entries, true).expect("a valid lexicon")
 }
 
 fn found(lexicon: &Lexicon, text: &str) -> Vec<String> {
@@ -241,7 +241,7 @@ fn broken_lexicons_name_the_line() {
         ("[[entry]]\nkind = \"caveat\"\n", 1, "missing field"),
         ("nonsense\n", 1, ""),
     ] {
-        let error = Lexicon::parse(source).expect_err(source);
+        let error = Lexicon::parse(source, true).expect_err(source);
         assert_eq!(error.line, line, "{error}");
         assert!(error.message.contains(message), "{error}");
     }
@@ -252,7 +252,7 @@ fn too_many_wordings_are_refused() {
     let pattern = "{a|b|c|d|e|f|g|h}".repeat(5);
     let source = format!("[[entry]]\nkind = \"caveat\"\npattern = \"{pattern}\"\n");
     assert!(
-        Lexicon::parse(&source)
+        Lexicon::parse(&source, true)
             .expect_err("too many")
             .message
             .contains("wordings")
@@ -271,7 +271,7 @@ proptest! {
 
     #[test]
     fn any_bytes_as_a_lexicon_are_an_error_or_a_lexicon(source in "\\PC*|(\\[\\[entry\\]\\]|kind = \"caveat\"|pattern = \"[a{}|\\[\\]<>0-9 -]*\"|\\n)*") {
-        let _ = Lexicon::parse(&source);
+        let _ = Lexicon::parse(&source, true);
     }
 
     #[test]
