@@ -3,7 +3,11 @@ use pyo3::create_exception;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
-use valueattr_core::scan::{self, Counts, ENGLISH, Kind, Lexicon, Span, ThreadsError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use valueattr_core::dump::{Chunks, DumpScan, Lines, Scanned, Step};
+use valueattr_core::scan::{self, Counts, ENGLISH, Kind, Lexicon, Scratch, Span, ThreadsError, Verdict};
 
 create_exception!(valueattr._core, LexiconError, PyValueError);
 
@@ -14,28 +18,84 @@ fn threads_error(error: ThreadsError) -> PyErr {
 /// A compiled lexicon that scans lists of str or the buffers of an Arrow string array.
 #[pyclass(frozen)]
 struct Scanner {
-    lexicon: Lexicon,
+    lexicon: Arc<Lexicon>,
     threads: usize,
+    kinds: Vec<Kind>,
 }
+
+type EntryRow<'a> = (
+    &'static str,
+    &'a str,
+    Option<f64>,
+    Option<&'a str>,
+    Option<&'a str>,
+    usize,
+);
 
 #[pymethods]
 impl Scanner {
     #[new]
-    #[pyo3(signature = (lexicon, threads))]
-    fn new(py: Python<'_>, lexicon: Option<&str>, threads: usize) -> PyResult<Self> {
+    #[pyo3(signature = (lexicon, threads, modal))]
+    fn new(py: Python<'_>, lexicon: Option<&str>, threads: usize, modal: bool) -> PyResult<Self> {
         let lexicon = py
-            .detach(|| Lexicon::parse(lexicon.unwrap_or(ENGLISH)))
+            .detach(|| Lexicon::parse(lexicon.unwrap_or(ENGLISH), modal))
             .map_err(|error| LexiconError::new_err(error.to_string()))?;
-        Ok(Self { lexicon, threads })
+        let kinds = (Kind::ALL.into_iter())
+            .filter(|&kind| modal || kind != Kind::Modal)
+            .collect();
+        Ok(Self {
+            lexicon: Arc::new(lexicon),
+            threads,
+            kinds,
+        })
     }
 
-    /// Kind, pattern and strength of every entry.
-    fn entries(&self) -> Vec<(&'static str, &str, Option<f64>)> {
-        self.lexicon
-            .entries()
-            .iter()
-            .map(|entry| (entry.kind.name(), entry.pattern.as_str(), entry.strength))
+    /// Kind, pattern, strength, example, source and line of every entry.
+    fn entries(&self) -> Vec<EntryRow<'_>> {
+        (self.lexicon.entries().iter())
+            .map(|entry| {
+                (
+                    entry.kind.name(),
+                    entry.pattern.as_str(),
+                    entry.strength,
+                    entry.example.as_deref(),
+                    entry.source.as_deref(),
+                    entry.line,
+                )
+            })
             .collect()
+    }
+
+    /// Entry, start, end and verdict of every phrase of the lexicon in a text.
+    fn explain(&self, text: &Bound<'_, PyString>) -> PyResult<Vec<(u32, u32, u32, &'static str)>> {
+        let text = text.to_str().map_err(|_| surrogate(0))?;
+        let found = self.lexicon.explain(text, &mut Scratch::default());
+        Ok(found
+            .into_iter()
+            .map(|(span, verdict)| (span.entry, span.start, span.end, name_of(verdict)))
+            .collect())
+    }
+
+    /// Scans a dump; see `DumpScanner`.
+    fn dump(
+        &self,
+        path: PathBuf,
+        field: Option<&str>,
+        chat: bool,
+        spans: bool,
+    ) -> PyResult<DumpScanner> {
+        let lines = field.map_or(Lines::Text, |field| Lines::Json {
+            field: Step::path(field),
+            chat,
+        });
+        let scan = DumpScan::new(Chunks::open(&path)?, lines, spans, self.threads)
+            .map_err(threads_error)?;
+        Ok(DumpScanner {
+            scan: Mutex::new(scan),
+            lexicon: Arc::clone(&self.lexicon),
+            kinds: self.kinds.clone(),
+            spans,
+        })
     }
 
     fn count_list<'py>(
@@ -48,7 +108,7 @@ impl Scanner {
         let counts = py
             .detach(|| scan::counts(&self.lexicon, &texts, self.threads))
             .map_err(threads_error)?;
-        count_columns(py, &counts)
+        count_columns(py, &counts, &self.kinds)
     }
 
     fn spans_list<'py>(
@@ -74,7 +134,7 @@ impl Scanner {
         let counts = py
             .detach(|| scan::counts(&self.lexicon, &texts, self.threads))
             .map_err(threads_error)?;
-        count_columns(py, &counts)
+        count_columns(py, &counts, &self.kinds)
     }
 
     fn spans_buffers<'py>(
@@ -88,6 +148,71 @@ impl Scanner {
             .detach(|| scan::spans(&self.lexicon, &texts, self.threads))
             .map_err(threads_error)?;
         span_columns(py, &spans)
+    }
+}
+
+fn name_of(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Counts => "counts",
+        Verdict::Silenced(guard) => guard.name(),
+        Verdict::Longer => "longer",
+        Verdict::Covered => "covered",
+    }
+}
+
+fn surrogate(text: usize) -> PyErr {
+    PyValueError::new_err(format!("text {text} holds a lone surrogate, which is no text"))
+}
+
+/// Iterates over a dump: columns of counts, columns of spans or None, and the lines that hold no text.
+#[pyclass(frozen)]
+struct DumpScanner {
+    scan: Mutex<DumpScan>,
+    lexicon: Arc<Lexicon>,
+    kinds: Vec<Kind>,
+    spans: bool,
+}
+
+type DumpBatch<'py> = (
+    Bound<'py, PyDict>,
+    Option<Bound<'py, PyDict>>,
+    Vec<(u64, String)>,
+);
+
+#[pymethods]
+impl DumpScanner {
+    fn __iter__(this: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        this
+    }
+
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<DumpBatch<'py>>> {
+        let next = py.detach(|| {
+            let mut scan = self.scan.lock().unwrap_or_else(PoisonError::into_inner);
+            scan.next(&self.lexicon).transpose()
+        });
+        let Some(Scanned { rows, counts, spans, bad }) = next? else {
+            return Ok(None);
+        };
+        let columns = count_columns(py, &counts, &self.kinds)?;
+        let spans = if self.spans {
+            let of_spans = span_columns(py, &spans)?;
+            let row_of: Vec<u64> = (rows.iter().zip(&spans))
+                .flat_map(|(&row, found)| std::iter::repeat_n(row, found.len()))
+                .collect();
+            of_spans.set_item("document", row_of.into_pyarray(py))?;
+            Some(of_spans)
+        } else {
+            None
+        };
+        columns.set_item("row", rows.into_pyarray(py))?;
+        let bad = bad.into_iter().map(|bad| (bad.row, bad.message)).collect();
+        Ok(Some((columns, spans, bad)))
+    }
+
+    /// Bytes of the file that have been read.
+    fn bytes_read(&self) -> u64 {
+        let scan = self.scan.lock().unwrap_or_else(PoisonError::into_inner);
+        scan.bytes_read()
     }
 }
 
@@ -110,9 +235,7 @@ fn borrowed<'a>(held: &'a [Bound<'_, PyString>]) -> PyResult<Vec<&'a str>> {
     held.iter()
         .enumerate()
         .map(|(i, text)| {
-            text.to_str().map_err(|_| {
-                PyValueError::new_err(format!("text {i} holds a lone surrogate, which is no text"))
-            })
+            text.to_str().map_err(|_| surrogate(i))
         })
         .collect()
 }
@@ -137,13 +260,17 @@ fn sliced<'a>(offsets: &[i64], bytes: &'a [u8]) -> PyResult<Vec<&'a str>> {
         .collect()
 }
 
-fn count_columns<'py>(py: Python<'py>, counts: &[Counts]) -> PyResult<Bound<'py, PyDict>> {
+fn count_columns<'py>(
+    py: Python<'py>,
+    counts: &[Counts],
+    kinds: &[Kind],
+) -> PyResult<Bound<'py, PyDict>> {
     let out = PyDict::new(py);
     let column =
         |of: &dyn Fn(&Counts) -> u32| counts.iter().map(of).collect::<Vec<u32>>().into_pyarray(py);
     out.set_item("words", column(&|c| c.words))?;
     out.set_item("sentences", column(&|c| c.sentences))?;
-    for kind in Kind::ALL {
+    for &kind in kinds {
         out.set_item(kind.name(), column(&|c| c.kinds[kind as usize]))?;
     }
     let first: Vec<i64> = counts
@@ -187,5 +314,6 @@ fn span_columns<'py>(py: Python<'py>, spans: &[Vec<Span>]) -> PyResult<Bound<'py
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("LexiconError", module.py().get_type::<LexiconError>())?;
     module.add("KINDS", Kind::ALL.map(Kind::name))?;
+    module.add_class::<DumpScanner>()?;
     module.add_class::<Scanner>()
 }

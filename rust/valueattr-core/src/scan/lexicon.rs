@@ -1,4 +1,4 @@
-//! Lexicons: TOML in, a trie of folded words out.
+//! Lexicons: TOML in, entries and a trie of their wordings out.
 //!
 //! ```toml
 //! [[entry]]
@@ -10,19 +10,17 @@
 //! strength = 0.4              # 0 (weakest hedge) to 1
 //! example = "It may well be too late."
 //! ```
-//! `<0-2>` in a pattern stands for up to two words of any kind. Groups stand for whole words and do not nest. What
-//! could never match (a full stop inside a phrase, half a word beside a group) is an error, not a silent nothing.
-
-use std::collections::HashMap;
 use std::fmt;
 
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::document::{folded_words, is_apostrophe, is_joiner, is_word, words};
 use super::guard::Guards;
+use super::pattern::expand;
+use super::trie::{Builder, Trie};
 
-/// What a phrase does. Booster is the opposite of a hedge and counted beside them.
+/// What a phrase does. Booster is the opposite of a hedge and counted beside them; modal (what would, could or must be,
+/// and conditions) is counted if asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -34,11 +32,12 @@ pub enum Kind {
     NonAffirmation,
     Refusal,
     Booster,
+    Modal,
 }
 
 impl Kind {
     /// Every kind, in the order of the columns.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Epistemic,
         Self::BothSides,
         Self::Deflection,
@@ -47,6 +46,7 @@ impl Kind {
         Self::NonAffirmation,
         Self::Refusal,
         Self::Booster,
+        Self::Modal,
     ];
 
     /// The name in lexicons and tables.
@@ -61,7 +61,14 @@ impl Kind {
             "non_affirmation",
             "refusal",
             "booster",
+            "modal",
         ][self as usize]
+    }
+
+    /// Whether the phrase hedges what is said.
+    #[must_use]
+    pub fn is_hedge(self) -> bool {
+        !matches!(self, Self::Booster | Self::Modal)
     }
 
     /// Whether the phrase takes the place of an answer.
@@ -110,10 +117,10 @@ struct RawEntry {
     #[serde(default)]
     unless_after: Vec<Spanned<String>>,
     strength: Option<Spanned<f64>>,
-    #[serde(default, rename = "example")]
-    _example: Option<String>,
-    #[serde(default, rename = "source")]
-    _source: Option<String>,
+    #[serde(default)]
+    example: Option<String>,
+    #[serde(default)]
+    source: Option<String>,
 }
 
 /// One entry as matching needs it.
@@ -122,6 +129,10 @@ pub struct Entry {
     pub kind: Kind,
     pub pattern: String,
     pub strength: Option<f64>,
+    pub example: Option<String>,
+    pub source: Option<String>,
+    /// Of its pattern, counted from 1.
+    pub line: usize,
     pub(super) guards: Guards,
 }
 
@@ -129,33 +140,15 @@ pub struct Entry {
 #[derive(Debug, Clone)]
 pub struct Lexicon {
     entries: Vec<Entry>,
-    words: HashMap<String, u32>,
-    nodes: Vec<Node>,
-}
-
-#[derive(Debug, Clone, Default)]
-pub(super) struct Node {
-    next: HashMap<u32, u32>,
-    any: Option<u32>,
-    /// Entries that end here.
-    pub(super) ends: Vec<u32>,
-}
-
-/// More wordings than this of one pattern are a mistake in it.
-const MOST_EXPANSIONS: usize = 20_000;
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Step {
-    Word(String),
-    Any,
+    trie: Trie,
 }
 
 impl Lexicon {
-    /// Reads and compiles a lexicon.
+    /// Reads and compiles a lexicon; entries of kind [`Kind::Modal`] are left out unless `modal`.
     ///
     /// # Errors
     /// Names the line and what is wrong there.
-    pub fn parse(source: &str) -> Result<Self, LexiconError> {
+    pub fn parse(source: &str, modal: bool) -> Result<Self, LexiconError> {
         let at = |byte: usize, message: String| LexiconError {
             line: line_of(source, byte),
             message,
@@ -166,11 +159,8 @@ impl Lexicon {
                 error.message().to_owned(),
             )
         })?;
-        let mut lexicon = Self {
-            entries: Vec::new(),
-            words: HashMap::new(),
-            nodes: vec![Node::default()],
-        };
+        let mut entries = Vec::new();
+        let mut trie = Builder::new();
         for raw in file.entry {
             let raw = raw.into_inner();
             let place = raw.pattern.span().start;
@@ -198,19 +188,28 @@ impl Lexicon {
             }
             let pattern = raw.pattern.into_inner();
             let wordings = expand(&pattern).map_err(|message| at(place, message))?;
-            let entry = u32::try_from(lexicon.entries.len())
+            if raw.kind == Kind::Modal && !modal {
+                continue;
+            }
+            let entry = u32::try_from(entries.len())
                 .map_err(|_| at(place, "too many entries".into()))?;
             for wording in wordings {
-                lexicon.insert(&wording, entry);
+                trie.insert(&wording, entry);
             }
-            lexicon.entries.push(Entry {
+            entries.push(Entry {
                 kind: raw.kind,
                 pattern,
                 strength: raw.strength.map(Spanned::into_inner),
+                example: raw.example,
+                source: raw.source,
+                line: line_of(source, place),
                 guards,
             });
         }
-        Ok(lexicon)
+        Ok(Self {
+            entries,
+            trie: trie.build(),
+        })
     }
 
     /// The entries, in the order of the file.
@@ -219,182 +218,12 @@ impl Lexicon {
         &self.entries
     }
 
-    pub(super) fn word(&self, folded: &str) -> Option<u32> {
-        self.words.get(folded).copied()
-    }
-
-    pub(super) fn node(&self, node: u32) -> &Node {
-        &self.nodes[node as usize]
-    }
-
-    pub(super) fn step(&self, node: u32, word: Option<u32>) -> Option<u32> {
-        word.and_then(|word| self.node(node).next.get(&word).copied())
-    }
-
-    pub(super) fn step_any(&self, node: u32) -> Option<u32> {
-        self.node(node).any
-    }
-
-    fn insert(&mut self, wording: &[Step], entry: u32) {
-        let mut node = 0;
-        for step in wording {
-            let fresh = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
-            let next = match step {
-                Step::Any => *self.nodes[node].any.get_or_insert(fresh),
-                Step::Word(word) => {
-                    let known = u32::try_from(self.words.len()).unwrap_or(u32::MAX);
-                    let id = *self.words.entry(word.clone()).or_insert(known);
-                    *self.nodes[node].next.entry(id).or_insert(fresh)
-                }
-            };
-            if next == fresh {
-                self.nodes.push(Node::default());
-            }
-            node = next as usize;
-        }
-        let ends = &mut self.nodes[node].ends;
-        if !ends.contains(&entry) {
-            ends.push(entry);
-        }
+    pub(super) fn trie(&self) -> &Trie {
+        &self.trie
     }
 }
 
 fn line_of(source: &str, byte: usize) -> usize {
-    source
-        .char_indices()
-        .filter(|&(at, c)| at < byte && c == '\n')
-        .count()
-        + 1
+    memchr::memchr_iter(b'\n', &source.as_bytes()[..byte]).count() + 1
 }
 
-/// Every wording of a pattern.
-fn expand(pattern: &str) -> Result<Vec<Vec<Step>>, String> {
-    if splits_a_word(pattern) {
-        return Err(format!(
-            "the pattern {pattern:?} has part of a word beside a group; groups stand for whole words"
-        ));
-    }
-    let mut wordings: Vec<Vec<Step>> = vec![Vec::new()];
-    let mut rest = pattern;
-    while !rest.is_empty() {
-        let (choices, after) = next_part(rest, pattern)?;
-        rest = after;
-        if wordings.len() * choices.len() > MOST_EXPANSIONS {
-            return Err(format!(
-                "the pattern {pattern:?} has more than {MOST_EXPANSIONS} wordings"
-            ));
-        }
-        wordings = wordings
-            .iter()
-            .flat_map(|head| {
-                choices
-                    .iter()
-                    .map(move |tail| [head.as_slice(), tail.as_slice()].concat())
-            })
-            .collect();
-    }
-    for wording in &wordings {
-        if !matches!(
-            (wording.first(), wording.last()),
-            (Some(Step::Word(_)), Some(Step::Word(_)))
-        ) {
-            return Err(format!(
-                "the pattern {pattern:?} must begin and end with a word in all its wordings"
-            ));
-        }
-    }
-    Ok(wordings)
-}
-
-fn splits_a_word(pattern: &str) -> bool {
-    let in_word = |c: char| is_word(c) || is_apostrophe(c);
-    pattern
-        .chars()
-        .zip(pattern.chars().skip(1))
-        .any(|(a, b)| in_word(a) && "{[<".contains(b) || "}]>".contains(a) && in_word(b))
-}
-
-/// The words of a part of a pattern.
-fn literal(part: &str, pattern: &str) -> Result<Vec<Step>, String> {
-    let found = words(part);
-    let in_word = |at: usize| {
-        found
-            .iter()
-            .any(|word| (word.start..word.end).contains(&at))
-    };
-    match part
-        .char_indices()
-        .find(|&(at, c)| !in_word(at) && !is_joiner(c))
-    {
-        Some((_, c)) => Err(format!(
-            "no phrase runs through the {c:?} in the pattern {pattern:?}"
-        )),
-        None => Ok(folded_words(part).into_iter().map(Step::Word).collect()),
-    }
-}
-
-/// The alternatives of a group.
-fn alternatives(group: &str, pattern: &str) -> Result<Choices, String> {
-    let choices: Choices = group
-        .split('|')
-        .map(|part| literal(part, pattern))
-        .collect::<Result<_, _>>()?;
-    if choices.iter().any(Vec::is_empty) {
-        return Err(format!(
-            "the pattern {pattern:?} has an empty alternative; write [word] for what may be left out"
-        ));
-    }
-    Ok(choices)
-}
-
-type Choices = Vec<Vec<Step>>;
-
-/// The first part of a pattern, as the step sequences that it may stand for, and what follows it.
-fn next_part<'a>(rest: &'a str, pattern: &str) -> Result<(Choices, &'a str), String> {
-    let close = |mark: char| {
-        rest.find(mark).ok_or_else(|| {
-            format!(
-                "the pattern {pattern:?} opens {:?} and never closes it",
-                &rest[..1]
-            )
-        })
-    };
-    match rest.as_bytes()[0] {
-        b'{' => {
-            let end = close('}')?;
-            Ok((alternatives(&rest[1..end], pattern)?, &rest[end + 1..]))
-        }
-        b'[' => {
-            let end = close(']')?;
-            let mut choices = alternatives(&rest[1..end], pattern)?;
-            choices.push(Vec::new());
-            Ok((choices, &rest[end + 1..]))
-        }
-        b'<' => {
-            let end = close('>')?;
-            let bounds = rest[1..end]
-                .split_once('-')
-                .and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
-            match bounds {
-                Some((least, most)) if least <= most && most <= 8usize => Ok((
-                    (least..=most).map(|n| vec![Step::Any; n]).collect(),
-                    &rest[end + 1..],
-                )),
-                _ => Err(format!(
-                    "the gap {:?} in {pattern:?} is not <least-most> with most up to 8",
-                    &rest[..=end]
-                )),
-            }
-        }
-        b'}' | b']' | b'>' => Err(format!(
-            "the pattern {pattern:?} closes {:?} without opening it",
-            &rest[..1]
-        )),
-        _ => {
-            let end = rest
-                .find(['{', '[', '<', '}', ']', '>'])
-                .unwrap_or(rest.len());
-            Ok((vec![literal(&rest[..end], pattern)?], &rest[end..]))
-        }
-    }
-}

@@ -1,7 +1,15 @@
-//! Walks the trie from every word of a text.
+//! Finds the phrases of a text, from word to word.
+//!
+//! The filter of the trie leaves a word in twenty or so; from those the trie is walked, and the guards are asked of
+//! what it finds. A text is read a window at a time, so that what is kept of it is small however long it is.
 
-use super::document::{Word, fold, words};
+use super::guard::{Guard, NEGATION_REACH, Place, Surroundings, joined};
 use super::lexicon::{Kind, Lexicon};
+use super::trie::{Candidates, NodeId, find_candidates};
+use super::words::{Reader, Words, read};
+
+/// 8 KiB: text, words and filter stay in the first-level cache.
+const WINDOW_BLOCKS: usize = 128;
 
 /// A phrase that counts. `start` and `end` are characters of the text, end exclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,99 +29,344 @@ pub struct Counts {
     pub words: u32,
     pub sentences: u32,
     /// In the order of [`Kind::ALL`].
-    pub kinds: [u32; 8],
+    pub kinds: [u32; Kind::ALL.len()],
     /// Character where the first hedge (of any kind but booster) starts.
     pub first_hedge: Option<u32>,
     /// Whether every sentence holds a phrase that takes the place of an answer, and there is one.
     pub hedge_only: bool,
 }
 
-pub fn count(lexicon: &Lexicon, text: &str) -> Counts {
-    let words = words(text);
-    let spans = find(lexicon, text, &words);
-    let sentences = words.last().map_or(0, |word| word.sentence + 1);
-    let mut counts = Counts {
-        words: small(words.len()),
-        sentences,
-        ..Counts::default()
-    };
-    let mut evaded = vec![false; sentences as usize];
-    for span in &spans {
-        counts.kinds[span.kind as usize] += 1;
-        evaded[span.sentence as usize] |= span.kind.is_evasive();
+/// Why a phrase of the lexicon that stands in a text counts or does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Counts,
+    Silenced(Guard),
+    /// A longer phrase of its kind begins at the same word, or an entry of its kind with the same words comes first.
+    Longer,
+    /// A phrase of its kind that begins before it covers its beginning.
+    Covered,
+}
+
+/// What scanning keeps from text to text, to save allocations.
+#[derive(Debug, Clone, Default)]
+pub struct Scratch {
+    words: Words,
+    candidates: Candidates,
+    paths: Vec<(NodeId, usize)>,
+    found: Vec<Found>,
+}
+
+/// A phrase that begins at the word looked at.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    kind: Kind,
+    entry: u32,
+    last: usize,
+}
+
+/// A phrase in bytes, and what came of it.
+struct Hit {
+    kind: Kind,
+    entry: u32,
+    start: usize,
+    end: usize,
+    sentence: u32,
+}
+
+/// Words and sentences of a text.
+struct Size {
+    words: usize,
+    sentences: usize,
+}
+
+impl Lexicon {
+    /// What a text holds.
+    pub fn count(&self, text: &str, scratch: &mut Scratch) -> Counts {
+        let mut counts = Counts::default();
+        let (mut first_hedge, mut evaded, mut last_evaded) = (None, 0, u32::MAX);
+        let size = self.scan(text, scratch, |hit, verdict| {
+            if verdict != Verdict::Counts {
+                return;
+            }
+            counts.kinds[hit.kind as usize] += 1;
+            if hit.kind.is_hedge() && first_hedge.is_none() {
+                first_hedge = Some(hit.start);
+            }
+            if hit.kind.is_evasive() && hit.sentence != last_evaded {
+                last_evaded = hit.sentence;
+                evaded += 1;
+            }
+        });
+        counts.words = small(size.words);
+        counts.sentences = small(size.sentences);
+        counts.first_hedge = first_hedge.map(|start| small(characters(&text[..start])));
+        counts.hedge_only = evaded > 0 && evaded == size.sentences;
+        counts
     }
-    counts.first_hedge = spans
-        .iter()
-        .filter(|span| span.kind != Kind::Booster)
-        .map(|span| span.start)
-        .min();
-    counts.hedge_only = !evaded.is_empty() && evaded.iter().all(|&sentence| sentence);
-    counts
+
+    /// The phrases that count, sorted by start, then kind.
+    pub fn spans(&self, text: &str, scratch: &mut Scratch) -> Vec<Span> {
+        let mut spans = Vec::new();
+        self.explain_into(text, scratch, |span, verdict| {
+            if verdict == Verdict::Counts {
+                spans.push(span);
+            }
+        });
+        spans
+    }
+
+    /// Every phrase of the lexicon that stands in the text, and whether it counts; sorted by start.
+    pub fn explain(&self, text: &str, scratch: &mut Scratch) -> Vec<(Span, Verdict)> {
+        let mut all = Vec::new();
+        self.explain_into(text, scratch, |span, verdict| all.push((span, verdict)));
+        all
+    }
+
+    fn explain_into(
+        &self,
+        text: &str,
+        scratch: &mut Scratch,
+        mut take: impl FnMut(Span, Verdict),
+    ) {
+        let mut at = Characters::new(text);
+        self.scan(text, scratch, |hit, verdict| {
+            let start = at.of(text, hit.start);
+            let end = at.after(text, hit.start, hit.end);
+            let span = Span {
+                kind: hit.kind,
+                entry: hit.entry,
+                start: small(start),
+                end: small(end),
+                sentence: hit.sentence,
+            };
+            take(span, verdict);
+        });
+    }
+
+    /// Calls `take` with every phrase that stands in the text.
+    fn scan(
+        &self,
+        text: &str,
+        scratch: &mut Scratch,
+        take: impl FnMut(&Hit, Verdict),
+    ) -> Size {
+        scan_text(self, text, scratch, take)
+    }
 }
 
-pub fn spans(lexicon: &Lexicon, text: &str) -> Vec<Span> {
-    find(lexicon, text, &words(text))
+fn scan_text(
+    lexicon: &Lexicon,
+    text: &str,
+    scratch: &mut Scratch,
+    mut take: impl FnMut(&Hit, Verdict),
+) -> Size {
+    let mut size = Size { words: 0, sentences: 0 };
+    let mut reader = Reader::new();
+    let mut search = Search::new(lexicon, text);
+    scratch.words.clear();
+    let mut from = 0;
+    loop {
+        let more = read(&mut reader, text, WINDOW_BLOCKS, &mut scratch.words);
+        // A word is looked at when all that a phrase from there may hold, and the word after that, have been read.
+        let ready = if more {
+            scratch.words.len().saturating_sub(lexicon.trie().longest())
+        } else {
+            scratch.words.len()
+        };
+        if ready > from {
+            find_candidates(
+                lexicon.trie(),
+                text,
+                &scratch.words,
+                from,
+                ready,
+                &mut scratch.candidates,
+            );
+            for i in 0..scratch.candidates.found().len() {
+                search.at(scratch.candidates.found()[i] as usize, scratch, &mut take);
+            }
+            from = ready;
+        }
+        if !more {
+            size.words += scratch.words.len();
+            size.sentences = search.sentences_before + scratch.words.sentences().len();
+            return size;
+        }
+        let known = from.saturating_sub(NEGATION_REACH);
+        size.words += known;
+        from -= known;
+        search.sentences_before += search.sentence;
+        scratch.words.forget(known, search.sentence);
+        search.sentence = 0;
+    }
 }
 
-/// Counts fit: a text of 4 GiB words is refused long before by the memory it takes.
+/// The state of a walk through a text.
+struct Search<'a> {
+    lexicon: &'a Lexicon,
+    text: &'a str,
+    surroundings: Surroundings<'a>,
+    /// Byte at which the last phrase of each kind ends.
+    free_from: [usize; Kind::ALL.len()],
+    /// The sentence walked through, among those that are kept, and how many are not.
+    sentence: usize,
+    sentences_before: usize,
+}
+
+impl<'a> Search<'a> {
+    fn new(lexicon: &'a Lexicon, text: &'a str) -> Self {
+        Self {
+            lexicon,
+            text,
+            surroundings: Surroundings::new(text),
+            free_from: [0; Kind::ALL.len()],
+            sentence: 0,
+            sentences_before: 0,
+        }
+    }
+
+    /// Looks for phrases that begin at a word.
+    #[inline]
+    fn at(&mut self, first: usize, scratch: &mut Scratch, take: &mut impl FnMut(&Hit, Verdict)) {
+        self.walk(first, scratch);
+        if !scratch.found.is_empty() {
+            self.select(first, scratch, take);
+        }
+    }
+
+    /// All phrases that begin at a word.
+    #[inline]
+    fn walk(&self, first: usize, scratch: &mut Scratch) {
+        let Scratch { words, candidates, paths, found } = scratch;
+        let trie = self.lexicon.trie();
+        found.clear();
+        paths.clear();
+        let Some(mut word) = words.get(first) else { return };
+        let Some(mut node) = trie.step(0, self.text, word, candidates.hash(first)) else { return };
+        let mut last = first;
+        loop {
+            for &entry in trie.ends(node) {
+                let kind = self.lexicon.entries()[entry as usize].kind;
+                found.push(Found { kind, entry, last });
+            }
+            if trie.goes_on(node)
+                && let Some(next) = words.get(last + 1)
+                && joined(self.text, word, next)
+            {
+                if let Some(any) = trie.step_any(node) {
+                    paths.push((any, last + 1));
+                }
+                if let Some(onward) = trie.step(node, self.text, next, candidates.hash(last + 1)) {
+                    (node, last, word) = (onward, last + 1, next);
+                    continue;
+                }
+            }
+            let Some((other, at)) = paths.pop() else { return };
+            let Some(there) = words.get(at) else { return };
+            (node, last, word) = (other, at, there);
+        }
+    }
+
+    /// Of each kind, the longest that its guards let pass.
+    #[inline]
+    fn select(
+        &mut self,
+        first: usize,
+        scratch: &mut Scratch,
+        take: &mut impl FnMut(&Hit, Verdict),
+    ) {
+        let Scratch { words, found, .. } = scratch;
+        let Some(begin) = words.get(first) else { return };
+        let sentences = words.sentences();
+        while (sentences.get(self.sentence + 1)).is_some_and(|&next| next as usize <= begin.start) {
+            self.sentence += 1;
+        }
+        if found.len() > 1 {
+            found.sort_unstable_by_key(|one| (one.kind, std::cmp::Reverse(one.last), one.entry));
+            found.dedup_by_key(|one| (one.kind, one.last, one.entry)); // two ways through a gap
+        }
+        let mut taken = None;
+        for one in found.iter() {
+            let Some(end) = words.get(one.last) else { continue };
+            let hit = Hit {
+                kind: one.kind,
+                entry: one.entry,
+                start: begin.start,
+                end: end.end,
+                sentence: small(self.sentences_before + self.sentence),
+            };
+            let verdict = if taken == Some(one.kind) {
+                Verdict::Longer
+            } else if begin.start < self.free_from[one.kind as usize] {
+                Verdict::Covered
+            } else {
+                let mut place = Place {
+                    words,
+                    first,
+                    last: one.last,
+                    sentence_start: sentences[self.sentence] as usize,
+                    surroundings: &mut self.surroundings,
+                };
+                let guards = &self.lexicon.entries()[one.entry as usize].guards;
+                match guards.silences(&mut place) {
+                    Some(guard) => Verdict::Silenced(guard),
+                    None => Verdict::Counts,
+                }
+            };
+            if verdict == Verdict::Counts {
+                taken = Some(one.kind);
+                self.free_from[one.kind as usize] = hit.end;
+            }
+            take(&hit, verdict);
+        }
+    }
+}
+
+/// Counts fit: texts of 4 GiB are refused.
 fn small(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
-fn find(lexicon: &Lexicon, text: &str, words: &[Word]) -> Vec<Span> {
-    let mut folded = String::new();
-    let ids: Vec<Option<u32>> = words
-        .iter()
-        .map(|word| {
-            folded.clear();
-            folded.extend(text[word.start..word.end].chars().map(fold));
-            lexicon.word(&folded)
-        })
-        .collect();
-    let mut spans = Vec::new();
-    let mut free_from = [0usize; 8];
-    let mut paths: Vec<(u32, usize)> = Vec::new();
-    for first in 0..words.len() {
-        let Some(node) = lexicon.step(0, ids[first]) else {
-            continue;
-        };
-        let mut best: [Option<(usize, u32)>; 8] = [None; 8];
-        paths.clear();
-        paths.push((node, first));
-        while let Some((node, last)) = paths.pop() {
-            for &entry in &lexicon.node(node).ends {
-                let found = &lexicon.entries()[entry as usize];
-                let slot = &mut best[found.kind as usize];
-                let longer =
-                    slot.is_none_or(|(end, other)| last > end || last == end && entry < other);
-                if longer
-                    && first >= free_from[found.kind as usize]
-                    && found.guards.pass(text, words, first, last)
-                {
-                    *slot = Some((last, entry));
-                }
-            }
-            if words.get(last + 1).is_some_and(|next| next.joined) {
-                paths.extend(
-                    lexicon
-                        .step(node, ids[last + 1])
-                        .map(|node| (node, last + 1)),
-                );
-                paths.extend(lexicon.step_any(node).map(|node| (node, last + 1)));
-            }
-        }
-        for kind in Kind::ALL {
-            if let Some((last, entry)) = best[kind as usize] {
-                free_from[kind as usize] = last + 1;
-                spans.push(Span {
-                    kind,
-                    entry,
-                    start: words[first].first_char,
-                    end: words[last].last_char,
-                    sentence: words[first].sentence,
-                });
+/// The number of characters of a text.
+fn characters(text: &str) -> usize {
+    text.as_bytes().iter().filter(|&&byte| byte.cast_signed() >= -0x40).count()
+}
+
+/// Turns bytes into characters, from the beginning to the end.
+enum Characters {
+    /// They are the same.
+    Ascii,
+    Counted { byte: usize, character: usize },
+}
+
+impl Characters {
+    fn new(text: &str) -> Self {
+        if text.is_ascii() {
+            Self::Ascii
+        } else {
+            Self::Counted {
+                byte: 0,
+                character: 0,
             }
         }
     }
-    spans
+
+    fn of(&mut self, text: &str, at: usize) -> usize {
+        match self {
+            Self::Ascii => at,
+            Self::Counted { byte, character } => {
+                *character += characters(&text[*byte..at]);
+                *byte = at;
+                *character
+            }
+        }
+    }
+
+    /// Of the byte `end` after the byte `start` that was asked for last.
+    fn after(&self, text: &str, start: usize, end: usize) -> usize {
+        match self {
+            Self::Ascii => end,
+            Self::Counted { character, .. } => character + characters(&text[start..end]),
+        }
+    }
 }

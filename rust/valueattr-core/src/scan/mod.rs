@@ -1,22 +1,28 @@
 //! Counts hedging phrases and says where they stand.
 //!
-//! A text is cut into words ([`document`]); a phrase is a path in a trie of folded words ([`lexicon`]); matching
-//! walks the trie from every word ([`matcher`]) and asks the guards of what it finds ([`guard`]). Cost: one hash
-//! look-up per word, and per word that starts a phrase one per step of the trie.
+//! A text is classified 64 bytes at a time ([`blocks`]) and cut into words and sentences ([`words`]); a phrase is a path
+//! in a trie of folded words ([`trie`]), walked from the words that a filter lets pass ([`matcher`]), and the guards are
+//! asked of what it finds ([`guard`]).
 //!
 //! Invariants: matches are word-bounded by construction; within a kind they do not overlap and are leftmost, then
 //! longest among those whose guards let them pass; kinds do not see each other. Offsets are characters (Unicode
 //! scalar values) of the original text. The result does not depend on the number of threads.
 
-mod document;
+mod blocks;
+mod characters;
+mod folding;
 mod guard;
 mod lexicon;
 mod matcher;
+mod pattern;
+mod trie;
+mod words;
 
 use rayon::prelude::*;
 
 pub use lexicon::{Kind, Lexicon, LexiconError};
-pub use matcher::{Counts, Span};
+pub use guard::Guard;
+pub use matcher::{Counts, Scratch, Span, Verdict};
 
 /// The lexicon that ships with the crate.
 pub const ENGLISH: &str = include_str!("../../lexicon/en.toml");
@@ -33,7 +39,7 @@ pub fn counts(
     texts: &[&str],
     threads: usize,
 ) -> Result<Vec<Counts>, ThreadsError> {
-    each(texts, threads, |text| matcher::count(lexicon, text))
+    each(texts, threads, |text, scratch| lexicon.count(text, scratch))
 }
 
 /// Spans of each text, in order, sorted by start, then kind.
@@ -45,23 +51,24 @@ pub fn spans(
     texts: &[&str],
     threads: usize,
 ) -> Result<Vec<Vec<Span>>, ThreadsError> {
-    each(texts, threads, |text| matcher::spans(lexicon, text))
+    each(texts, threads, |text, scratch| lexicon.spans(text, scratch))
 }
 
 /// Threads could not be started.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot start {0} scanning threads: {1}")]
-pub struct ThreadsError(usize, rayon::ThreadPoolBuildError);
+pub struct ThreadsError(pub(crate) usize, pub(crate) rayon::ThreadPoolBuildError);
 
 /// A pool of its own per batch, so that a forked process never waits for threads that it does not have.
 fn each<T: Send>(
     texts: &[&str],
     threads: usize,
-    scan: impl Fn(&str) -> T + Sync,
+    scan: impl Fn(&str, &mut Scratch) -> T + Sync,
 ) -> Result<Vec<T>, ThreadsError> {
     let bytes: usize = texts.iter().map(|text| text.len()).sum();
     if threads == 1 || bytes < PARALLEL_FROM_BYTES {
-        return Ok(texts.iter().map(|text| scan(text)).collect());
+        let mut scratch = Scratch::default();
+        return Ok(texts.iter().map(|text| scan(text, &mut scratch)).collect());
     }
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
@@ -71,10 +78,12 @@ fn each<T: Send>(
         texts
             .par_iter()
             .with_min_len(16)
-            .map(|text| scan(text))
+            .map_init(Scratch::default, |scratch, text| scan(text, scratch))
             .collect()
     }))
 }
 
+#[cfg(test)]
+mod reference;
 #[cfg(test)]
 mod tests;

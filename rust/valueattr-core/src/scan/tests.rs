@@ -2,15 +2,16 @@ use super::*;
 use proptest::prelude::*;
 
 fn english() -> Lexicon {
-    Lexicon::parse(ENGLISH).expect("the shipped lexicon parses")
+    Lexicon::parse(ENGLISH, true).expect("the shipped lexicon parses")
 }
 
 fn lexicon(entries: &str) -> Lexicon {
-    Lexicon::parse(entries).expect("a valid lexicon")
+    Lexicon::parse(entries, true).expect("a valid lexicon")
 }
 
 fn found(lexicon: &Lexicon, text: &str) -> Vec<String> {
-    matcher::spans(lexicon, text)
+    lexicon
+        .spans(text, &mut Scratch::default())
         .iter()
         .map(|span| {
             text.chars()
@@ -131,7 +132,7 @@ fn typography_is_folded_and_offsets_are_of_the_original() {
 #[test]
 fn sentences_and_hedge_only() {
     let lexicon = english();
-    let counts = |text| matcher::count(&lexicon, text);
+    let counts = |text| lexicon.count(text, &mut Scratch::default());
     assert_eq!(
         counts("One. Two! \"Three?\" 3.5 four… five\n\nsix").sentences,
         6
@@ -240,7 +241,7 @@ fn broken_lexicons_name_the_line() {
         ("[[entry]]\nkind = \"caveat\"\n", 1, "missing field"),
         ("nonsense\n", 1, ""),
     ] {
-        let error = Lexicon::parse(source).expect_err(source);
+        let error = Lexicon::parse(source, true).expect_err(source);
         assert_eq!(error.line, line, "{error}");
         assert!(error.message.contains(message), "{error}");
     }
@@ -251,7 +252,7 @@ fn too_many_wordings_are_refused() {
     let pattern = "{a|b|c|d|e|f|g|h}".repeat(5);
     let source = format!("[[entry]]\nkind = \"caveat\"\npattern = \"{pattern}\"\n");
     assert!(
-        Lexicon::parse(&source)
+        Lexicon::parse(&source, true)
             .expect_err("too many")
             .message
             .contains("wordings")
@@ -263,14 +264,14 @@ proptest! {
     fn any_text_is_scanned_without_panic_and_spans_are_bounded(text in "\\PC*|[a-z' .\"\\n-]*(I don't know|perhaps|it may be)[a-z' .\"\\n-]*") {
         let lexicon = english();
         let length = u32::try_from(text.chars().count()).expect("short");
-        for span in matcher::spans(&lexicon, &text) {
+        for span in lexicon.spans(&text, &mut Scratch::default()) {
             prop_assert!(span.start < span.end && span.end <= length);
         }
     }
 
     #[test]
     fn any_bytes_as_a_lexicon_are_an_error_or_a_lexicon(source in "\\PC*|(\\[\\[entry\\]\\]|kind = \"caveat\"|pattern = \"[a{}|\\[\\]<>0-9 -]*\"|\\n)*") {
-        let _ = Lexicon::parse(&source);
+        let _ = Lexicon::parse(&source, true);
     }
 
     #[test]
@@ -282,5 +283,117 @@ proptest! {
         for threads in [2, 3] {
             prop_assert_eq!(&one, &counts(&lexicon, &texts, threads).expect("threads"));
         }
+    }
+}
+
+const ADVERSARIAL: &str = r##"
+[[entry]]
+kind = "epistemic"
+pattern = "it may"
+guards = ["negation"]
+[[entry]]
+kind = "epistemic"
+pattern = "it may be that [it] is"
+guards = ["question"]
+[[entry]]
+kind = "epistemic"
+pattern = "may"
+unless_before = ["in", "don't"]
+unless_after = ["#", "possibilities"]
+[[entry]]
+kind = "epistemic"
+pattern = "may <0-2> be"
+guards = ["quotation"]
+[[entry]]
+kind = "caveat"
+pattern = "be that"
+guards = ["question", "quotation"]
+[[entry]]
+kind = "caveat"
+pattern = "i don't know"
+[[entry]]
+kind = "booster"
+pattern = "possibilities"
+[[entry]]
+kind = "booster"
+pattern = "it is not possibilities in éa"
+[[entry]]
+kind = "modal"
+pattern = "is <0-3> is"
+"##;
+
+fn adversarial_guards() -> Vec<reference::Guarded> {
+    let some = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
+    let mut guards: Vec<reference::Guarded> = (0..9).map(|_| reference::Guarded::default()).collect();
+    guards[0].negation = true;
+    guards[1].question = true;
+    guards[2].before = some(&["in", "don't"]);
+    guards[2].after = some(&["#", "possibilities"]);
+    guards[3].quotation = true;
+    guards[4].question = true;
+    guards[4].quotation = true;
+    guards
+}
+
+/// Texts of the words and marks that matter, and of any others.
+fn any_text() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        8 => prop::sample::select(vec![
+            "it", "may", "be", "that", "is", "in", "I", "DON'T", "don\u{2019}t", "know", "not", "3", "possibilities",
+            "\u{e9}a", "\u{c9}A", "isn\u{2bc}t", "possibilitie", "b\u{e9}", "\u{4f60}\u{597d}", "\u{43c}\u{430}\u{439}",
+        ]),
+        8 => Just(" "),
+        4 => prop::sample::select(vec![
+            ".", "?", "!", "\u{2026}", ",", "-", "\u{2014}", "'", "\u{2019}", "\"", "\u{201c}", "\u{201d}", ")", "*", "_",
+            "\n", "\n\n", "\n \n", "\r\n\r\n", "  ", "\u{a0}", "\u{3000}", "\u{feff}", "\u{1680}", "\0", "\u{1f600}", "\u{d7}",
+            ". ", "? ", "?\u{201d} ", "...", "\u{3002}", ";", "\u{180e}", "\u{ff07}", "\u{2028}",
+        ]),
+        1 => any::<char>().prop_map(|c| &*Box::leak(c.to_string().into_boxed_str())),
+        1 => (1usize..80).prop_map(|n| &*Box::leak("x".repeat(n).into_boxed_str())),
+        1 => (1usize..80).prop_map(|n| &*Box::leak(" ".repeat(n).into_boxed_str())),
+    ];
+    prop::collection::vec(piece, 0..120).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #[test]
+    fn scanning_equals_the_plain_reference(text in any_text(), repeats in 1usize..4, far in 0usize..3) {
+        let lexicon = lexicon(ADVERSARIAL);
+        // Some texts are longer than a window.
+        let text = [text.clone(), "a. ".repeat(4_000 * (far / 2)), text].concat().repeat(repeats);
+        let words = reference::words(&text);
+        let mut scratch = Scratch::default();
+        let spans = lexicon.spans(&text, &mut scratch);
+        prop_assert_eq!(&spans, &reference::spans(&lexicon, &adversarial_guards(), &text));
+        let counts = lexicon.count(&text, &mut scratch);
+        prop_assert_eq!(counts.words as usize, words.len());
+        prop_assert_eq!(counts.sentences, words.last().map_or(0, |word| word.sentence + 1));
+        for kind in Kind::ALL {
+            prop_assert_eq!(counts.kinds[kind as usize] as usize, spans.iter().filter(|s| s.kind == kind).count());
+        }
+        prop_assert_eq!(counts.first_hedge, spans.iter().filter(|s| s.kind.is_hedge()).map(|s| s.start).min());
+    }
+
+    #[test]
+    fn words_are_found_as_one_by_one(text in any_text()) {
+        let found: Vec<(usize, usize)> = words::words(&text).iter().map(|w| (w.start, w.end)).collect();
+        let expected: Vec<(usize, usize)> = reference::words(&text).iter().map(|w| (w.start, w.end)).collect();
+        prop_assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn every_way_to_classify_a_block_agrees(block in prop::array::uniform32(any::<u8>()), other in prop::array::uniform32(any::<u8>())) {
+        let mut bytes = [0; 64];
+        bytes[..32].copy_from_slice(&block);
+        bytes[32..].copy_from_slice(&other);
+        blocks::assert_all_agree(&bytes);
+    }
+}
+
+#[test]
+fn every_byte_has_its_class_in_every_place() {
+    for byte in 0..=255 {
+        blocks::assert_all_agree(&[byte; 64]);
     }
 }

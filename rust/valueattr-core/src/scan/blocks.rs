@@ -1,0 +1,405 @@
+//! Sixty-four bytes of text at a time, as one bit mask per class of character.
+
+use super::characters::{closes, ends_sentence, is_apostrophe, is_space, is_word};
+
+/// Bytes in a block.
+pub const BLOCK: usize = 64;
+
+/// Bit `i` stands for byte `i`; every byte of a character is in the character's classes, but that a terminator is one
+/// at its last byte only and closes at the others, so that what follows a terminator is the next bit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Masks {
+    pub word: u64,
+    pub apostrophe: u64,
+    /// White space, newlines among it.
+    pub space: u64,
+    pub newline: u64,
+    pub terminator: u64,
+    pub closer: u64,
+}
+
+const WORD: u8 = 1;
+const APOSTROPHE: u8 = 2;
+const SPACE: u8 = 4;
+const NEWLINE: u8 = 8;
+const TERMINATOR: u8 = 16;
+const CLOSER: u8 = 32;
+/// Of a byte above 127: what it is depends on the character that it is part of.
+const HIGH: u8 = 128;
+
+const fn classes_of(byte: u8) -> u8 {
+    match byte {
+        b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => WORD,
+        b'\'' => APOSTROPHE | CLOSER,
+        b'\n' => SPACE | NEWLINE,
+        b'\t'..=b'\r' | b' ' => SPACE,
+        b'.' | b'!' | b'?' => TERMINATOR,
+        b'"' | b')' | b']' | b'*' | b'_' => CLOSER,
+        128.. => HIGH,
+        _ => 0,
+    }
+}
+
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        #[allow(clippy::cast_possible_truncation)] // below 256
+        let class = classes_of(byte as u8);
+        classes[byte] = class;
+        byte += 1;
+    }
+    classes
+};
+
+/// The classes of 64 ASCII bytes; bytes above 127 come as words, with the mask of them beside.
+pub trait Classify {
+    fn ascii(block: &[u8; BLOCK]) -> (Masks, u64);
+
+    /// Writes `base` plus the place of each bit, and behind them whatever.
+    #[inline(always)]
+    fn places(bits: u64, base: u32, out: &mut [u32; BLOCK]) {
+        let mut rest = bits;
+        let mut at = 0;
+        // Written whether there are so many or not: fewer branches go wrong.
+        while at < 16 || rest != 0 && at < BLOCK {
+            for slot in &mut out[at..at + 8] {
+                *slot = base.wrapping_add(rest.trailing_zeros());
+                rest &= rest.wrapping_sub(1);
+            }
+            at += 8;
+        }
+    }
+}
+
+/// Any machine.
+pub struct Portable;
+
+impl Classify for Portable {
+    #[inline(always)]
+    fn ascii(block: &[u8; BLOCK]) -> (Masks, u64) {
+        let mut of = [0u64; 8];
+        for (i, bytes) in block.chunks_exact(8).enumerate() {
+            let classes = u64::from_le_bytes(std::array::from_fn(|k| CLASSES[bytes[k] as usize]));
+            for (bit, mask) in of.iter_mut().enumerate() {
+                // The product moves the lowest bits of eight bytes into one byte.
+                let eight = (classes >> bit & 0x0101_0101_0101_0101)
+                    .wrapping_mul(0x0102_0408_1020_4080)
+                    >> 56;
+                *mask |= eight << (8 * i);
+            }
+        }
+        let [word, apostrophe, space, newline, terminator, closer, _, high] = of;
+        let masks = Masks {
+            word: word | high,
+            apostrophe,
+            space,
+            newline,
+            terminator,
+            closer,
+        };
+        (masks, high)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub mod x86 {
+    //! `unsafe` here: intrinsics need their instructions, which `words` asks the machine for before
+    //! it takes one of these types; the loads read the 64 bytes that the array has. Both are compared with
+    //! [`Portable`] on every byte in every place, and run under the property tests of the whole scanner.
+
+    use std::arch::x86_64::*;
+
+    use super::{APOSTROPHE, BLOCK, CLASSES, CLOSER, Classify, Masks, NEWLINE, SPACE, TERMINATOR, WORD};
+
+    /// AVX2. A class is a union of products of low and high nibbles, found with two shuffles.
+    pub struct Avx2;
+
+    /// AVX-512 with VBMI: one look-up of 128 bytes.
+    pub struct Avx512;
+
+    /// Bits of the two nibble tables: `(classes, low nibbles, high nibbles)`.
+    const PRODUCTS: [(u8, u16, u16); 11] = [
+        (WORD, 0b0000_0011_1111_1111, 1 << 3), // 0-9
+        (WORD, 0b1111_1111_1111_1110, 1 << 4 | 1 << 6), // A-O, a-o
+        (WORD, 0b0000_0111_1111_1111, 1 << 5 | 1 << 7), // P-Z, p-z
+        (SPACE, 0b0011_1110_0000_0000, 1), // \t to \r
+        (SPACE, 1, 1 << 2),
+        (TERMINATOR, 1 << 1 | 1 << 14, 1 << 2), // ! .
+        (TERMINATOR, 1 << 15, 1 << 3), // ?
+        (CLOSER, 1 << 2 | 1 << 7 | 1 << 9 | 1 << 10, 1 << 2), // " ' ) *
+        (CLOSER, 1 << 13 | 1 << 15, 1 << 5), // ] _
+        (APOSTROPHE, 1 << 7, 1 << 2),
+        (NEWLINE, 1 << 10, 1),
+    ];
+
+    /// The nibble tables of the products in `range`, one bit a product, each table twice for the two halves.
+    const fn nibbles(from: usize, to: usize) -> ([u8; 32], [u8; 32]) {
+        let (mut low, mut high) = ([0; 32], [0; 32]);
+        let mut product = from;
+        while product < to {
+            let mut i = 0;
+            while i < 32 {
+                if PRODUCTS[product].1 >> (i % 16) & 1 == 1 {
+                    low[i] |= 1 << (product - from);
+                }
+                if PRODUCTS[product].2 >> (i % 16) & 1 == 1 {
+                    high[i] |= 1 << (product - from);
+                }
+                i += 1;
+            }
+            product += 1;
+        }
+        (low, high)
+    }
+
+    static FIRST: ([u8; 32], [u8; 32]) = nibbles(0, 5);
+    static SECOND: ([u8; 32], [u8; 32]) = nibbles(5, 9);
+
+    impl Classify for Avx2 {
+        #[inline(always)]
+        fn ascii(block: &[u8; BLOCK]) -> (Masks, u64) {
+            let half = |at: usize| unsafe {
+                let load = |table: &[u8; 32]| _mm256_loadu_si256(table.as_ptr().cast());
+                let bytes = _mm256_loadu_si256(block.as_ptr().add(at).cast());
+                let high_nibble =
+                    _mm256_and_si256(_mm256_srli_epi16(bytes, 4), _mm256_set1_epi8(15));
+                // A byte above 127 has its top bit set, for which the shuffle gives nothing.
+                let look = |(low, high): &([u8; 32], [u8; 32])| {
+                    _mm256_and_si256(
+                        _mm256_shuffle_epi8(load(low), bytes),
+                        _mm256_shuffle_epi8(load(high), high_nibble),
+                    )
+                };
+                let mask = |found, bits: i8| {
+                    let none = _mm256_cmpeq_epi8(
+                        _mm256_and_si256(found, _mm256_set1_epi8(bits)),
+                        _mm256_setzero_si256(),
+                    );
+                    u64::from(!_mm256_movemask_epi8(none).cast_unsigned())
+                };
+                let is = |byte: u8| {
+                    let equal = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(byte.cast_signed()));
+                    u64::from(_mm256_movemask_epi8(equal).cast_unsigned())
+                };
+                let (first, second) = (look(&FIRST), look(&SECOND));
+                let high = u64::from(_mm256_movemask_epi8(bytes).cast_unsigned());
+                let masks = Masks {
+                    word: mask(first, 0b0_0111) | high,
+                    apostrophe: is(b'\''),
+                    space: mask(first, 0b1_1000),
+                    newline: is(b'\n'),
+                    terminator: mask(second, 0b0011),
+                    closer: mask(second, 0b1100),
+                };
+                (masks, high)
+            };
+            let ((a, a_high), (b, b_high)) = (half(0), half(32));
+            let masks = Masks {
+                word: a.word | b.word << 32,
+                apostrophe: a.apostrophe | b.apostrophe << 32,
+                space: a.space | b.space << 32,
+                newline: a.newline | b.newline << 32,
+                terminator: a.terminator | b.terminator << 32,
+                closer: a.closer | b.closer << 32,
+            };
+            (masks, a_high | b_high << 32)
+        }
+    }
+
+    impl Classify for Avx512 {
+        #[inline(always)]
+        fn ascii(block: &[u8; BLOCK]) -> (Masks, u64) {
+            unsafe {
+                let bytes = _mm512_loadu_si512(block.as_ptr().cast());
+                let classes = _mm512_permutex2var_epi8(
+                    _mm512_loadu_si512(CLASSES.as_ptr().cast()),
+                    bytes,
+                    _mm512_loadu_si512(CLASSES.as_ptr().add(64).cast()),
+                );
+                let high = _mm512_movepi8_mask(bytes);
+                let of = |class: u8| {
+                    _mm512_test_epi8_mask(classes, _mm512_set1_epi8(class.cast_signed())) & !high
+                };
+                let masks = Masks {
+                    word: of(WORD) | high,
+                    apostrophe: of(APOSTROPHE),
+                    space: of(SPACE),
+                    newline: of(NEWLINE),
+                    terminator: of(TERMINATOR),
+                    closer: of(CLOSER),
+                };
+                (masks, high)
+            }
+        }
+
+        #[inline(always)]
+        fn places(bits: u64, base: u32, out: &mut [u32; BLOCK]) {
+            unsafe {
+                let all = _mm512_loadu_si512(PLACES.as_ptr().cast());
+                let places = _mm512_maskz_compress_epi8(bits, all);
+                let base = _mm512_set1_epi32(base.cast_signed());
+                let mut store = |at: usize, sixteen: __m128i| {
+                    let places = _mm512_add_epi32(_mm512_cvtepu8_epi32(sixteen), base);
+                    _mm512_storeu_si512(out[at..at + 16].as_mut_ptr().cast(), places);
+                };
+                store(0, _mm512_castsi512_si128(places));
+                store(16, _mm512_extracti32x4_epi32::<1>(places));
+                if bits.count_ones() > 32 {
+                    store(32, _mm512_extracti32x4_epi32::<2>(places));
+                    store(48, _mm512_extracti32x4_epi32::<3>(places));
+                }
+            }
+        }
+    }
+
+    static PLACES: [u8; BLOCK] = {
+        let mut places = [0; BLOCK];
+        let mut at = 0;
+        while at < BLOCK {
+            #[allow(clippy::cast_possible_truncation)] // below 64
+            let place = at as u8;
+            places[at] = place;
+            at += 1;
+        }
+        places
+    };
+}
+
+/// Calls `$kernel`, a method that is generic over [`Classify`], compiled for the best instructions that this machine has.
+macro_rules! on_this_machine {
+    ($name:ident: fn($($arg:ident: $kind:ty),*) -> $out:ty = $kernel:ident) => {
+        pub fn $name($($arg: $kind),*) -> $out {
+            #[cfg(target_arch = "x86_64")]
+            {
+                use $crate::scan::blocks::x86::{Avx2, Avx512};
+                #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt")]
+                fn avx512($($arg: $kind),*) -> $out {
+                    $kernel::<Avx512>($($arg),*)
+                }
+                #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+                fn avx2($($arg: $kind),*) -> $out {
+                    $kernel::<Avx2>($($arg),*)
+                }
+                // SAFETY: each is called on a machine that says it has the instructions.
+                if is_x86_feature_detected!("avx512vbmi2") && is_x86_feature_detected!("bmi2") {
+                    return unsafe { avx512($($arg),*) };
+                }
+                if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi2") {
+                    return unsafe { avx2($($arg),*) };
+                }
+            }
+            $kernel::<$crate::scan::blocks::Portable>($($arg),*)
+        }
+    };
+}
+pub(super) use on_this_machine;
+
+/// The masks of the block of `text` that begins at byte `base`; beyond the end there is nothing of any class.
+#[inline(always)]
+pub fn masks<C: Classify>(text: &str, base: usize) -> Masks {
+    let bytes = &text.as_bytes()[base..];
+    let (mut masks, high) = match bytes.first_chunk() {
+        Some(block) => C::ascii(block),
+        None => {
+            let mut block = [0; BLOCK];
+            block[..bytes.len()].copy_from_slice(bytes);
+            C::ascii(&block)
+        }
+    };
+    if high != 0 {
+        reclassify(text, base, high, &mut masks);
+    }
+    masks
+}
+
+/// Puts the characters beyond ASCII that are no parts of words into their classes.
+#[cold]
+fn reclassify(text: &str, base: usize, high: u64, masks: &mut Masks) {
+    let bytes = text.as_bytes();
+    let mut begin = base;
+    while bytes[begin] & 0xC0 == 0x80 {
+        begin -= 1; // a character that began in the block before
+    }
+    if begin < base {
+        reclassify_character(text, begin, base, masks);
+    }
+    let mut rest = high;
+    while rest != 0 {
+        let at = base + rest.trailing_zeros() as usize;
+        rest &= rest - 1;
+        // Other first bytes begin letters only.
+        if matches!(bytes[at], 0xC2 | 0xC3 | 0xCA | 0xE1..=0xE3 | 0xEF | 0xF0) {
+            reclassify_character(text, at, base, masks);
+        }
+    }
+}
+
+#[inline]
+fn reclassify_character(text: &str, at: usize, base: usize, masks: &mut Masks) {
+    let Some(c) = text[at..].chars().next() else {
+        return;
+    };
+    if is_word(c) {
+        return;
+    }
+    let (from, to) = (at.max(base) - base, (at + c.len_utf8()).min(base + BLOCK) - base);
+    let bits = u64::MAX >> (BLOCK - (to - from)) << from;
+    if is_apostrophe(c) && within_word(text, at, c) {
+        return;
+    }
+    masks.word &= !bits;
+    if is_space(c) {
+        masks.space |= bits;
+    } else if ends_sentence(c) {
+        let last = at + c.len_utf8() - 1;
+        if last < base + BLOCK {
+            masks.terminator |= 1 << (last - base);
+        }
+        masks.closer |= bits & !masks.terminator;
+    } else if closes(c) {
+        masks.closer |= bits;
+    }
+}
+
+fn within_word(text: &str, at: usize, apostrophe: char) -> bool {
+    text[..at].ends_with(is_word) && text[at + apostrophe.len_utf8()..].starts_with(is_word)
+}
+
+#[cfg(test)]
+pub fn assert_all_agree(block: &[u8; BLOCK]) {
+    let plain = Portable::ascii(block);
+    for (i, &byte) in block.iter().enumerate() {
+        let c = char::from(byte);
+        let is = |mask: u64| mask >> i & 1 == 1;
+        if byte >= 128 {
+            assert!(is(plain.0.word) && is(plain.1));
+            continue;
+        }
+        assert!(!is(plain.1));
+        assert_eq!(is(plain.0.word), is_word(c), "{c:?}");
+        assert_eq!(is(plain.0.space), is_space(c), "{c:?}");
+        assert_eq!(is(plain.0.apostrophe), is_apostrophe(c), "{c:?}");
+        assert_eq!(is(plain.0.terminator), ends_sentence(c), "{c:?}");
+        assert_eq!(is(plain.0.closer), closes(c), "{c:?}");
+        assert_eq!(is(plain.0.newline), c == '\n', "{c:?}");
+    }
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx2")]
+        fn avx2(block: &[u8; BLOCK]) -> (Masks, u64) {
+            x86::Avx2::ascii(block)
+        }
+        #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+        fn avx512(block: &[u8; BLOCK]) -> (Masks, u64) {
+            x86::Avx512::ascii(block)
+        }
+        // SAFETY: each is called on a machine that says it has the instructions.
+        if is_x86_feature_detected!("avx2") {
+            assert_eq!(plain, unsafe { avx2(block) });
+        }
+        if is_x86_feature_detected!("avx512vbmi") {
+            assert_eq!(plain, unsafe { avx512(block) });
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Where the words and the sentences of a text begin and end.
+//!
+//! A word is a maximal run of letters and digits, with single apostrophes inside it. A sentence ends with `.`, `!`,
+//! `?` or `…` before white space or closing marks and white space, and at a blank line; it begins at the next word.
+//!
+//! A block of 64 bytes is settled with a few operations on its masks: adding a bit to a run of ones carries it to the
+//! end of the run (the way to go from a full stop over closing marks to the space behind them, and from there to the
+//! next word), and the carry out of the sum is the state for the next block.
+
+use super::blocks::{BLOCK, Classify, masks, on_this_machine};
+use super::characters::is_word;
+
+/// Words and beginnings of sentences in a part of a text, in order.
+#[derive(Debug, Clone, Default)]
+pub struct Words {
+    /// Begin and end (exclusive) of each word, in bytes of the text, one after the other; then whatever.
+    boundaries: Vec<u32>,
+    filled: usize,
+    /// Byte at which each sentence begins: that of its first word; then whatever.
+    sentences: Vec<u32>,
+    sentences_filled: usize,
+}
+
+/// One word: bytes of the text, end exclusive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Word {
+    pub start: usize,
+    pub end: usize,
+}
+
+impl Words {
+    /// How many words are complete.
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        self.filled / 2
+    }
+
+    #[inline(always)]
+    pub fn get(&self, i: usize) -> Option<Word> {
+        let &[start, end] = self.pairs().get(i)?;
+        Some(Word {
+            start: start as usize,
+            end: end as usize,
+        })
+    }
+
+    pub fn sentences(&self) -> &[u32] {
+        &self.sentences[..self.sentences_filled]
+    }
+
+    /// Begins and ends of the complete words.
+    #[inline(always)]
+    pub fn pairs(&self) -> &[[u32; 2]] {
+        self.boundaries[..self.filled].as_chunks().0
+    }
+
+    /// Forgets the first `words` and the first `sentences`.
+    pub fn forget(&mut self, words: usize, sentences: usize) {
+        self.boundaries.copy_within(2 * words..self.filled, 0);
+        self.filled -= 2 * words;
+        self.sentences
+            .copy_within(sentences..self.sentences_filled, 0);
+        self.sentences_filled -= sentences;
+    }
+
+    pub fn clear(&mut self) {
+        (self.filled, self.sentences_filled) = (0, 0);
+    }
+
+    /// Room for one more block.
+    #[inline(always)]
+    fn make_room(&mut self) {
+        if self.boundaries.len() < self.filled + BLOCK {
+            self.boundaries.resize((self.filled + BLOCK).next_power_of_two().max(4096), 0);
+        }
+        if self.sentences.len() < self.sentences_filled + BLOCK {
+            self.sentences
+                .resize((self.sentences_filled + BLOCK).next_power_of_two().max(1024), 0);
+        }
+    }
+}
+
+/// Reads a text block by block; each field but the first is a bit for the next block's first byte.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    base: usize,
+    in_word: u64,
+    terminated: u64,
+    after_newline: u64,
+    /// The next word begins a sentence.
+    ended: u64,
+}
+
+impl Reader {
+    pub fn new() -> Self {
+        Self {
+            base: 0,
+            in_word: 0,
+            terminated: 0,
+            after_newline: 0,
+            ended: 1, // the first word begins one
+        }
+    }
+
+    #[inline(always)]
+    fn block<C: Classify>(&mut self, text: &str, words: &mut Words) {
+        let m = masks::<C>(text, self.base);
+        let next = m.apostrophe >> 63 == 1
+            && text.get(self.base + BLOCK..).is_some_and(|rest| rest.starts_with(is_word));
+        let inside = m.apostrophe
+            & (m.word << 1 | self.in_word)
+            & (m.word >> 1 | u64::from(next) << 63);
+        let word = m.word | inside;
+        let boundaries = word ^ (word << 1 | self.in_word);
+        self.in_word = word >> 63;
+
+        let closers = m.closer | m.terminator;
+        let (closed, terminated) =
+            carried(m.terminator << 1 | self.terminated, closers);
+        self.terminated = terminated | m.terminator >> 63;
+
+        let blanks = m.space & !m.newline;
+        let (next_line, after_newline) = carried(m.newline << 1 | self.after_newline, blanks);
+        self.after_newline = after_newline | m.newline >> 63;
+
+        let ends = m.space & closed | m.newline & next_line;
+        let (begins, ended) = carried(ends | self.ended, !word);
+        self.ended = ended;
+        let sentences = word & begins;
+
+        let base = offset(self.base);
+        let out = &mut words.boundaries[words.filled..];
+        if let Some(room) = out.first_chunk_mut() {
+            C::places(boundaries, base, room);
+        }
+        words.filled += boundaries.count_ones() as usize;
+        let out = &mut words.sentences[words.sentences_filled..];
+        let mut rest = sentences;
+        for slot in &mut out[..2] {
+            *slot = base.wrapping_add(rest.trailing_zeros());
+            rest &= rest.wrapping_sub(1);
+        }
+        for slot in &mut out[2..] {
+            if rest == 0 {
+                break;
+            }
+            *slot = base.wrapping_add(rest.trailing_zeros());
+            rest &= rest - 1;
+        }
+        words.sentences_filled += sentences.count_ones() as usize;
+    }
+}
+
+on_this_machine!(read: fn(reader: &mut Reader, text: &str, blocks: usize, words: &mut Words) -> bool = read_blocks);
+
+/// Adds the words of the next `blocks` blocks; whether the text goes on after them.
+#[inline(always)]
+fn read_blocks<C: Classify>(reader: &mut Reader, text: &str, blocks: usize, words: &mut Words) -> bool {
+    let end = text.len().min(reader.base.saturating_add(blocks.saturating_mul(BLOCK)));
+    while reader.base < end {
+        words.make_room();
+        reader.block::<C>(text, words);
+        reader.base += BLOCK;
+    }
+    if end < text.len() {
+        return true;
+    }
+    if reader.in_word == 1 {
+        words.make_room();
+        words.boundaries[words.filled] = offset(text.len());
+        words.filled += 1;
+    }
+    false
+}
+
+/// Where `bits` arrive outside `run` when each walks to the end of the run that it is in, and whether one walks out of
+/// the block.
+#[inline(always)]
+fn carried(bits: u64, run: u64) -> (u64, u64) {
+    let (sum, out) = run.overflowing_add(bits & run);
+    ((sum | bits) & !run, u64::from(out))
+}
+
+/// A place in a text; texts of 4 GiB are refused before they come here.
+#[inline(always)]
+#[allow(clippy::cast_possible_truncation)]
+fn offset(at: usize) -> u32 {
+    at as u32
+}
+
+/// The words of a whole text.
+pub fn words(text: &str) -> Vec<Word> {
+    let mut found = Words::default();
+    read(&mut Reader::new(), text, usize::MAX / BLOCK, &mut found);
+    (0..found.len()).filter_map(|i| found.get(i)).collect()
+}
