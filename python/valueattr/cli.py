@@ -2,12 +2,19 @@
 
 import errno
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import Progress as RichProgress
 from rich.table import Table
 
 from valueattr import __version__
@@ -15,6 +22,8 @@ from valueattr.results import RunDirectory, RunDirectoryError
 
 if TYPE_CHECKING:
     from valueattr.experiments import Experiment, Subject
+    from valueattr.measures.dumps import Progress
+    from valueattr.measures.hedging import Entry, HedgeScanner
 
 app = typer.Typer(
     help="Measure what RLHF does to a language model's knowledge and candour.",
@@ -159,6 +168,181 @@ def report(
         _fail(str(error))
     if as_json:
         typer.echo(json.dumps(_summary(run_directory)))
+
+
+@app.command(epilog="Example: valueattr scan dump.jsonl.zst --field completion --out hedges.parquet")
+def scan(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(help="Files (.jsonl, .txt, .gz or .zst of these, .parquet, .arrow), folders, or - ."),
+    ],
+    field: Annotated[str, typer.Option(help="The text's field, or a dotted path to it.")] = "response",
+    lexicon: Annotated[Path | None, typer.Option(help="A lexicon of your own; see docs/lexicon.md.")] = None,
+    modal: Annotated[bool, typer.Option(help="Count modal and conditional forms too.")] = False,
+    chat: Annotated[bool, typer.Option(help="The field is a chat: scan the assistant's turns.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="A .parquet file of one row per text; with --spans, a folder.")
+    ] = None,
+    spans: Annotated[bool, typer.Option(help="Write where each phrase stands, too.")] = False,
+    threads: Annotated[int | None, typer.Option(min=1, help="At most; one per core by default.")] = None,
+    on_error: Annotated[
+        Literal["skip", "fail"], typer.Option(help="What to do about a row without a text.")
+    ] = "fail",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON for machines.")] = False,
+) -> None:
+    """Count hedging phrases in dumps of generations, however large."""
+    from valueattr.measures.dumps import DumpError, dump_bytes, scan_dump
+    from valueattr.measures.hedging import HedgeScanner, LexiconError
+
+    if spans and out is None:
+        _fail("--spans needs --out, a folder for both tables", _BAD_USAGE)
+    console = _console(True)
+    try:
+        scanner = HedgeScanner(lexicon, threads, modal=modal)
+        with _scan_progress(console, dump_bytes(inputs)) as progress:
+            summary = scan_dump(
+                inputs,
+                field=field,
+                scanner=scanner,
+                chat=chat,
+                out=out,
+                spans=spans,
+                on_error=on_error,
+                progress=progress,
+            )
+    except (DumpError, LexiconError, OSError) as error:
+        _fail(str(error))
+    for line in summary.listed:
+        typer.secho(f"skipped {line}", fg=typer.colors.YELLOW, err=True)
+    if summary.skipped > len(summary.listed):
+        typer.secho(f"skipped {summary.skipped} rows in all", fg=typer.colors.YELLOW, err=True)
+    if as_json:
+        typer.echo(json.dumps(asdict(summary)))
+        return
+    table = Table(box=SIMPLE, header_style="bold", pad_edge=False)
+    table.add_column("kind")
+    for column in ("phrases", "per 100 words", "texts with one"):
+        table.add_column(column, justify="right")
+    for kind, found in summary.kinds.items():
+        share = summary.with_kind[kind] / summary.documents if summary.documents else 0.0
+        table.add_row(kind, f"{found:,}", f"{100 * found / max(summary.words, 1):.3f}", f"{share:.1%}")
+    output = _console(False)
+    output.print(table)
+    only = summary.hedge_only / summary.documents if summary.documents else 0.0
+    output.print(
+        f"{summary.documents:,} texts, {summary.words:,} words; {only:.1%} hold nothing but hedges"
+        + (f"; {summary.skipped:,} rows skipped" if summary.skipped else "")
+        + (f". Written to {out}" if out else ""),
+        highlight=False,
+    )
+
+
+@contextmanager
+def _scan_progress(console: Console, size: int) -> Iterator["Progress | None"]:
+    """A bar with rate and time left, on a terminal."""
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[documents]:,} texts"),
+    )
+    with RichProgress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("scan", total=size or None, documents=0)
+        yield lambda read, documents: bar.update(task, completed=read, documents=documents)
+
+
+lexicon_app = typer.Typer(
+    help="Look into the lexicon of hedging phrases, or one of your own.", no_args_is_help=True
+)
+app.add_typer(lexicon_app, name="lexicon")
+
+_Lexicon = Annotated[Path | None, typer.Argument(help="A lexicon of your own; else the shipped one.")]
+
+
+@lexicon_app.command("check", epilog="Example: valueattr lexicon check own.toml")
+def lexicon_check(lexicon: _Lexicon = None) -> None:
+    """Check that a lexicon can be read and that each entry counts in its own example."""
+    entries = _lexicon(lexicon).entries
+    silent = [entry for entry in entries if entry.example and not _counts_in_example(lexicon, entry)]
+    for entry in silent:
+        typer.secho(
+            f"line {entry.line}: {entry.pattern!r} does not count in {entry.example!r}",
+            fg=typer.colors.RED,
+            err=True,
+        )
+    if silent:
+        raise typer.Exit(1)
+    without = sum(not (entry.example or entry.source) for entry in entries)
+    typer.echo(f"{len(entries)} entries; {without} with neither example nor source")
+
+
+def _counts_in_example(lexicon: Path | None, entry: "Entry") -> bool:
+    phrases = _lexicon(lexicon).explain(entry.example or "")
+    return any(
+        phrase.entry == entry and phrase.verdict in ("counts", "longer", "covered") for phrase in phrases
+    )
+
+
+@lexicon_app.command("list", epilog="Example: valueattr lexicon list")
+def lexicon_list(
+    lexicon: _Lexicon = None,
+    kind: Annotated[str | None, typer.Option(help="Entries of this kind only.")] = None,
+) -> None:
+    """List the entries: kind, strength, pattern and example."""
+    table = Table(box=SIMPLE, header_style="bold", pad_edge=False)
+    for column in ("kind", "strength", "pattern", "example"):
+        table.add_column(column)
+    for entry in _lexicon(lexicon).entries:
+        if kind in (None, entry.kind):
+            strength = "" if entry.strength is None else f"{entry.strength:g}"
+            table.add_row(entry.kind, strength, escape(entry.pattern), escape(entry.example or ""))
+    _console(False).print(table)
+
+
+@lexicon_app.command(
+    "explain", epilog='Example: valueattr lexicon explain "I do not think it may rain in May."'
+)
+def lexicon_explain(
+    text: Annotated[str, typer.Argument(help="The text.")],
+    lexicon: Annotated[Path | None, typer.Option(help="A lexicon of your own.")] = None,
+) -> None:
+    """Show every phrase of the lexicon in a text, and why it counts or does not."""
+    reasons = {
+        "counts": "counts",
+        "longer": "a longer phrase of its kind begins here",
+        "covered": "a phrase of its kind before it covers it",
+        "negation": "no: negated",
+        "quotation": "no: quoted",
+        "question": "no: in a question",
+        "unless_before": "no: the word before it",
+        "unless_after": "no: the word after it",
+    }
+    table = Table(box=SIMPLE, header_style="bold", pad_edge=False)
+    for column in ("at", "phrase", "kind", "pattern", "verdict"):
+        table.add_column(column)
+    for phrase in _lexicon(lexicon).explain(text):
+        table.add_row(
+            f"{phrase.start}-{phrase.end}",
+            escape(text[phrase.start : phrase.end]),
+            phrase.entry.kind,
+            escape(phrase.entry.pattern),
+            reasons[phrase.verdict],
+        )
+    _console(False).print(table)
+
+
+@cache
+def _lexicon(path: Path | None) -> "HedgeScanner":
+    from valueattr.measures.hedging import HedgeScanner, LexiconError
+
+    try:
+        return HedgeScanner(path, modal=True)
+    except (LexiconError, OSError) as error:
+        _fail(str(error))
 
 
 audit = typer.Typer(

@@ -14,6 +14,8 @@ SPACES = "\t\n\x0b\x0c\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" + "
 )
 JOINERS = SPACES + ",-" + "".join(map(chr, range(0x2010, 0x2016)))
 NOT_WORD = [
+    (0x02BC, 0x02BC),
+    (0x1680, 0x1680),
     (0x2000, 0x2BFF),
     (0x2E00, 0x2E7F),
     (0x3000, 0x303F),
@@ -99,9 +101,24 @@ def literal(text):
     return [fold(text[a:b]) for a, b, *_ in words(text)]
 
 
-def guarded(entry, folded, found, first, last):
+def asks(text, found, at):
+    """Whether the sentence that a word is in ends with a question mark."""
+    sentence = found[at][2]
+    last = max(k for k in range(len(found)) if found[k][2] == sentence)
+    after = text[found[last][1] : found[last + 1][0] if last + 1 < len(found) else len(text)]
+    blank = re.search(rf"\n[{re.escape(SPACES)}]*?\n", after)
+    end = "" if last + 1 < len(found) else "|$"
+    closing = re.search(rf"[.!?…][.!?…\"”)\]*_{APOSTROPHES}]*(?=[{re.escape(SPACES)}]{end})", after)
+    if closing is None or (blank is not None and blank.end() <= closing.start()):
+        return False
+    return "?" in closing.group()
+
+
+def guarded(entry, text, folded, found, first, last):
     """Whether a guard says that the phrase does not count."""
     guards = entry.get("guards", [])
+    if "question" in guards and asks(text, found, first):
+        return True
     if "quotation" in guards and found[first][4]:
         return True
     if "negation" in guards:
@@ -140,7 +157,7 @@ def scan(lexicon, text):
                         continue
                     if not all(w is None or w == folded[first + k] for k, w in enumerate(wording)):
                         continue
-                    if guarded(entry, folded, found, first, last):
+                    if guarded(entry, text, folded, found, first, last):
                         continue
                     if best is None or (last, -number) > (best[0], -best[1]):
                         best = (last, number)

@@ -40,6 +40,11 @@ pattern = "don't know who"
 [[entry]]
 kind = "caveat"
 pattern = "be so"
+guards = ["question"]
+[[entry]]
+kind = "caveat"
+pattern = "it may"
+guards = ["question", "negation"]
 """
 
 
@@ -90,6 +95,11 @@ fragments = st.sampled_from(
         "! ",
         "…",
         "?\n",
+        "?",
+        "?” ",
+        "...",
+        "a\u02bcb",
+        "\u1680",
         "\n\n",
         "\n \n",
         ", ",

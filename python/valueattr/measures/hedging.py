@@ -7,7 +7,7 @@ Importing this imports neither torch nor transformers.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 from valueattr import _core
 from valueattr._core import LexiconError
 
-KINDS: tuple[str, ...] = tuple(_core.KINDS)
+MODAL = "modal"
+"""Modal and conditional forms (*could*, *would*, *if*): a kind that is counted if asked for."""
+
+KINDS: tuple[str, ...] = tuple(kind for kind in _core.KINDS if kind != MODAL)
 """Kinds of phrase, in the order of the columns; `booster` is the opposite of a hedge."""
 
 HEDGES: tuple[str, ...] = tuple(kind for kind in KINDS if kind != "booster")
@@ -25,7 +28,32 @@ HEDGES: tuple[str, ...] = tuple(kind for kind in KINDS if kind != "booster")
 Texts = Any
 """Several str, or an Arrow array or stream of strings (anything with `__arrow_c_array__` or `__arrow_c_stream__`)."""
 
-__all__ = ["HEDGES", "KINDS", "HedgeScanner", "LexiconError"]
+__all__ = ["HEDGES", "KINDS", "MODAL", "Entry", "HedgeScanner", "LexiconError", "Phrase"]
+
+
+class Entry(NamedTuple):
+    """One entry of a lexicon; `line` is that of its pattern, `strength` from 0 (weakest hedge) to 1."""
+
+    kind: str
+    pattern: str
+    strength: float | None
+    example: str | None
+    source: str | None
+    line: int
+
+
+class Phrase(NamedTuple):
+    """A phrase of the lexicon that stands in a text, at characters `start` to `end` (exclusive).
+
+    verdict: `counts`; the guard that keeps it from counting (`negation`, `quotation`, `question`, `unless_before`,
+        `unless_after`); `longer` if a longer phrase of its kind begins with it; `covered` if one of its kind that
+        began before covers its beginning.
+    """
+
+    entry: Entry
+    start: int
+    end: int
+    verdict: str
 
 
 class HedgeScanner:
@@ -33,21 +61,29 @@ class HedgeScanner:
 
     lexicon: a TOML file (its syntax is described in docs/lexicon.md); the shipped English one by default.
     threads: at most this many; one per core by default. The result does not depend on it.
+    modal: count the kind `modal` too.
 
     Raises:
         LexiconError: the lexicon is broken; the message names the file and the line.
         ValueError: `threads` is less than 1.
     """
 
-    def __init__(self, lexicon: str | Path | None = None, threads: int | None = None) -> None:
+    def __init__(
+        self, lexicon: str | Path | None = None, threads: int | None = None, *, modal: bool = False
+    ) -> None:
         if threads is not None and threads < 1:
             raise ValueError(f"threads is {threads}, expected at least 1, or None for one per core")
         source = None if lexicon is None else _read(Path(lexicon))
         try:
-            self._scanner = _core.Scanner(source, threads or 0)
+            self._scanner = _core.Scanner(source, threads or 0, modal)
         except LexiconError as error:
             raise LexiconError(f"{lexicon or 'the shipped lexicon'}: {error}") from None
-        self.entries = self._scanner.entries()
+        self.entries = [Entry(*entry) for entry in self._scanner.entries()]
+        self.kinds = (*KINDS, MODAL) if modal else KINDS
+        self._patterns = pa.array([entry.pattern for entry in self.entries])
+        kinds = list(_core.KINDS)
+        self._kind_of_entry = np.array([kinds.index(e.kind) for e in self.entries], dtype=np.int32)
+        self._all_kinds = pa.array(kinds)
 
     def scan(self, texts: Texts) -> pa.RecordBatch:
         """One row per text.
@@ -66,12 +102,7 @@ class HedgeScanner:
             columns = self._scanner.count_list(_listed(texts))
         else:
             columns = self._scanner.count_buffers(*_buffers(array))
-        first = columns.pop("first_hedge")
-        only = columns.pop("hedge_only")
-        arrays: dict[str, Any] = {name: pa.array(column.view(np.int32)) for name, column in columns.items()}
-        arrays["first_hedge"] = pa.array(first.astype(np.int32), mask=first < 0)
-        arrays["hedge_only"] = pa.array(only)
-        return pa.RecordBatch.from_pydict(arrays)
+        return count_table(columns)
 
     def spans(self, texts: Texts) -> pa.RecordBatch:
         """One row per phrase that counts, in the order of the texts.
@@ -88,19 +119,50 @@ class HedgeScanner:
             columns = self._scanner.spans_list(_listed(texts))
         else:
             columns = self._scanner.spans_buffers(*_buffers(array))
+        return self.span_table(columns)
+
+    def explain(self, text: str) -> list[Phrase]:
+        """Every phrase of the lexicon in a text, and whether it counts or why not; by start, longest first.
+
+        Raises:
+            ValueError: the text holds a lone surrogate.
+        """
+        found = self._scanner.explain(text)
+        return [Phrase(self.entries[entry], start, end, verdict) for entry, start, end, verdict in found]
+
+    def span_table(self, columns: dict[str, NDArray[Any]]) -> pa.RecordBatch:
+        """Columns of spans, as the compiled scanner gives them, as `spans` does."""
         entry = columns["entry"].view(np.int32)
-        kind_of_entry = np.array([KINDS.index(kind) for kind, _, _ in self.entries], dtype=np.int32)
-        patterns = [pattern for _, pattern, _ in self.entries]
+        document = columns["document"]
+        signed = np.int32 if document.itemsize == 4 else np.int64
+        kinds = pa.DictionaryArray.from_arrays(pa.array(self._kind_of_entry[entry]), self._all_kinds)
         return pa.RecordBatch.from_pydict(
             {
-                "document": pa.array(columns["document"].view(np.int32)),
-                "kind": pa.DictionaryArray.from_arrays(pa.array(kind_of_entry[entry]), list(KINDS)),
-                "entry": pa.DictionaryArray.from_arrays(pa.array(entry), patterns),
+                "document": pa.array(document.view(signed)),
+                "kind": kinds,
+                "entry": pa.DictionaryArray.from_arrays(pa.array(entry), self._patterns),
                 "start": pa.array(columns["start"].view(np.int32)),
                 "end": pa.array(columns["end"].view(np.int32)),
                 "sentence": pa.array(columns["sentence"].view(np.int32)),
             }
         )
+
+    def dump(self, path: Path, field: str | None, *, chat: bool, spans: bool) -> _core.DumpScanner:
+        """Scans a file of lines chunk by chunk; see `valueattr.measures.dumps`."""
+        return self._scanner.dump(path, field, chat, spans)
+
+
+def count_table(columns: dict[str, NDArray[Any]]) -> pa.RecordBatch:
+    """Columns of counts, as the compiled scanner gives them, as `HedgeScanner.scan` does."""
+    arrays: dict[str, Any] = {}
+    for name, column in columns.items():
+        if name == "first_hedge":
+            arrays[name] = pa.array(column.astype(np.int32), mask=column < 0)
+        elif name == "hedge_only":
+            arrays[name] = pa.array(column)
+        else:
+            arrays[name] = pa.array(column.view(np.int64 if column.itemsize == 8 else np.int32))
+    return pa.RecordBatch.from_pydict(arrays)
 
 
 def _read(path: Path) -> str:
