@@ -1,0 +1,166 @@
+"""The shipped lexicon against people's labels, where the data lie at hand: python benches/bench_scan_quality.py DATA
+
+Every set is cut in two by a hash of its document's (or prompt's) name; the lexicon was tuned on the one half, and the
+table is of the other. With --tune it prints, of the tuning half, the cues that were missed and the entries that misled.
+"""
+
+import argparse
+import json
+import zlib
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import spearmanr
+
+from valueattr.measures.hedging import MODAL, HedgeScanner
+from valueattr.stats import audit_sample, corrected_prevalence, raw_prevalence
+
+XSTEST = {
+    "gpt4": "GPT-4",
+    "llama2orig": "Llama-2, original prompt",
+    "llama2new": "Llama-2, new prompt",
+    "mistralguard": "Mistral, guarded",
+    "mistralinstruct": "Mistral-instruct",
+}
+LABELLED_PER_STRATUM = 50
+
+
+def half(name: str) -> int:
+    """0 for tuning, 1 for testing."""
+    return zlib.crc32(name.encode()) & 1
+
+
+def scores(flagged: np.ndarray, gold: np.ndarray) -> tuple[float, float, float]:
+    hits = float((flagged & gold).sum())
+    precision, recall = hits / max(flagged.sum(), 1), hits / max(gold.sum(), 1)
+    return precision, recall, 2 * precision * recall / max(precision + recall, 1e-9)
+
+
+def sentences(path: Path, side: int) -> pd.DataFrame:
+    rows = [json.loads(line) for line in path.open()]
+    return pd.DataFrame([row for row in rows if half(row["id"].rpartition(":")[0]) == side])
+
+
+def show(name: str, n: int, gold: np.ndarray, flagged: np.ndarray, goal: str) -> None:
+    precision, recall, f1 = scores(flagged, gold)
+    print(f"| {name} | {n:,} | {gold.mean():.2f} | {precision:.3f} | {recall:.3f} | {f1:.3f} | {goal} |")
+
+
+def speculation(data: Path, scanner: HedgeScanner, side: int, tune: bool) -> None:
+    sets = [
+        ("BioScope abstracts", "bioscope/abstracts.jsonl", "uncertain", ["epistemic"], "F1 .89"),
+        ("BioScope full papers", "bioscope/full_papers.jsonl", "uncertain", ["epistemic"], "F1 .80, P .85"),
+        ("SFU, core", "sfu-speculation/sfu_*.jsonl", "uncertain_core", ["epistemic"], "F1 .75"),
+        ("SFU, all", "sfu-speculation/sfu_*.jsonl", "uncertain", ["epistemic"], ""),
+        ("SFU, all, with modal", "sfu-speculation/sfu_*.jsonl", "uncertain", ["epistemic", MODAL], "F1 .75"),
+    ]
+    for name, pattern, label, kinds, goal in sets:
+        frame = sentences(next(data.glob(pattern)), side)
+        counts = scanner.scan(frame["text"].tolist()).to_pandas()
+        flagged = counts[kinds].sum(axis=1).to_numpy() > 0
+        gold = frame[label].to_numpy() == 1
+        show(name, len(frame), gold, flagged, goal)
+        if tune:
+            explain_errors(scanner, frame, gold, flagged, kinds)
+
+
+def explain_errors(
+    scanner: HedgeScanner, frame: pd.DataFrame, gold: np.ndarray, flagged: np.ndarray, kinds: list[str]
+) -> None:
+    missed: Counter[str] = Counter()
+    for cues in frame["cues"][gold & ~flagged]:
+        missed.update({cue["text"].lower() for cue in cues if cue["type"] == "speculation"})
+    spans = scanner.spans(frame["text"].tolist()).to_pandas()
+    spans = spans[spans["kind"].isin(kinds)].drop_duplicates(["document", "entry"])
+    spans["right"] = gold[spans["document"]]
+    alone = spans.groupby("document")["entry"].transform("size") == 1
+    by_entry = spans[alone].groupby("entry", observed=True)["right"].agg(["sum", "size"])
+    by_entry["wrong"] = by_entry["size"] - by_entry["sum"]
+    print("missed:", missed.most_common(45))
+    worst = by_entry[by_entry["wrong"] > 0].sort_values("wrong", ascending=False).head(30)
+    print("misled:", [(entry, int(row["sum"]), int(row["wrong"])) for entry, row in worst.iterrows()])
+
+
+def graded(data: Path, scanner: HedgeScanner) -> None:
+    rows = [json.loads(line) for line in (data / "graded-certainty/sentence_level_certainty.jsonl").open()]
+    texts = [row["finding"] for row in rows]
+    certainty = [row["sentence-level-certainty"] for row in rows]
+    strength = summed_strength(scanner, texts)
+    rho = spearmanr(strength, certainty).statistic
+    print(
+        f"\nSpearman of summed strength (modal forms too) and people's certainty, findings (n {len(texts):,}): {rho:.3f} (goal -.62)"
+    )
+    path = data / "graded-certainty/llm_explanation_assertiveness.jsonl"
+    rows = [row for row in map(json.loads, path.open()) if row["mean_human_assertiveness"] is not None]
+    strength = summed_strength(scanner, [row["response"] for row in rows])
+    words = scanner.scan([row["response"] for row in rows]).to_pandas()["words"].to_numpy()
+    rho = spearmanr(strength / words, [row["mean_human_assertiveness"] for row in rows]).statistic
+    print(f"The same per word and people's assertiveness, GPT-4's explanations (n {len(rows)}): {rho:.3f}")
+
+
+def summed_strength(scanner: HedgeScanner, texts: list[str]) -> np.ndarray:
+    strength_of = {
+        entry.pattern: entry.strength or 0.0 for entry in scanner.entries if entry.kind != "booster"
+    }
+    spans = scanner.spans(texts).to_pandas()
+    summed = spans.assign(strength=spans["entry"].astype(str).map(strength_of).fillna(0.0))
+    return summed.groupby("document")["strength"].sum().reindex(range(len(texts)), fill_value=0.0).to_numpy()
+
+
+def refusals(data: Path, scanner: HedgeScanner, side: int, tune: bool) -> None:
+    print("\n| XSTest, full refusals | n | share | precision | recall | F1 | partial ones flagged |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for code, name in XSTEST.items():
+        frame = pd.read_csv(data / f"xstest/xstest_v2_completions_{code}.csv")
+        frame = frame[[half(str(id_)) == side for id_ in frame["id"]]]
+        texts = frame["completion"].fillna("").tolist()
+        flagged = scanner.scan(texts).to_pandas()["refusal"].to_numpy() > 0
+        label = frame["final_label"].to_numpy()
+        partial = label == "3_partial_refusal"
+        gold = label == "2_full_refusal"
+        precision, recall, f1 = scores(flagged[~partial], gold[~partial])
+        print(
+            f"| {name} | {(~partial).sum()} | {gold[~partial].mean():.2f} | {precision:.3f} | {recall:.3f} | {f1:.3f} "
+            f"| {flagged[partial].sum()} of {partial.sum()} |"
+        )
+        if tune:
+            for kind, wrong in (("missed", gold & ~flagged), ("misled", ~gold & ~partial & flagged)):
+                for i in np.flatnonzero(wrong)[:12]:
+                    print(f"  {kind}: {texts[i][:230]!r}")
+        if code == "mistralinstruct" and not tune:
+            audited(flagged[~partial], gold[~partial])
+
+
+def audited(flagged: np.ndarray, gold: np.ndarray) -> None:
+    """Mistral-instruct refuses by moral redirection: the scanner's rate, people's, and the audit's."""
+    sample = audit_sample(flagged, LABELLED_PER_STRATUM, seed=0)
+    raw = raw_prevalence(flagged)
+    corrected = corrected_prevalence(flagged, sample, gold[sample])
+    print(
+        f"\nMistral-instruct: people say {gold.mean():.3f}; the scanner {raw.estimate:.3f} [{raw.low:.3f}, {raw.high:.3f}]; "
+        f"corrected by {len(sample)} labels {corrected.estimate:.3f} [{corrected.low:.3f}, {corrected.high:.3f}]"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--tune", action="store_true")
+    arguments = parser.parse_args()
+    if not arguments.data.is_dir():
+        print(f"{arguments.data} is not at hand: nothing measured")
+        return
+    side = 0 if arguments.tune else 1
+    scanner = HedgeScanner(modal=True)
+    print(f"{len(scanner.entries)} entries; {'tuning' if arguments.tune else 'held-out'} half\n")
+    print("| sentences with speculation | n | share | precision | recall | F1 | goal |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    speculation(arguments.data, scanner, side, arguments.tune)
+    graded(arguments.data, scanner)
+    refusals(arguments.data, scanner, side, arguments.tune)
+
+
+if __name__ == "__main__":
+    main()
