@@ -1,5 +1,6 @@
 //! Sixty-four bytes of text at a time, as one bit mask per class of character.
 
+use super::folding::{hash, key};
 use super::characters::{closes, ends_sentence, is_apostrophe, is_space, is_word};
 
 /// Bytes in a block.
@@ -70,6 +71,14 @@ pub trait Classify {
             at += 8;
         }
     }
+
+    /// Hashes of the words that begin and end at these bytes of the text.
+    #[inline(always)]
+    fn hashes(text: &str, words: &[[u32; 2]], ascii_lexicon: bool, out: &mut [u32]) {
+        for (out, &[start, end]) in out.iter_mut().zip(words) {
+            *out = hash(key(text, start as usize, end as usize, ascii_lexicon));
+        }
+    }
 }
 
 /// Any machine.
@@ -110,6 +119,7 @@ pub mod x86 {
 
     use std::arch::x86_64::*;
 
+    use super::super::folding::{HIGH_BITS, LOWER, MULTIPLIER};
     use super::{APOSTROPHE, BLOCK, CLASSES, CLOSER, Classify, Masks, NEWLINE, SPACE, TERMINATOR, WORD};
 
     /// AVX2. A class is a union of products of low and high nibbles, found with two shuffles.
@@ -251,6 +261,52 @@ pub mod x86 {
                 }
             }
         }
+
+        #[inline(always)]
+        fn hashes(text: &str, words: &[[u32; 2]], ascii_lexicon: bool, out: &mut [u32]) {
+            let (eights, rest) = words.as_chunks::<EIGHT>();
+            let (outs, out_rest) = out.split_at_mut(EIGHT * eights.len());
+            for (words, out) in eights.iter().zip(outs.as_chunks_mut::<EIGHT>().0) {
+                if !Self::eight_hashes(text.as_bytes(), words, out) {
+                    Avx2::hashes(text, words, ascii_lexicon, out);
+                }
+            }
+            Avx2::hashes(text, rest, ascii_lexicon, out_rest);
+        }
+    }
+
+    /// Words at once.
+    const EIGHT: usize = 8;
+
+    impl Avx512 {
+        /// As [`hash`] of [`key`], if all eight bytes from the beginning of the last word are in the text and all that
+        /// count are ASCII.
+        #[inline(always)]
+        fn eight_hashes(text: &[u8], words: &[[u32; 2]; EIGHT], out: &mut [u32; EIGHT]) -> bool {
+            if words[EIGHT - 1][0] as usize + EIGHT > text.len() {
+                return false;
+            }
+            unsafe {
+                let pairs = _mm512_loadu_si512(words.as_ptr().cast());
+                let starts = _mm512_and_si512(pairs, _mm512_set1_epi64(0xFFFF_FFFF));
+                let lengths = _mm512_sub_epi64(_mm512_srli_epi64::<32>(pairs), starts);
+                let shift = _mm512_max_epi64(
+                    _mm512_sub_epi64(_mm512_set1_epi64(64), _mm512_slli_epi64::<3>(lengths)),
+                    _mm512_setzero_si512(),
+                );
+                let raw = _mm512_i64gather_epi64::<1>(starts, text.as_ptr().cast());
+                let high = _mm512_set1_epi64(HIGH_BITS.cast_signed());
+                if _mm512_test_epi64_mask(_mm512_sllv_epi64(raw, shift), high) != 0 {
+                    return false;
+                }
+                let lower = _mm512_or_si512(raw, _mm512_set1_epi64(LOWER.cast_signed()));
+                let keys = _mm512_sllv_epi64(lower, shift);
+                let product = _mm512_mullo_epi64(keys, _mm512_set1_epi64(MULTIPLIER.cast_signed()));
+                let hashes = _mm512_cvtepi64_epi32(_mm512_srli_epi64::<32>(product));
+                _mm256_storeu_si256(out.as_mut_ptr().cast(), hashes);
+            }
+            true
+        }
     }
 
     static PLACES: [u8; BLOCK] = {
@@ -273,7 +329,7 @@ macro_rules! on_this_machine {
             #[cfg(target_arch = "x86_64")]
             {
                 use $crate::scan::blocks::x86::{Avx2, Avx512};
-                #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt")]
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt")]
                 fn avx512($($arg: $kind),*) -> $out {
                     $kernel::<Avx512>($($arg),*)
                 }

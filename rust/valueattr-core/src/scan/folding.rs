@@ -2,9 +2,12 @@
 
 use super::characters::fold;
 
-const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+pub const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
 /// Turns upper case into lower, and leaves digits and the apostrophe as they are.
-const LOWER: u64 = 0x2020_2020_2020_2020;
+pub const LOWER: u64 = 0x2020_2020_2020_2020;
+
+/// Odd, and near 2^64 divided by the golden ratio.
+pub const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// Key of a word that is in no lexicon.
 pub const NEVER: u64 = 0;
@@ -59,7 +62,7 @@ fn up_to_eight(bytes: &[u8]) -> u64 {
 #[inline(always)]
 #[allow(clippy::cast_possible_truncation)]
 pub fn hash(key: u64) -> u32 {
-    (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as u32
+    (key.wrapping_mul(MULTIPLIER) >> 32) as u32
 }
 
 /// Hash of the bytes of a folded word after the eighth, so that long words differ too.

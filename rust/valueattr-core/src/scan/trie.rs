@@ -307,9 +307,7 @@ fn find<C: Classify>(
     out.hashes.resize(words.len() + 1, 0);
     out.found.resize(to - from + 1, 0);
     let hashes = &mut out.hashes[from..=words.len()];
-    for (hash_of, &[start, end]) in hashes.iter_mut().zip(pairs) {
-        *hash_of = hash(key(text, start as usize, end as usize, trie.ascii));
-    }
+    C::hashes(text, pairs, trie.ascii, &mut hashes[..pairs.len()]);
     hashes[pairs.len()] = hash(NEVER);
 
     let found = out.found.as_mut_slice();
