@@ -12,7 +12,9 @@ use valueattr_core::scan::{ENGLISH, Lexicon, Scratch};
 const REPEATS: usize = 5;
 
 fn main() {
-    let mut paths = std::env::args().skip(1).filter(|arg| !arg.starts_with("--"));
+    let mut paths = std::env::args()
+        .skip(1)
+        .filter(|arg| !arg.starts_with("--"));
     let dump = paths.next().map_or_else(made_up, |path| {
         String::from_utf8_lossy(&std::fs::read(path).expect("a readable dump")).into_owned()
     });
@@ -34,7 +36,9 @@ fn main() {
     report("counts", &dump, tally, seconds);
     let mut tally = 0;
     let seconds = fastest(|| {
-        let lengths = texts.iter().map(|text| lexicon.spans(text, &mut scratch).len());
+        let lengths = texts
+            .iter()
+            .map(|text| lexicon.spans(text, &mut scratch).len());
         tally = u32::try_from(lengths.sum::<usize>()).unwrap_or(u32::MAX);
     });
     report("spans", &dump, tally, seconds);
@@ -63,13 +67,15 @@ fn report(name: &str, dump: &str, tally: u32, seconds: f64) {
 /// 64 MB of plain words with a hedge here and there.
 fn made_up() -> String {
     const WORDS: [&str; 16] = [
-        "the", "answer", "of", "a", "river", "it", "was", "measured", "in", "copper", "and", "people", "found", "there",
-        "every", "winter",
+        "the", "answer", "of", "a", "river", "it", "was", "measured", "in", "copper", "and",
+        "people", "found", "there", "every", "winter",
     ];
     let mut state = 7u64;
     let mut text = String::new();
     while text.len() < 64_000_000 {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         let random = (state >> 33) as usize;
         text.push_str(match random % 160 {
             0 => "I think it may be ",

@@ -7,9 +7,9 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::Arc;
 use std::thread;
 
 use rayon::prelude::*;
@@ -47,7 +47,10 @@ impl Step {
     pub fn path(dotted: &str) -> Vec<Self> {
         dotted
             .split('.')
-            .map(|step| step.parse().map_or_else(|_| Self::Key(step.to_owned()), Self::Index))
+            .map(|step| {
+                step.parse()
+                    .map_or_else(|_| Self::Key(step.to_owned()), Self::Index)
+            })
             .collect()
     }
 
@@ -85,6 +88,7 @@ pub struct Texts {
 }
 
 impl Texts {
+    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
         (0..self.ends.len()).map(|i| {
             let start = if i == 0 { 0 } else { self.ends[i - 1] };
@@ -108,10 +112,9 @@ impl Chunk {
             ..Texts::default()
         };
         texts.text.reserve(self.bytes.len());
-        let mut row = self.first_row;
         let mut from = 0;
         let ends = memchr::memchr_iter(b'\n', &self.bytes).chain([self.bytes.len()]);
-        for end in ends {
+        for (row, end) in (self.first_row..).zip(ends) {
             let line = self.bytes[from..end].trim_ascii();
             from = end + 1;
             if !line.is_empty() {
@@ -120,7 +123,6 @@ impl Chunk {
                     Err(message) => texts.bad.push(BadLine { row, message }),
                 }
             }
-            row += 1;
         }
         texts.bad.sort_by_key(|bad| bad.row);
         texts
@@ -130,12 +132,20 @@ impl Chunk {
 impl Lines {
     fn text_of<'a>(&self, line: &'a [u8]) -> Result<Cow<'a, str>, String> {
         match self {
-            Self::Text => std::str::from_utf8(line).map(Cow::Borrowed).map_err(|error| {
-                format!("expected UTF-8, found byte {:#04x}", line[error.valid_up_to()])
-            }),
+            Self::Text => std::str::from_utf8(line)
+                .map(Cow::Borrowed)
+                .map_err(|error| {
+                    format!(
+                        "expected UTF-8, found byte {:#04x}",
+                        line[error.valid_up_to()]
+                    )
+                }),
             Self::Json { field, chat } => {
                 let mut deserializer = sonic_rs::Deserializer::from_slice(line);
-                let seed = At { path: field, chat: *chat };
+                let seed = At {
+                    path: field,
+                    chat: *chat,
+                };
                 let found = seed.deserialize(&mut deserializer).and_then(|found| {
                     // Of what follows the value only its presence matters.
                     deserializer.end().map(|()| found)
@@ -212,7 +222,8 @@ impl<'de> Visitor<'de> for At<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Found<'de>, A::Error> {
-        let mut found = Found::Nothing(self.instead("a list; for lists of chat messages there is --chat"));
+        let mut found =
+            Found::Nothing(self.instead("a list; for lists of chat messages there is --chat"));
         match self.path.split_first() {
             None if self.chat => {
                 let mut turns = String::new();
@@ -261,7 +272,7 @@ impl<'de> Visitor<'de> for At<'_> {
 }
 
 impl At<'_> {
-    fn ended<'de>(self, text: Cow<'de, str>) -> Found<'de> {
+    fn ended(self, text: Cow<'_, str>) -> Found<'_> {
         if self.path.is_empty() && !self.chat {
             Found::Text(text)
         } else {
@@ -393,9 +404,13 @@ fn read_chunks(source: Counted, mut take: impl FnMut(Chunk) -> bool) -> io::Resu
     let mut chunk = Chunk::default();
     let mut row = 0;
     loop {
-        let wanted = CHUNK_BYTES.saturating_sub(chunk.bytes.len()).max(CHUNK_BYTES / 2);
+        let wanted = CHUNK_BYTES
+            .saturating_sub(chunk.bytes.len())
+            .max(CHUNK_BYTES / 2);
         let before = chunk.bytes.len();
-        (&mut source).take(wanted as u64).read_to_end(&mut chunk.bytes)?;
+        (&mut source)
+            .take(wanted as u64)
+            .read_to_end(&mut chunk.bytes)?;
         if chunk.bytes.len() == before {
             break;
         }
@@ -506,7 +521,9 @@ impl DumpScan {
                 .map(|chunk| scanned(lexicon, chunk.texts(&self.lines), self.spans))
                 .collect()
         });
-        Some(Ok(scanned.into_iter().fold(Scanned::default(), Scanned::and)))
+        Some(Ok(scanned
+            .into_iter()
+            .fold(Scanned::default(), Scanned::and)))
     }
 }
 
@@ -522,9 +539,15 @@ impl Scanned {
 
 fn scanned(lexicon: &Lexicon, texts: Texts, want_spans: bool) -> Scanned {
     let mut scratch = Scratch::default();
-    let counts = texts.iter().map(|text| lexicon.count(text, &mut scratch)).collect();
+    let counts = texts
+        .iter()
+        .map(|text| lexicon.count(text, &mut scratch))
+        .collect();
     let spans = if want_spans {
-        texts.iter().map(|text| lexicon.spans(text, &mut scratch)).collect()
+        texts
+            .iter()
+            .map(|text| lexicon.spans(text, &mut scratch))
+            .collect()
     } else {
         Vec::new()
     };

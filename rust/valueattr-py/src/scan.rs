@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use valueattr_core::dump::{Chunks, DumpScan, Lines, Scanned, Step};
-use valueattr_core::scan::{self, Counts, ENGLISH, Kind, Lexicon, Scratch, Span, ThreadsError, Verdict};
+use valueattr_core::scan::{
+    self, Counts, ENGLISH, Kind, Lexicon, Scratch, Span, ThreadsError, Verdict,
+};
 
 create_exception!(valueattr._core, LexiconError, PyValueError);
 
@@ -161,7 +163,9 @@ fn name_of(verdict: Verdict) -> &'static str {
 }
 
 fn surrogate(text: usize) -> PyErr {
-    PyValueError::new_err(format!("text {text} holds a lone surrogate, which is no text"))
+    PyValueError::new_err(format!(
+        "text {text} holds a lone surrogate, which is no text"
+    ))
 }
 
 /// Iterates over a dump: columns of counts, columns of spans or None, and the lines that hold no text.
@@ -190,7 +194,13 @@ impl DumpScanner {
             let mut scan = self.scan.lock().unwrap_or_else(PoisonError::into_inner);
             scan.next(&self.lexicon).transpose()
         });
-        let Some(Scanned { rows, counts, spans, bad }) = next? else {
+        let Some(Scanned {
+            rows,
+            counts,
+            spans,
+            bad,
+        }) = next?
+        else {
             return Ok(None);
         };
         let columns = count_columns(py, &counts, &self.kinds)?;
@@ -234,9 +244,7 @@ fn strings<'py>(texts: &Bound<'py, PyList>) -> PyResult<Vec<Bound<'py, PyString>
 fn borrowed<'a>(held: &'a [Bound<'_, PyString>]) -> PyResult<Vec<&'a str>> {
     held.iter()
         .enumerate()
-        .map(|(i, text)| {
-            text.to_str().map_err(|_| surrogate(i))
-        })
+        .map(|(i, text)| text.to_str().map_err(|_| surrogate(i)))
         .collect()
 }
 

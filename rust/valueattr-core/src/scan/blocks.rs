@@ -1,7 +1,7 @@
 //! Sixty-four bytes of text at a time, as one bit mask per class of character.
 
-use super::folding::{hash, key};
 use super::characters::{closes, ends_sentence, is_apostrophe, is_space, is_word};
+use super::folding::{hash, key};
 
 /// Bytes in a block.
 pub const BLOCK: usize = 64;
@@ -98,7 +98,16 @@ impl Classify for Portable {
                 *mask |= eight << (8 * i);
             }
         }
-        let [word, apostrophe, space, newline, terminator, closer, _, high] = of;
+        let [
+            word,
+            apostrophe,
+            space,
+            newline,
+            terminator,
+            closer,
+            _,
+            high,
+        ] = of;
         let masks = Masks {
             word: word | high,
             apostrophe,
@@ -117,10 +126,46 @@ pub mod x86 {
     //! it takes one of these types; the loads read the 64 bytes that the array has. Both are compared with
     //! [`Portable`] on every byte in every place, and run under the property tests of the whole scanner.
 
+    #[allow(clippy::wildcard_imports)] // three dozen intrinsics
     use std::arch::x86_64::*;
 
     use super::super::folding::{HIGH_BITS, LOWER, MULTIPLIER};
-    use super::{APOSTROPHE, BLOCK, CLASSES, CLOSER, Classify, Masks, NEWLINE, SPACE, TERMINATOR, WORD};
+    use super::{
+        APOSTROPHE, BLOCK, CLASSES, CLOSER, Classify, Masks, NEWLINE, SPACE, TERMINATOR, WORD,
+    };
+
+    #[cfg(test)]
+    thread_local! {
+        /// Lets tests run what lesser machines would: 0 is [`super::Portable`], 1 [`Avx2`].
+        pub static LIMIT: std::cell::Cell<u8> = const { std::cell::Cell::new(2) };
+    }
+
+    /// Whether this machine has what functions for [`Avx2`] are compiled for.
+    pub fn has_avx2() -> bool {
+        #[cfg(test)]
+        if LIMIT.get() < 1 {
+            return false;
+        }
+        is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("bmi2")
+            && is_x86_feature_detected!("lzcnt")
+            && is_x86_feature_detected!("popcnt")
+    }
+
+    /// Whether this machine has what functions for [`Avx512`] are compiled for.
+    pub fn has_avx512() -> bool {
+        #[cfg(test)]
+        if LIMIT.get() < 2 {
+            return false;
+        }
+        has_avx2()
+            && is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vbmi")
+            && is_x86_feature_detected!("avx512vbmi2")
+    }
 
     /// AVX2. A class is a union of products of low and high nibbles, found with two shuffles.
     pub struct Avx2;
@@ -130,15 +175,15 @@ pub mod x86 {
 
     /// Bits of the two nibble tables: `(classes, low nibbles, high nibbles)`.
     const PRODUCTS: [(u8, u16, u16); 11] = [
-        (WORD, 0b0000_0011_1111_1111, 1 << 3), // 0-9
+        (WORD, 0b0000_0011_1111_1111, 1 << 3),          // 0-9
         (WORD, 0b1111_1111_1111_1110, 1 << 4 | 1 << 6), // A-O, a-o
         (WORD, 0b0000_0111_1111_1111, 1 << 5 | 1 << 7), // P-Z, p-z
-        (SPACE, 0b0011_1110_0000_0000, 1), // \t to \r
+        (SPACE, 0b0011_1110_0000_0000, 1),              // \t to \r
         (SPACE, 1, 1 << 2),
         (TERMINATOR, 1 << 1 | 1 << 14, 1 << 2), // ! .
-        (TERMINATOR, 1 << 15, 1 << 3), // ?
+        (TERMINATOR, 1 << 15, 1 << 3),          // ?
         (CLOSER, 1 << 2 | 1 << 7 | 1 << 9 | 1 << 10, 1 << 2), // " ' ) *
-        (CLOSER, 1 << 13 | 1 << 15, 1 << 5), // ] _
+        (CLOSER, 1 << 13 | 1 << 15, 1 << 5),    // ] _
         (APOSTROPHE, 1 << 7, 1 << 2),
         (NEWLINE, 1 << 10, 1),
     ];
@@ -328,8 +373,8 @@ macro_rules! on_this_machine {
         pub fn $name($($arg: $kind),*) -> $out {
             #[cfg(target_arch = "x86_64")]
             {
-                use $crate::scan::blocks::x86::{Avx2, Avx512};
-                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt")]
+                use $crate::scan::blocks::x86::{Avx2, Avx512, has_avx2, has_avx512};
+                #[target_feature(enable = "avx2,avx512f,avx512bw,avx512dq,avx512vbmi,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt")]
                 fn avx512($($arg: $kind),*) -> $out {
                     $kernel::<Avx512>($($arg),*)
                 }
@@ -338,10 +383,10 @@ macro_rules! on_this_machine {
                     $kernel::<Avx2>($($arg),*)
                 }
                 // SAFETY: each is called on a machine that says it has the instructions.
-                if is_x86_feature_detected!("avx512vbmi2") && is_x86_feature_detected!("bmi2") {
+                if has_avx512() {
                     return unsafe { avx512($($arg),*) };
                 }
-                if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi2") {
+                if has_avx2() {
                     return unsafe { avx2($($arg),*) };
                 }
             }
@@ -355,13 +400,12 @@ pub(super) use on_this_machine;
 #[inline(always)]
 pub fn masks<C: Classify>(text: &str, base: usize) -> Masks {
     let bytes = &text.as_bytes()[base..];
-    let (mut masks, high) = match bytes.first_chunk() {
-        Some(block) => C::ascii(block),
-        None => {
-            let mut block = [0; BLOCK];
-            block[..bytes.len()].copy_from_slice(bytes);
-            C::ascii(&block)
-        }
+    let (mut masks, high) = if let Some(block) = bytes.first_chunk() {
+        C::ascii(block)
+    } else {
+        let mut block = [0; BLOCK];
+        block[..bytes.len()].copy_from_slice(bytes);
+        C::ascii(&block)
     };
     if high != 0 {
         reclassify(text, base, high, &mut masks);
@@ -399,7 +443,10 @@ fn reclassify_character(text: &str, at: usize, base: usize, masks: &mut Masks) {
     if is_word(c) {
         return;
     }
-    let (from, to) = (at.max(base) - base, (at + c.len_utf8()).min(base + BLOCK) - base);
+    let (from, to) = (
+        at.max(base) - base,
+        (at + c.len_utf8()).min(base + BLOCK) - base,
+    );
     let bits = u64::MAX >> (BLOCK - (to - from)) << from;
     if is_apostrophe(c) && within_word(text, at, c) {
         return;
@@ -451,10 +498,10 @@ pub fn assert_all_agree(block: &[u8; BLOCK]) {
             x86::Avx512::ascii(block)
         }
         // SAFETY: each is called on a machine that says it has the instructions.
-        if is_x86_feature_detected!("avx2") {
+        if x86::has_avx2() {
             assert_eq!(plain, unsafe { avx2(block) });
         }
-        if is_x86_feature_detected!("avx512vbmi") {
+        if x86::has_avx512() {
             assert_eq!(plain, unsafe { avx512(block) });
         }
     }

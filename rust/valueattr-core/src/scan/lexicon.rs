@@ -191,8 +191,8 @@ impl Lexicon {
             if raw.kind == Kind::Modal && !modal {
                 continue;
             }
-            let entry = u32::try_from(entries.len())
-                .map_err(|_| at(place, "too many entries".into()))?;
+            let entry =
+                u32::try_from(entries.len()).map_err(|_| at(place, "too many entries".into()))?;
             for wording in wordings {
                 trie.insert(&wording, entry);
             }
@@ -226,4 +226,3 @@ impl Lexicon {
 fn line_of(source: &str, byte: usize) -> usize {
     memchr::memchr_iter(b'\n', &source.as_bytes()[..byte]).count() + 1
 }
-

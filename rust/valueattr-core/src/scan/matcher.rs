@@ -122,12 +122,7 @@ impl Lexicon {
         all
     }
 
-    fn explain_into(
-        &self,
-        text: &str,
-        scratch: &mut Scratch,
-        mut take: impl FnMut(Span, Verdict),
-    ) {
+    fn explain_into(&self, text: &str, scratch: &mut Scratch, mut take: impl FnMut(Span, Verdict)) {
         let mut at = Characters::new(text);
         self.scan(text, scratch, |hit, verdict| {
             let start = at.of(text, hit.start);
@@ -144,12 +139,7 @@ impl Lexicon {
     }
 
     /// Calls `take` with every phrase that stands in the text.
-    fn scan(
-        &self,
-        text: &str,
-        scratch: &mut Scratch,
-        take: impl FnMut(&Hit, Verdict),
-    ) -> Size {
+    fn scan(&self, text: &str, scratch: &mut Scratch, take: impl FnMut(&Hit, Verdict)) -> Size {
         scan_text(self, text, scratch, take)
     }
 }
@@ -160,7 +150,10 @@ fn scan_text(
     scratch: &mut Scratch,
     mut take: impl FnMut(&Hit, Verdict),
 ) -> Size {
-    let mut size = Size { words: 0, sentences: 0 };
+    let mut size = Size {
+        words: 0,
+        sentences: 0,
+    };
     let mut reader = Reader::new();
     let mut search = Search::new(lexicon, text);
     scratch.words.clear();
@@ -237,12 +230,21 @@ impl<'a> Search<'a> {
     /// All phrases that begin at a word.
     #[inline]
     fn walk(&self, first: usize, scratch: &mut Scratch) {
-        let Scratch { words, candidates, paths, found } = scratch;
+        let Scratch {
+            words,
+            candidates,
+            paths,
+            found,
+        } = scratch;
         let trie = self.lexicon.trie();
         found.clear();
         paths.clear();
-        let Some(mut word) = words.get(first) else { return };
-        let Some(mut node) = trie.step(0, self.text, word, candidates.hash(first)) else { return };
+        let Some(mut word) = words.get(first) else {
+            return;
+        };
+        let Some(mut node) = trie.step(0, self.text, word, candidates.hash(first)) else {
+            return;
+        };
         let mut last = first;
         loop {
             for &entry in trie.ends(node) {
@@ -261,7 +263,9 @@ impl<'a> Search<'a> {
                     continue;
                 }
             }
-            let Some((other, at)) = paths.pop() else { return };
+            let Some((other, at)) = paths.pop() else {
+                return;
+            };
             let Some(there) = words.get(at) else { return };
             (node, last, word) = (other, at, there);
         }
@@ -276,7 +280,9 @@ impl<'a> Search<'a> {
         take: &mut impl FnMut(&Hit, Verdict),
     ) {
         let Scratch { words, found, .. } = scratch;
-        let Some(begin) = words.get(first) else { return };
+        let Some(begin) = words.get(first) else {
+            return;
+        };
         let sentences = words.sentences();
         while (sentences.get(self.sentence + 1)).is_some_and(|&next| next as usize <= begin.start) {
             self.sentence += 1;
@@ -287,7 +293,9 @@ impl<'a> Search<'a> {
         }
         let mut taken = None;
         for one in found.iter() {
-            let Some(end) = words.get(one.last) else { continue };
+            let Some(end) = words.get(one.last) else {
+                continue;
+            };
             let hit = Hit {
                 kind: one.kind,
                 entry: one.entry,
@@ -329,14 +337,20 @@ fn small(n: usize) -> u32 {
 
 /// The number of characters of a text.
 fn characters(text: &str) -> usize {
-    text.as_bytes().iter().filter(|&&byte| byte.cast_signed() >= -0x40).count()
+    text.as_bytes()
+        .iter()
+        .filter(|&&byte| byte.cast_signed() >= -0x40)
+        .count()
 }
 
 /// Turns bytes into characters, from the beginning to the end.
 enum Characters {
     /// They are the same.
     Ascii,
-    Counted { byte: usize, character: usize },
+    Counted {
+        byte: usize,
+        character: usize,
+    },
 }
 
 impl Characters {

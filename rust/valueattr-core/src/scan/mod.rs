@@ -8,6 +8,9 @@
 //! longest among those whose guards let them pass; kinds do not see each other. Offsets are characters (Unicode
 //! scalar values) of the original text. The result does not depend on the number of threads.
 
+// Kernels must be inlined into the functions that are compiled for an instruction set.
+#![allow(clippy::inline_always)]
+
 mod blocks;
 mod characters;
 mod folding;
@@ -20,8 +23,8 @@ mod words;
 
 use rayon::prelude::*;
 
-pub use lexicon::{Kind, Lexicon, LexiconError};
 pub use guard::Guard;
+pub use lexicon::{Kind, Lexicon, LexiconError};
 pub use matcher::{Counts, Scratch, Span, Verdict};
 
 /// The lexicon that ships with the crate.

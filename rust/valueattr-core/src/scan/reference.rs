@@ -161,7 +161,10 @@ fn listed(list: &[String], word: &str) -> bool {
 /// Whether the sentence that a word is in ends with a question mark.
 fn asks(text: &str, words: &[Word], at: usize) -> bool {
     let mut end = at;
-    while words.get(end + 1).is_some_and(|next| next.sentence == words[at].sentence) {
+    while words
+        .get(end + 1)
+        .is_some_and(|next| next.sentence == words[at].sentence)
+    {
         end += 1;
     }
     let until = words.get(end + 1).map_or(text.len(), |next| next.start);

@@ -55,6 +55,7 @@ const SECONDS: usize = 1 << 12;
 const PAIRS: usize = 1 << 10;
 
 impl Filter {
+    #[allow(clippy::large_stack_arrays)] // once a lexicon
     fn new() -> Self {
         Self {
             seconds: Box::new([0; SECONDS]),
@@ -82,6 +83,7 @@ impl Filter {
 
     /// The second, of the one word in ten or so that the first lets pass.
     #[inline(always)]
+    #[allow(clippy::needless_bitwise_bool)] // a branch would go wrong often
     fn surely_lets_pass(&self, first: u32, second: u32) -> bool {
         let (slot, bit) = Self::pair(first, second);
         (self.pairs[slot] >> bit & 1 == 1) | (self.seconds[Self::slot(first)] == u64::MAX)
@@ -191,7 +193,12 @@ impl Builder {
             while edges[at].next != ROOT {
                 at = (at + 1) & (edges.len() - 1);
             }
-            edges[at] = Edge { hash, node, next, word };
+            edges[at] = Edge {
+                hash,
+                node,
+                next,
+                word,
+            };
         }
         let mut filter = Filter::new();
         for (first, second) in self.beginnings {
@@ -202,7 +209,11 @@ impl Builder {
             nodes,
             ends,
             edges,
-            words: self.words.into_iter().map(|word| (key_of(&word), word)).collect(),
+            words: self
+                .words
+                .into_iter()
+                .map(|word| (key_of(&word), word))
+                .collect(),
             longest: self.longest,
             filter,
         }

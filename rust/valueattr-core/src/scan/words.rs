@@ -67,15 +67,14 @@ impl Words {
         (self.filled, self.sentences_filled) = (0, 0);
     }
 
-    /// Room for one more block.
-    #[inline(always)]
-    fn make_room(&mut self) {
-        if self.boundaries.len() < self.filled + BLOCK {
-            self.boundaries.resize((self.filled + BLOCK).next_power_of_two().max(4096), 0);
+    /// Room for so many more blocks.
+    fn make_room(&mut self, blocks: usize) {
+        let most = blocks * BLOCK;
+        if self.boundaries.len() < self.filled + most {
+            self.boundaries.resize(self.filled + most, 0);
         }
-        if self.sentences.len() < self.sentences_filled + BLOCK {
-            self.sentences
-                .resize((self.sentences_filled + BLOCK).next_power_of_two().max(1024), 0);
+        if self.sentences.len() < self.sentences_filled + most {
+            self.sentences.resize(self.sentences_filled + most, 0);
         }
     }
 }
@@ -106,17 +105,17 @@ impl Reader {
     fn block<C: Classify>(&mut self, text: &str, words: &mut Words) {
         let m = masks::<C>(text, self.base);
         let next = m.apostrophe >> 63 == 1
-            && text.get(self.base + BLOCK..).is_some_and(|rest| rest.starts_with(is_word));
-        let inside = m.apostrophe
-            & (m.word << 1 | self.in_word)
-            & (m.word >> 1 | u64::from(next) << 63);
+            && text
+                .get(self.base + BLOCK..)
+                .is_some_and(|rest| rest.starts_with(is_word));
+        let inside =
+            m.apostrophe & (m.word << 1 | self.in_word) & (m.word >> 1 | u64::from(next) << 63);
         let word = m.word | inside;
         let boundaries = word ^ (word << 1 | self.in_word);
         self.in_word = word >> 63;
 
         let closers = m.closer | m.terminator;
-        let (closed, terminated) =
-            carried(m.terminator << 1 | self.terminated, closers);
+        let (closed, terminated) = carried(m.terminator << 1 | self.terminated, closers);
         self.terminated = terminated | m.terminator >> 63;
 
         let blanks = m.space & !m.newline;
@@ -155,10 +154,17 @@ on_this_machine!(read: fn(reader: &mut Reader, text: &str, blocks: usize, words:
 
 /// Adds the words of the next `blocks` blocks; whether the text goes on after them.
 #[inline(always)]
-fn read_blocks<C: Classify>(reader: &mut Reader, text: &str, blocks: usize, words: &mut Words) -> bool {
-    let end = text.len().min(reader.base.saturating_add(blocks.saturating_mul(BLOCK)));
+fn read_blocks<C: Classify>(
+    reader: &mut Reader,
+    text: &str,
+    blocks: usize,
+    words: &mut Words,
+) -> bool {
+    let end = text
+        .len()
+        .min(reader.base.saturating_add(blocks.saturating_mul(BLOCK)));
+    words.make_room((end - reader.base) / BLOCK + 2);
     while reader.base < end {
-        words.make_room();
         reader.block::<C>(text, words);
         reader.base += BLOCK;
     }
@@ -166,7 +172,6 @@ fn read_blocks<C: Classify>(reader: &mut Reader, text: &str, blocks: usize, word
         return true;
     }
     if reader.in_word == 1 {
-        words.make_room();
         words.boundaries[words.filled] = offset(text.len());
         words.filled += 1;
     }
