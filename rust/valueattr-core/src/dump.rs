@@ -210,12 +210,15 @@ impl<'de> Visitor<'de> for At<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found<'de>, A::Error> {
         let mut found = Found::Nothing(self.instead("an object"));
-        while let Some(key) = map.next_key::<Cow<str>>()? {
-            match self.path.split_first() {
-                Some((step, path)) if step.is_key(&key) => {
-                    found = map.next_value_seed(At { path, ..self })?;
-                }
-                _ => drop(map.next_value::<IgnoredAny>()?),
+        let Some((step, path)) = self.path.split_first() else {
+            while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+            return Ok(found);
+        };
+        while let Some(is_wanted) = map.next_key_seed(IsKey(step))? {
+            if is_wanted {
+                found = map.next_value_seed(At { path, ..self })?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
             }
         }
         Ok(found)
@@ -268,6 +271,29 @@ impl<'de> Visitor<'de> for At<'_> {
 
     fn visit_f64<E>(self, _: f64) -> Result<Found<'de>, E> {
         Ok(Found::Nothing(self.instead("a number")))
+    }
+}
+
+/// Whether a key is the one of a step.
+struct IsKey<'p>(&'p Step);
+
+impl<'de> DeserializeSeed<'de> for IsKey<'_> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for IsKey<'_> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<bool, E> {
+        Ok(self.0.is_key(key))
     }
 }
 
@@ -425,7 +451,8 @@ fn read_chunks(source: Counted, mut take: impl FnMut(Chunk) -> bool) -> io::Resu
             }
             continue;
         };
-        let rest = chunk.bytes.split_off(last + 1);
+        let mut rest = Vec::with_capacity(2 * CHUNK_BYTES);
+        rest.extend_from_slice(&chunk.bytes[last + 1..]);
         chunk.bytes.truncate(last);
         row += memchr::memchr_iter(b'\n', &chunk.bytes).count() as u64 + 1;
         let next = Chunk {
