@@ -1,6 +1,8 @@
 # make demo   set up and run E1 on the embedded world; ends with the path of its report
 # make test   set up and pass every check
-# make bench  set up and run the benches
+# make bench  set up and run the trainer's bench
+# make bench-scan          the hedging scanner against its peers
+# make bench-scan-quality  the shipped lexicon against people's labels, where DATA holds them
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -12,7 +14,9 @@ export MATURIN_PEP517_ARGS := --profile thin
 test bench: export OMP_NUM_THREADS := 1
 test bench: export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test bench tools clean
+DATA ?= ../shared/data
+
+.PHONY: demo test bench bench-scan bench-scan-quality tools clean
 
 demo: .venv/.installed
 	$(BIN)/valueattr run e1 --preset tiny --seeds 1 --out runs/demo
@@ -29,6 +33,14 @@ test: .venv/.installed
 
 bench: .venv/.installed
 	$(BIN)/python benches/bench_trainer.py
+
+bench-scan: .venv/.installed
+	$(BIN)/maturin develop --release --extras bench
+	$(BIN)/python benches/bench_scan.py
+	cargo bench --package valueattr-core --bench scan
+
+bench-scan-quality: .venv/.installed
+	$(BIN)/python benches/bench_scan_quality.py $(DATA)
 
 tools:
 	@command -v $(PYTHON) >/dev/null || { echo "valueattr needs Python 3.11 or later: install python3 and python3-venv" >&2; exit 1; }

@@ -89,9 +89,10 @@ def graded(data: Path, scanner: HedgeScanner) -> None:
     certainty = [row["sentence-level-certainty"] for row in rows]
     strength = summed_strength(scanner, texts)
     rho = spearmanr(strength, certainty).statistic
-    print(
-        f"\nSpearman of summed strength (modal forms too) and people's certainty, findings (n {len(texts):,}): {rho:.3f} (goal -.62)"
-    )
+    held_out = np.array([half(text) == 1 for text in texts])
+    rest = spearmanr(strength[held_out], np.array(certainty)[held_out]).statistic
+    print("\nSpearman of summed strength (modal forms too) and people's certainty of findings, goal -.62:")
+    print(f"{rho:.3f} on all {len(texts):,}, {rest:.3f} on the {held_out.sum()} of the half not tuned on")
     path = data / "graded-certainty/llm_explanation_assertiveness.jsonl"
     rows = [row for row in map(json.loads, path.open()) if row["mean_human_assertiveness"] is not None]
     strength = summed_strength(scanner, [row["response"] for row in rows])
