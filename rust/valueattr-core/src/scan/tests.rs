@@ -336,6 +336,12 @@ fn adversarial_guards() -> Vec<reference::Guarded> {
     guards
 }
 
+/// More than other tests have, unless the environment asks for a number (long runs do).
+fn cases() -> u32 {
+    let asked = std::env::var("PROPTEST_CASES").ok();
+    asked.and_then(|cases| cases.parse().ok()).unwrap_or(2_000)
+}
+
 /// Texts of the words and marks that matter, and of any others.
 fn any_text() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
@@ -357,7 +363,7 @@ fn any_text() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
     #[test]
     fn scanning_equals_the_plain_reference(text in any_text(), repeats in 1usize..4, far in 0usize..3) {
         let lexicon = lexicon(ADVERSARIAL);

@@ -585,3 +585,6 @@ fn scanned(lexicon: &Lexicon, texts: Texts, want_spans: bool) -> Scanned {
         bad: texts.bad,
     }
 }
+
+#[cfg(test)]
+mod tests;
