@@ -25,7 +25,9 @@ fn json(field: &str) -> Lines {
     }
 }
 
-fn rows(bytes: &[u8], lines: &Lines) -> io::Result<(Vec<(u64, String)>, Vec<BadLine>)> {
+type Rows = Vec<(u64, String)>;
+
+fn rows(bytes: &[u8], lines: &Lines) -> io::Result<(Rows, Vec<BadLine>)> {
     let (mut rows, mut bad) = (Vec::new(), Vec::new());
     for chunk in chunks(bytes)? {
         let texts = chunk.texts(lines);
@@ -92,7 +94,7 @@ proptest! {
         #[derive(serde::Deserialize)]
         struct Row { text: String }
         let (rows, _) = rows(&bytes, &json("text")).unwrap_or_default();
-        let whole: Vec<(u64, String)> = (0..)
+        let whole: Rows = (0..)
             .zip(bytes.split(|&byte| byte == b'\n'))
             .filter_map(|(row, line)| Some((row, serde_json::from_slice::<Row>(line.trim_ascii()).ok()?.text)))
             .collect();
@@ -122,7 +124,8 @@ proptest! {
     #[test]
     fn what_is_scanned_from_a_dump_is_what_is_scanned_in_memory(texts in prop::collection::vec("\\PC{0,40}|I think it may be [a-z ]{0,9}", 0..20)) {
         let lexicon = Lexicon::parse(ENGLISH, false).expect("the shipped lexicon parses");
-        let dump: String = texts.iter().map(|text| format!("{}\n", serde_json::json!({"text": text}))).collect();
+        let lines: Vec<String> = texts.iter().map(|text| serde_json::json!({"text": text}).to_string()).collect();
+        let dump = lines.join("\n");
         let mut scratch = Scratch::default();
         let expected: Vec<Counts> = texts.iter().map(|text| lexicon.count(text, &mut scratch)).collect();
         let mut found = Vec::new();
