@@ -296,3 +296,23 @@ def test_a_lexicon_cut_short_anywhere_is_a_lexicon_or_an_error_with_a_line(tmp_p
 def test_importing_imports_no_torch():
     code = "import sys, valueattr.measures.hedging as h; h.HedgeScanner().scan(['perhaps']); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_many_entries_that_begin_alike(tmp_path):
+    """Words that agree in the bytes that are hashed first, a hundred thousand of them."""
+    path = tmp_path / "many.toml"
+    words_ = [f"possibilities{i}" for i in range(100_000)]
+    entry = '[[entry]]\nkind = "caveat"\npattern = "{} {}"\n'
+    path.write_text("".join(entry.format(*pair) for pair in zip(words_, reversed(words_), strict=True)))
+    scanner = HedgeScanner(path)
+    assert scanner.entries[-1].line == 300_000
+    text = "possibilities7 possibilities99992, possibilities7 possibilities8"
+    assert scanner.scan([text]).to_pylist()[0]["caveat"] == 1
+
+
+def test_patterns_that_could_be_tried_in_very_many_ways(tmp_path):
+    path = tmp_path / "gaps.toml"
+    path.write_text('[[entry]]\nkind = "caveat"\npattern = "a <0-8> a <0-8> a <0-8> b"\n')
+    scanner = HedgeScanner(path)
+    assert scanner.scan(["a " * 20_000]).to_pylist()[0]["caveat"] == 0
+    assert scanner.scan(["a " * 20_000 + "b"]).to_pylist()[0]["caveat"] == 1

@@ -160,10 +160,14 @@ impl Lexicon {
             )
         })?;
         let mut entries = Vec::new();
+        // Lines are counted from entry to entry: lexicons may have many.
+        let (mut line, mut counted) = (1, 0);
         let mut trie = Builder::new();
         for raw in file.entry {
             let raw = raw.into_inner();
             let place = raw.pattern.span().start;
+            line += newlines(&source[counted..place]);
+            counted = place;
             if let Some(strength) = raw
                 .strength
                 .as_ref()
@@ -202,7 +206,7 @@ impl Lexicon {
                 strength: raw.strength.map(Spanned::into_inner),
                 example: raw.example,
                 source: raw.source,
-                line: line_of(source, place),
+                line,
                 guards,
             });
         }
@@ -223,6 +227,10 @@ impl Lexicon {
     }
 }
 
+fn newlines(text: &str) -> usize {
+    memchr::memchr_iter(b'\n', text.as_bytes()).count()
+}
+
 fn line_of(source: &str, byte: usize) -> usize {
-    memchr::memchr_iter(b'\n', &source.as_bytes()[..byte]).count() + 1
+    newlines(&source[..byte]) + 1
 }
