@@ -91,14 +91,15 @@ proptest! {
 
     #[test]
     fn what_serde_json_reads_is_read_alike(bytes in any_json()) {
-        #[derive(serde::Deserialize)]
-        struct Row { text: String }
         let (rows, _) = rows(&bytes, &json("text")).unwrap_or_default();
+        let text_of = |line: &[u8]| {
+            let value: serde_json::Value = serde_json::from_slice(line).ok()?;
+            Some(value.as_object()?.get("text")?.as_str()?.to_owned())
+        };
         let whole: Rows = (0..)
             .zip(bytes.split(|&byte| byte == b'\n'))
-            .filter_map(|(row, line)| Some((row, serde_json::from_slice::<Row>(line.trim_ascii()).ok()?.text)))
+            .filter_map(|(row, line)| Some((row, text_of(line.trim_ascii())?)))
             .collect();
-        // Of a key that is there twice serde takes none, Python and this the last.
         for row in whole {
             prop_assert!(rows.contains(&row), "{row:?}");
         }
@@ -108,7 +109,10 @@ proptest! {
     fn compressed_dumps_that_are_damaged_are_errors_or_texts(at in any::<prop::sample::Index>(), bit in 0u8..8, cut in any::<bool>(), zstandard in any::<bool>()) {
         let plain = "{\"text\": \"It may be late.\"}\n".repeat(40);
         let mut packed = if zstandard {
-            zstd::encode_all(plain.as_bytes(), 3).expect("memory")
+            let mut encoder = zstd::Encoder::new(Vec::new(), 3).expect("memory");
+            encoder.include_checksum(true).expect("a parameter that is known");
+            encoder.write_all(plain.as_bytes()).expect("memory");
+            encoder.finish().expect("memory")
         } else {
             let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
             encoder.write_all(plain.as_bytes()).expect("memory");
