@@ -13,6 +13,8 @@ export MATURIN_PEP517_ARGS := --profile thin
 # Tests and benches train small models: one thread a process, or they oversubscribe the cores.
 test bench: export OMP_NUM_THREADS := 1
 test bench: export TOKENIZERS_PARALLELISM := false
+# The same code gets the same verdict, as with hypothesis in tests/conftest.py.
+test: export PROPTEST_RNG_SEED := 1
 
 DATA ?= ../shared/data
 

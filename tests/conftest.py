@@ -6,8 +6,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import pytest
+from hypothesis import settings
 
 from valueattr.world import synthesise
+
+# The same code gets the same verdict; `--hypothesis-profile default` looks at other examples.
+settings.load_profile("ci")
 
 
 @pytest.fixture(scope="session")

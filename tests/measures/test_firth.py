@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit
@@ -17,6 +17,8 @@ def penalised(coef, design, y):
 
 
 @given(st.integers(0, 10_000), st.integers(8, 60), st.integers(1, 3))
+@example(31, 8, 3)
+@example(3313, 13, 1)
 @settings(max_examples=60, deadline=None)
 def test_is_the_maximum_of_the_penalised_likelihood(seed, n, columns):
     rng = np.random.default_rng(seed)
