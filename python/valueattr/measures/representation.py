@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from valueattr.measures.activations import capture
+from valueattr.measures.capture import capture
 from valueattr.measures.probing import FittedProbes, fit_many
 from valueattr.world import Fact, World, statement, statement_prefix
 

@@ -1,11 +1,11 @@
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use numpy::PyReadonlyArray1;
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadwriteArray2};
 use pyo3::create_exception;
 use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
-use valueattr_core::store::{Dtype, Manifest, Store, StoreError as CoreError, Writer};
+use valueattr_core::store::{Dtype, Manifest, NewShard, Store, StoreError as CoreError, Writer};
 
 create_exception!(valueattr._core, StoreError, PyException);
 
@@ -26,7 +26,7 @@ fn dtype(name: &str) -> PyResult<Dtype> {
     }
 }
 
-/// The one writer of a store; see `valueattr.measures.activations`.
+/// The one writer of a store; see `valueattr.measures.store`.
 #[pyclass(frozen)]
 struct StoreWriter {
     writer: Mutex<Writer>,
@@ -49,71 +49,168 @@ impl StoreWriter {
         })
     }
 
+    /// Capture, texts and rows of each shard that was committed when the store was opened.
     #[getter]
-    fn rows(&self) -> usize {
-        self.writer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .rows()
+    fn committed(&self) -> Vec<(String, usize, usize)> {
+        let writer = self.locked();
+        let shards = writer.committed().iter();
+        shards
+            .map(|shard| (shard.capture.clone(), shard.texts, shard.rows))
+            .collect()
     }
 
-    /// Commits one shard; `layers` holds each layer's rows as bytes, in the order of the manifest.
+    /// Appends one shard; `layers` holds each layer's rows as bytes, in the order of the manifest.
     #[allow(clippy::needless_pass_by_value)]
     fn append(
         &self,
         py: Python<'_>,
-        rows: usize,
+        capture: &str,
+        texts: usize,
+        text: PyReadonlyArray1<'_, i64>,
+        token: PyReadonlyArray1<'_, i64>,
         layers: Vec<PyReadonlyArray1<'_, u8>>,
     ) -> PyResult<()> {
         let layers: Vec<&[u8]> = layers
             .iter()
             .map(|layer| Ok(layer.as_slice()?))
             .collect::<PyResult<_>>()?;
-        py.detach(|| {
-            self.writer
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .append(rows, &layers)
-        })
-        .map_err(store_error)
+        let new = NewShard {
+            capture,
+            texts,
+            text: text.as_slice()?,
+            token: token.as_slice()?,
+            layers: &layers,
+        };
+        py.detach(|| self.locked().append(new)).map_err(store_error)
+    }
+
+    /// Writes a file of any other name into the store, whole or not at all.
+    fn write_beside(&self, name: &str, bytes: &[u8]) -> PyResult<()> {
+        (self.locked().write_beside(name, bytes)).map_err(store_error)
+    }
+
+    /// Waits until all that was appended is committed.
+    fn finish(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.locked().finish()).map_err(store_error)
     }
 }
 
-type Located = Vec<(PathBuf, usize, Vec<usize>)>;
-
-/// Layers, width, dtype, and per committed shard its file, rows and the byte offset of each layer.
-#[pyfunction]
-fn open_store(path: PathBuf) -> PyResult<(Vec<u32>, usize, &'static str, Located)> {
-    let store = Store::open(&path).map_err(store_error)?;
-    let shards = store
-        .shards
-        .iter()
-        .map(|shard| {
-            let places: Vec<(PathBuf, usize)> = (0..store.manifest.layers.len())
-                .map(|i| store.locate(shard, i))
-                .collect();
-            let file = path.join(&shard.file);
-            (
-                file,
-                shard.rows,
-                places.into_iter().map(|(_, offset)| offset).collect(),
-            )
-        })
-        .collect();
-    let dtype = ["float32", "float16", "bfloat16"][store.manifest.dtype as usize];
-    Ok((store.manifest.layers, store.manifest.width, dtype, shards))
+impl StoreWriter {
+    fn locked(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// Reads a whole store and compares checksums.
-#[pyfunction]
-fn verify_store(py: Python<'_>, path: PathBuf) -> PyResult<()> {
-    py.detach(|| Store::open(&path)?.verify())
-        .map_err(store_error)
+/// A committed store, mapped; see `valueattr.measures.store`.
+#[pyclass(frozen)]
+struct StoreReader {
+    store: Store,
+}
+
+type Column = Py<PyArray1<i64>>;
+
+#[pymethods]
+impl StoreReader {
+    #[new]
+    #[allow(clippy::needless_pass_by_value)]
+    fn new(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        let store = py.detach(|| Store::open(&path)).map_err(store_error)?;
+        Ok(Self { store })
+    }
+
+    #[getter]
+    fn layers(&self) -> Vec<u32> {
+        self.store.manifest.layers.clone()
+    }
+
+    #[getter]
+    fn width(&self) -> usize {
+        self.store.manifest.width
+    }
+
+    #[getter]
+    fn dtype(&self) -> &'static str {
+        ["float32", "float16", "bfloat16"][self.store.manifest.dtype as usize]
+    }
+
+    #[getter]
+    fn rows(&self) -> usize {
+        self.store.rows()
+    }
+
+    /// Capture, texts and rows of each shard.
+    #[getter]
+    fn shards(&self) -> Vec<(&str, usize, usize)> {
+        let shards = self.store.shards.iter();
+        shards
+            .map(|shard| (shard.capture.as_str(), shard.texts, shard.rows))
+            .collect()
+    }
+
+    /// File and byte offset of a layer, by its index, in each shard.
+    fn locate(&self, layer: usize) -> PyResult<Vec<(PathBuf, usize)>> {
+        self.check_layer(layer)?;
+        let shards = 0..self.store.shards.len();
+        Ok(shards.map(|i| self.store.locate(i, layer)).collect())
+    }
+
+    /// Of each row the text of its capture and the token, counted from 0.
+    fn sources(&self, py: Python<'_>) -> (Column, Column) {
+        let rows = self.store.sources();
+        let column = |of: fn(&valueattr_core::store::Row) -> i64| {
+            let values: Vec<i64> = rows.iter().map(of).collect();
+            values.into_pyarray(py).unbind()
+        };
+        (column(|row| row.text), column(|row| row.token))
+    }
+
+    /// Copies rows of a layer, by its index, into `out` (rows, width).
+    #[allow(clippy::needless_pass_by_value)]
+    fn gather(
+        &self,
+        py: Python<'_>,
+        layer: usize,
+        rows: PyReadonlyArray1<'_, i64>,
+        mut out: PyReadwriteArray2<'_, f32>,
+    ) -> PyResult<()> {
+        self.check_layer(layer)?;
+        let wanted = rows.as_slice()?;
+        if out.as_array().dim() != (wanted.len(), self.store.manifest.width) {
+            return Err(PyValueError::new_err("out is not of shape (rows, width)"));
+        }
+        // A negative row is far beyond the last.
+        let wanted: Vec<usize> = wanted
+            .iter()
+            .map(|&row| usize::try_from(row).unwrap_or(usize::MAX))
+            .collect();
+        let out = out.as_slice_mut()?;
+        py.detach(|| self.store.gather(layer, &wanted, out))
+            .map_err(store_error)
+    }
+
+    /// Tells the system that the rows start..stop of a layer, by its index, will be wanted soon.
+    fn will_need(&self, layer: usize, start: usize, stop: usize) -> PyResult<()> {
+        self.check_layer(layer)?;
+        (self.store.will_need(layer, start, stop)).map_err(store_error)
+    }
+
+    /// Reads everything and compares checksums.
+    fn verify(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.store.verify()).map_err(store_error)
+    }
+}
+
+impl StoreReader {
+    fn check_layer(&self, layer: usize) -> PyResult<()> {
+        if layer < self.store.manifest.layers.len() {
+            return Ok(());
+        }
+        Err(PyValueError::new_err("there is no such layer"))
+    }
 }
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("StoreError", module.py().get_type::<StoreError>())?;
     module.add_class::<StoreWriter>()?;
-    module.add_function(wrap_pyfunction!(open_store, module)?)?;
-    module.add_function(wrap_pyfunction!(verify_store, module)?)
+    module.add_class::<StoreReader>()
 }

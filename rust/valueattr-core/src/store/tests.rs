@@ -1,5 +1,9 @@
-use super::*;
+use std::fs;
+use std::path::Path;
+
 use proptest::prelude::*;
+
+use super::*;
 
 fn manifest() -> Manifest {
     Manifest::new(vec![0, 3], 2, Dtype::F32)
@@ -12,13 +16,25 @@ fn bytes(values: &[f32]) -> Vec<u8> {
         .collect()
 }
 
+fn append(writer: &mut Writer, layers: &[&[u8]], rows: i64) -> Result<(), StoreError> {
+    let text: Vec<i64> = (0..rows).collect();
+    writer.append(NewShard {
+        capture: "test",
+        texts: text.len(),
+        text: &text,
+        token: &text,
+        layers,
+    })
+}
+
 fn write(path: &Path, shards: usize) {
     let mut writer = Writer::open(path, manifest(), true).expect("opens");
     for i in 0..shards {
         #[allow(clippy::cast_precision_loss)]
         let rows = bytes(&[i as f32; 6]);
-        writer.append(3, &[&rows, &rows]).expect("appends");
+        append(&mut writer, &[&rows, &rows], 3).expect("appends");
     }
+    writer.finish().expect("commits");
 }
 
 #[test]
@@ -29,7 +45,7 @@ fn what_is_committed_is_found_again() {
     let store = Store::open(folder.path()).expect("opens");
     assert_eq!(store.rows(), 9);
     store.verify().expect("intact");
-    let (file, offset) = store.locate(&store.shards[1], 1);
+    let (file, offset) = store.locate(1, 1);
     let found = fs::read(file).expect("reads");
     assert_eq!(offset % 8, 0);
     assert_eq!(&found[offset..], bytes(&[1.0; 6]));
@@ -61,7 +77,7 @@ fn rows_of_another_width_are_refused_and_leave_nothing() {
     let folder = tempfile::tempdir().expect("folder");
     let mut writer = Writer::open(folder.path(), manifest(), false).expect("opens");
     assert!(matches!(
-        writer.append(3, &[&[0; 24], &[0; 23]]),
+        append(&mut writer, &[&[0; 24], &[0; 23]], 3),
         Err(StoreError::Shape { layer: 3, .. })
     ));
     assert_eq!(Store::open(folder.path()).expect("opens").rows(), 0);
@@ -78,7 +94,9 @@ fn any_flipped_bit_is_found() {
         torn[byte] ^= 1 << (byte % 8);
         fs::write(&file, &torn).expect("writes");
         assert!(
-            Store::open(folder.path()).expect("opens").verify().is_err(),
+            Store::open(folder.path())
+                .and_then(|store| store.verify())
+                .is_err(),
             "byte {byte}"
         );
     }
@@ -92,6 +110,13 @@ fn a_cut_shard_is_an_error_before_it_is_mapped() {
     let whole = fs::read(&file).expect("reads");
     fs::write(&file, &whole[..whole.len() - 1]).expect("writes");
     assert!(Store::open(folder.path()).is_err());
+    let header_end = 8 + usize::from(whole[0]) + 256 * usize::from(whole[1]);
+    for at in 0..header_end {
+        let mut foreign = whole.clone();
+        foreign[at] ^= 1;
+        fs::write(&file, &foreign).expect("writes");
+        assert!(Store::open(folder.path()).is_err(), "byte {at}");
+    }
     assert!(matches!(
         Store::open(&folder.path().join("none")),
         Err(StoreError::NotAStore(_))
@@ -114,7 +139,105 @@ fn shards_without_a_journal_line_and_half_written_ones_do_not_count() {
     store.verify().expect("intact");
 }
 
+#[test]
+fn a_refused_commit_is_told_and_leaves_what_was_committed() {
+    let folder = tempfile::tempdir().expect("folder");
+    write(folder.path(), 1);
+    // The next shard's place is a folder that is not empty: the rename is refused.
+    fs::create_dir_all(folder.path().join("blocked/x")).expect("folder");
+    let mut writer = Writer::open(folder.path(), manifest(), false).expect("opens");
+    fs::rename(
+        folder.path().join("blocked"),
+        folder.path().join("shard-00001.safetensors"),
+    )
+    .expect("moves");
+    append(&mut writer, &[&[0; 24], &[0; 24]], 3).expect("is only written");
+    assert!(matches!(writer.finish(), Err(StoreError::Io { .. })));
+    assert!(
+        append(&mut writer, &[&[0; 24], &[0; 24]], 3).is_err(),
+        "after an error a writer is of no use"
+    );
+    assert_eq!(Store::open(folder.path()).expect("opens").rows(), 3);
+}
+
+#[test]
+fn rows_say_where_they_come_from() {
+    let folder = tempfile::tempdir().expect("folder");
+    write(folder.path(), 2);
+    let store = Store::open(folder.path()).expect("opens");
+    let row = |i| Row { text: i, token: i };
+    assert_eq!(store.sources(), [0, 1, 2, 0, 1, 2].map(row));
+}
+
+fn any_dtype() -> impl Strategy<Value = Dtype> {
+    prop_oneof![Just(Dtype::F32), Just(Dtype::F16), Just(Dtype::BF16)]
+}
+
+/// The value of row `row`, column `column` of a layer, exact in every type.
+#[allow(clippy::cast_precision_loss)] // below 256
+fn value(layer: usize, row: usize, column: usize) -> f32 {
+    ((layer * 31 + row * 7 + column) % 256) as f32
+}
+
+fn encode(values: impl Iterator<Item = f32>, dtype: Dtype) -> Vec<u8> {
+    values
+        .flat_map(|value| match dtype {
+            Dtype::F32 => value.to_le_bytes().to_vec(),
+            Dtype::F16 => half::f16::from_f32(value).to_le_bytes().to_vec(),
+            Dtype::BF16 => half::bf16::from_f32(value).to_le_bytes().to_vec(),
+        })
+        .collect()
+}
+
 proptest! {
+    #[test]
+    fn gathered_rows_are_the_rows(
+        dtype in any_dtype(),
+        width in 1usize..600,
+        shards in prop::collection::vec(0usize..9, 1..6),
+        picks in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
+    ) {
+        let folder = tempfile::tempdir().expect("folder");
+        let mut writer = Writer::open(folder.path(), Manifest::new(vec![1, 5], width, dtype), false).expect("opens");
+        let mut first = 0;
+        for &rows in &shards {
+            let layer = |layer| encode((first..first + rows).flat_map(|row| (0..width).map(move |column| value(layer, row, column))), dtype);
+            append(&mut writer, &[&layer(0), &layer(1)], i64::try_from(rows).expect("small")).expect("appends");
+            first += rows;
+        }
+        writer.finish().expect("commits");
+        let store = Store::open(folder.path()).expect("opens");
+        prop_assert_eq!(store.rows(), first);
+        store.verify().expect("intact");
+        let rows: Vec<usize> = if first == 0 { Vec::new() } else { picks.iter().map(|pick| pick.index(first)).collect() };
+        for layer in 0..2 {
+            let mut out = vec![f32::NAN; rows.len() * width];
+            store.gather(layer, &rows, &mut out).expect("there");
+            let expected: Vec<f32> = rows.iter().flat_map(|&row| (0..width).map(move |column| value(layer, row, column))).collect();
+            prop_assert_eq!(out, expected);
+            store.will_need(layer, 0, first).expect("there");
+        }
+        prop_assert!(store.gather(0, &[first], &mut vec![0.0; width]).is_err());
+    }
+
+    #[test]
+    fn any_shard_with_any_journal_is_an_error_or_reads(shard in prop::collection::vec(any::<u8>(), 0..400), keep_header in any::<bool>(), rows in prop_oneof![0usize..4, any::<usize>()]) {
+        let folder = tempfile::tempdir().expect("folder");
+        write(folder.path(), 1);
+        let file = folder.path().join("shard-00000.safetensors");
+        let mut bytes = if keep_header { fs::read(&file).expect("reads") } else { Vec::new() };
+        bytes.extend(shard);
+        fs::write(&file, bytes).expect("writes");
+        let journal = folder.path().join("journal.jsonl");
+        let line = fs::read_to_string(&journal).expect("reads");
+        fs::write(&journal, line.replace("\"rows\":3", &format!("\"rows\":{rows}"))).expect("writes");
+        if let Ok(store) = Store::open(folder.path()) {
+            let rows: Vec<usize> = (0..store.rows()).collect();
+            store.gather(1, &rows, &mut vec![0.0; 2 * rows.len()]).expect("there");
+            prop_assert_eq!(store.sources().len(), rows.len());
+        }
+    }
+
     #[test]
     fn a_journal_cut_anywhere_loses_only_the_torn_line(cut in 0usize..400) {
         let folder = tempfile::tempdir().expect("folder");

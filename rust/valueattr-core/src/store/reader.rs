@@ -1,0 +1,241 @@
+//! A store, open to read.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use half::slice::HalfFloatSliceExt;
+use memmap2::{Advice, Mmap};
+use xxhash_rust::xxh3::Xxh3;
+
+use super::format::{Dtype, Manifest, SOURCE_BYTES, Shard, read_journal};
+use super::{StoreError, broken, io_error};
+
+/// A committed store, mapped.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    pub manifest: Manifest,
+    pub shards: Vec<Shard>,
+    maps: Vec<Mmap>,
+    /// Where the data of each shard begins, behind its header.
+    data: Vec<usize>,
+    /// First row of each shard, and the number of rows.
+    first_rows: Vec<usize>,
+}
+
+/// Where a row comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    pub text: i64,
+    pub token: i64,
+}
+
+impl Store {
+    /// Opens what is committed.
+    ///
+    /// # Errors
+    /// The folder is no store, is of another version, or a committed shard is missing, has another length, or another
+    /// header than its journal line asks for.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let manifest = Manifest::read(path)?;
+        let shards = read_journal(path)?.0;
+        let mut store = Self {
+            path: path.to_owned(),
+            manifest,
+            maps: Vec::with_capacity(shards.len()),
+            data: Vec::with_capacity(shards.len()),
+            first_rows: vec![0],
+            shards: Vec::new(),
+        };
+        for shard in shards {
+            let header = store.manifest.header(shard.rows);
+            store.maps.push(store.map(&shard, &header)?);
+            store.data.push(header.len());
+            store.first_rows.push(store.rows() + shard.rows);
+            store.shards.push(shard);
+        }
+        Ok(store)
+    }
+
+    fn map(&self, shard: &Shard, header: &[u8]) -> Result<Mmap, StoreError> {
+        let path = self.path.join(&shard.file);
+        let mut file = File::open(&path).map_err(io_error(&path))?;
+        let found = file.metadata().map_err(io_error(&path))?.len();
+        let data = self
+            .manifest
+            .layer_offset(shard.rows, self.manifest.layers.len());
+        let expected = header.len().saturating_add(data) as u64;
+        if found != expected {
+            return Err(broken(
+                &path,
+                format!("{found} bytes, expected {expected}: it was cut or is another file"),
+            ));
+        }
+        let mut there = vec![0; header.len()];
+        file.read_exact(&mut there).map_err(io_error(&path))?;
+        if there != header {
+            let message = "its header is not that of the shard in the journal: it is another file";
+            return Err(broken(&path, message.into()));
+        }
+        // SAFETY: a shard never changes after it is renamed to its place; who changes or cuts it under a reader breaks
+        // the contract of every mapped file.
+        unsafe { Mmap::map(&file) }.map_err(io_error(&path))
+    }
+
+    /// Rows of every layer.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.first_rows.last().copied().unwrap_or_default()
+    }
+
+    /// File and byte offset of a layer, by its index, in a shard.
+    #[must_use]
+    pub fn locate(&self, shard: usize, layer: usize) -> (PathBuf, usize) {
+        let offset = self.data[shard] + self.manifest.layer_offset(self.shards[shard].rows, layer);
+        (self.path.join(&self.shards[shard].file), offset)
+    }
+
+    /// Where every row comes from.
+    #[must_use]
+    pub fn sources(&self) -> Vec<Row> {
+        let mut rows = Vec::with_capacity(self.rows());
+        for ((map, &data), shard) in self.maps.iter().zip(&self.data).zip(&self.shards) {
+            let sources = &map[data..data + SOURCE_BYTES * shard.rows];
+            let (text, token) = sources.split_at(sources.len() / 2);
+            let pairs = text.as_chunks().0.iter().zip(token.as_chunks().0);
+            rows.extend(pairs.map(|(&text, &token)| Row {
+                text: i64::from_le_bytes(text),
+                token: i64::from_le_bytes(token),
+            }));
+        }
+        rows
+    }
+
+    /// Copies rows of a layer, by its index, into `out` (rows, width) as f32.
+    ///
+    /// # Errors
+    /// A row that is not there.
+    pub fn gather(&self, layer: usize, rows: &[usize], out: &mut [f32]) -> Result<(), StoreError> {
+        let (size, width) = (self.manifest.row_bytes(), self.manifest.width);
+        if width == 0 {
+            return Ok(());
+        }
+        for (&row, out) in rows.iter().zip(out.chunks_exact_mut(width)) {
+            let (shard, within) = self.find(row)?;
+            let start = self.data[shard]
+                + self.manifest.layer_offset(self.shards[shard].rows, layer)
+                + within * size;
+            let values = &self.maps[shard][start..start + size];
+            match self.manifest.dtype {
+                Dtype::F32 => copy_f32(values, out),
+                Dtype::F16 => widen::<half::f16>(values, out),
+                Dtype::BF16 => widen::<half::bf16>(values, out),
+            }
+        }
+        Ok(())
+    }
+
+    fn find(&self, row: usize) -> Result<(usize, usize), StoreError> {
+        let rows = self.rows();
+        if row >= rows {
+            return Err(StoreError::NoSuchRow { row, rows });
+        }
+        let shard = self.first_rows.partition_point(|&first| first <= row) - 1;
+        Ok((shard, row - self.first_rows[shard]))
+    }
+
+    /// Tells the system that these rows of a layer will be wanted soon.
+    ///
+    /// # Errors
+    /// A row that is not there.
+    pub fn will_need(&self, layer: usize, from: usize, to: usize) -> Result<(), StoreError> {
+        let size = self.manifest.row_bytes();
+        let mut from = from;
+        while from < to {
+            let (shard, within) = self.find(from)?;
+            let until = to.min(self.first_rows[shard + 1]);
+            let start = self.data[shard]
+                + self.manifest.layer_offset(self.shards[shard].rows, layer)
+                + within * size;
+            // Advice only: where the system knows none, rows are read when they are wanted.
+            let _ = self.maps[shard].advise_range(Advice::WillNeed, start, (until - from) * size);
+            from = until;
+        }
+        Ok(())
+    }
+
+    /// Reads everything and compares checksums.
+    ///
+    /// # Errors
+    /// Names the first shard that differs.
+    pub fn verify(&self) -> Result<(), StoreError> {
+        for shard in &self.shards {
+            let path = self.path.join(&shard.file);
+            let found = checksum(&path)?;
+            if found != shard.xxh3 {
+                return Err(broken(
+                    &path,
+                    format!("checksum {found}, the journal says {}", shard.xxh3),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn copy_f32(values: &[u8], out: &mut [f32]) {
+    for (out, &value) in out.iter_mut().zip(values.as_chunks().0) {
+        *out = f32::from_le_bytes(value);
+    }
+}
+
+/// A 16-bit float.
+trait Narrow: Copy {
+    fn from_bytes(bytes: [u8; 2]) -> Self;
+    fn widen(values: &[Self], out: &mut [f32]);
+}
+
+impl Narrow for half::f16 {
+    fn from_bytes(bytes: [u8; 2]) -> Self {
+        Self::from_le_bytes(bytes)
+    }
+
+    fn widen(values: &[Self], out: &mut [f32]) {
+        values.convert_to_f32_slice(out);
+    }
+}
+
+impl Narrow for half::bf16 {
+    fn from_bytes(bytes: [u8; 2]) -> Self {
+        Self::from_le_bytes(bytes)
+    }
+
+    fn widen(values: &[Self], out: &mut [f32]) {
+        values.convert_to_f32_slice(out);
+    }
+}
+
+/// Through a small buffer on the stack: a row in a file need not be aligned.
+fn widen<T: Narrow>(values: &[u8], out: &mut [f32]) {
+    const AT_ONCE: usize = 256;
+    for (bytes, out) in values.chunks(2 * AT_ONCE).zip(out.chunks_mut(AT_ONCE)) {
+        let mut aligned = [T::from_bytes([0; 2]); AT_ONCE];
+        for (to, &from) in aligned.iter_mut().zip(bytes.as_chunks().0) {
+            *to = T::from_bytes(from);
+        }
+        T::widen(&aligned[..out.len()], out);
+    }
+}
+
+fn checksum(path: &Path) -> Result<String, StoreError> {
+    let mut file = File::open(path).map_err(io_error(path))?;
+    let mut hash = Xxh3::new();
+    let mut block = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut block).map_err(io_error(path))? {
+            0 => return Ok(format!("{:016x}", hash.digest())),
+            n => hash.update(&block[..n]),
+        }
+    }
+}
