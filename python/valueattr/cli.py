@@ -2,7 +2,7 @@
 
 import errno
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
@@ -13,7 +13,14 @@ import typer
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.progress import Progress as RichProgress
 from rich.table import Table
 
@@ -21,6 +28,8 @@ from valueattr import __version__
 from valueattr.results import RunDirectory, RunDirectoryError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from valueattr.experiments import Experiment, Subject
     from valueattr.measures.dumps import Progress
     from valueattr.measures.hedging import Entry, HedgeScanner
@@ -253,6 +262,116 @@ def _scan_progress(console: Console, size: int) -> Iterator["Progress | None"]:
     with RichProgress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("scan", total=size or None, documents=0)
         yield lambda read, documents: bar.update(task, completed=read, documents=documents)
+
+
+@app.command(
+    epilog="Example: valueattr capture --model Qwen/Qwen2.5-0.5B --texts statements.jsonl --out acts"
+)
+def capture(
+    out: Annotated[Path, typer.Option(help="The store's folder; what is there already is not done again.")],
+    model: Annotated[str | None, typer.Option(help="A model's folder or hub id.")] = None,
+    texts: Annotated[
+        Path | None,
+        typer.Option(help="A .jsonl, .csv, .parquet or .txt file; its other columns are kept, too."),
+    ] = None,
+    vllm: Annotated[
+        Path | None,
+        typer.Option(help="Instead of both: a folder of hidden states that vLLM wrote; needs --layers."),
+    ] = None,
+    field: Annotated[str | None, typer.Option(help="The column of the text.")] = None,
+    layers: Annotated[str, typer.Option(help="all, or numbers such as 0,6,12.")] = "all",
+    positions: Annotated[
+        Literal["last", "all", "mean", "span"],
+        typer.Option(help="Which tokens; span: the last in the columns `start` to `end`, in characters."),
+    ] = "last",
+    dtype: Annotated[Literal["float32", "float16", "bfloat16"], typer.Option(help="As kept.")] = "float32",
+    batch_size: Annotated[int, typer.Option(min=1, help="Texts at once.")] = 128,
+    name: Annotated[str, typer.Option(help="Of this capture, among others in the store.")] = "texts",
+    as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON for machines.")] = False,
+) -> None:
+    """Keep a model's activations on texts, to probe them or train on them."""
+    from valueattr.measures.capture import CaptureError, import_vllm
+    from valueattr.measures.capture import capture as capture_texts
+    from valueattr.measures.store import StoreError
+    from valueattr.measures.texts import TextsError, read_texts
+    from valueattr.model import ModelError, load_model, load_tokenizer
+
+    wanted = _layers(layers)
+    try:
+        if vllm is not None:
+            if model or texts or positions == "span" or wanted == "all":
+                _fail("--vllm needs --layers, and takes neither --model, --texts nor spans", _BAD_USAGE)
+            store = import_vllm(vllm, out, layers=wanted, positions=positions, dtype=dtype, name=name)
+        elif model is None or texts is None:
+            _fail("needs --model and --texts, or --vllm", _BAD_USAGE)
+        else:
+            lines, table = read_texts(texts, field)
+            with _capture_progress(_console(True), len(lines)) as progress:
+                store = capture_texts(
+                    load_model(model),
+                    load_tokenizer(model),
+                    lines,
+                    layers=wanted,
+                    positions=_spans(texts, table) if positions == "span" else positions,
+                    dtype=dtype,
+                    batch_size=batch_size,
+                    store=out,
+                    name=name,
+                    table=table,
+                    progress=progress,
+                )
+    except (CaptureError, ModelError, StoreError, TextsError) as error:
+        _fail(str(error))
+    summary = {"rows": store.rows, "layers": store.layers, "width": store.width, "dtype": store.dtype}
+    if as_json:
+        typer.echo(json.dumps({**summary, "captures": store.captures}))
+        return
+    typer.echo(
+        f"{store.rows:,} rows of {len(store.layers)} layers, {store.width} {store.dtype} values each: {out}"
+    )
+
+
+def _layers(text: str) -> "Literal['all'] | list[int]":
+    if text == "all":
+        return "all"
+    try:
+        return [int(layer) for layer in text.split(",")]
+    except ValueError:
+        _fail(f"--layers {text}: expected all, or numbers such as 0,6,12", _BAD_USAGE)
+
+
+def _spans(path: Path, table: "pa.Table") -> list[tuple[int, int]]:
+    from valueattr.measures.texts import TextsError
+
+    for column in ("start", "end"):
+        if column not in table.column_names or table[column].null_count:
+            raise TextsError(f"{path}: --positions span needs a number in column {column!r} of every row")
+    return list(zip(table["start"].to_pylist(), table["end"].to_pylist(), strict=True))
+
+
+@contextmanager
+def _capture_progress(console: Console, texts: int) -> "Iterator[Callable[[int, int], None] | None]":
+    """A bar with time left, on a terminal."""
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("texts"), TimeRemainingColumn())
+    with RichProgress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("capture", total=texts)
+        yield lambda done, of: bar.update(task, completed=done)
+
+
+@app.command(epilog="Example: valueattr verify acts")
+def verify(store: Annotated[Path, typer.Argument(help="A store's folder.")]) -> None:
+    """Read a whole store of activations and compare checksums."""
+    from valueattr.measures.store import ActivationStore, StoreError
+
+    try:
+        opened = ActivationStore(store)
+        opened.verify()
+    except StoreError as error:
+        _fail(str(error))
+    typer.echo(f"{opened.rows:,} rows are as they were written")
 
 
 lexicon_app = typer.Typer(

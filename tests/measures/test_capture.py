@@ -17,6 +17,7 @@ from transformers import (
     AutoTokenizer,
     GemmaConfig,
     GPT2Config,
+    GPT2LMHeadModel,
     GPTNeoXConfig,
     LlamaConfig,
     Qwen2Config,
@@ -303,7 +304,8 @@ KILLS = 200
 def capture_slowly(path, ready):
     """Runs in a process that forks from one which has imported all this."""
     torch.set_num_threads(1)
-    model, tokenizer = build("gpt2"), AutoTokenizer.from_pretrained(ready[0])
+    torch.manual_seed(0)
+    model, tokenizer = GPT2LMHeadModel(CONFIGS["gpt2"]).eval(), AutoTokenizer.from_pretrained(ready[0])
     ready[1].send(None)
     capture_module._SHARD_BYTES = 1
     capture(model, tokenizer, KILLED_TEXTS, store=path, positions="all", batch_size=2)

@@ -147,6 +147,23 @@ def test_batches_go_on_from_a_state(tmp_path):
     assert sorted(set(seen.tolist())) == list(range(75))
 
 
+def test_a_batch_that_is_kept_is_not_overwritten(tmp_path):
+    store, written = write(tmp_path / "s", [300])
+    kept, views, seen = [], [], set()
+    for i, batch in enumerate(store.batches(10, [2])):
+        seen.add(batch.states[2].ctypes.data)
+        if i % 3 == 0:
+            kept.append(batch)
+        elif i % 3 == 1:
+            views.append((batch.rows, torch.from_numpy(batch.states[2])[:, 1:]))
+        del batch
+    for batch in kept:
+        np.testing.assert_array_equal(batch.states[2], written[2][batch.rows])
+    for rows, view in views:
+        np.testing.assert_array_equal(view.numpy(), written[2][rows][:, 1:])
+    assert len(seen) < 30, "no buffer was used again"
+
+
 @pytest.mark.parametrize("method", [None, "fork", "spawn"])
 def test_a_data_loader_reads_it_with_workers(tmp_path, method):
     store, written = write(tmp_path / "s", [30, 31])

@@ -3,8 +3,9 @@
 Importing this does not import torch.
 """
 
+import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -149,10 +150,18 @@ class ActivationStore:
             KeyError: a layer was not captured.
             StoreError: a row is not in the store.
         """
+        return self._gather(rows, layers, lambda shape: np.empty(shape, np.float32))
+
+    def _gather(
+        self,
+        rows: NDArray[np.int64],
+        layers: Sequence[int] | None,
+        empty: Callable[[tuple[int, int]], NDArray[np.float32]],
+    ) -> dict[int, NDArray[np.float32]]:
         wanted = np.ascontiguousarray(rows, np.int64)
         states = {}
         for layer in self.layers if layers is None else layers:
-            out = np.empty((len(wanted), self.width), np.float32)
+            out = empty((len(wanted), self.width))
             self._reader.gather(self._index(layer), wanted, out)
             states[layer] = out
         return states
@@ -174,12 +183,13 @@ class ActivationStore:
         indices = [self._index(layer) for layer in (self.layers if layers is None else layers)]
         order = order or self.order(size)
 
-        def read_ahead(start: int, stop: int) -> None:
+        def read(start: int, stop: int, now: bool) -> None:
             for index in indices:
-                self._reader.will_need(index, start, stop)
+                self._reader.will_need(index, start, stop, now)
 
-        for rows in order.iterate(read_ahead):
-            yield Batch(rows, self.gather(rows, layers))
+        buffers = _Buffers()
+        for rows in order.iterate(read):
+            yield Batch(rows, self._gather(rows, layers, buffers.empty))
 
     def dataset(self, layers: Sequence[int] | None = None) -> "Dataset":
         """For a torch `DataLoader` with `sampler=store.order(size)` and `batch_size=None`; workers fork or spawn."""
@@ -207,6 +217,26 @@ class ActivationStore:
 
     def _none(self) -> NDArray[Any]:
         return np.empty((0, self.width), _NUMPY[self.dtype])
+
+
+class _Buffers:
+    """Arrays that are filled anew when nobody else holds them: to fault in fresh memory takes as long as to fill it."""
+
+    def __init__(self) -> None:
+        self._kept: list[NDArray[np.float32]] = []
+
+    def empty(self, shape: tuple[int, int]) -> NDArray[np.float32]:
+        for array in self._kept:
+            # Those who hold it: the list, this loop, and the call that counts. A view or a tensor of it counts, too.
+            if array.shape == shape and sys.getrefcount(array) == _HOLDERS:
+                return array
+        array = np.empty(shape, np.float32)
+        self._kept = [*self._kept[-_MOST_BUFFERS:], array]
+        return array
+
+
+_HOLDERS = 3
+_MOST_BUFFERS = 31
 
 
 class Dataset:
@@ -251,10 +281,14 @@ class RowOrder:
         self._epoch, self._batch = state["epoch"], state["batch"]
 
     def __iter__(self) -> Iterator[NDArray[np.int64]]:
-        return self.iterate(lambda start, stop: None)
+        return self.iterate(lambda start, stop, now: None)
 
-    def iterate(self, read_ahead: Any) -> Iterator[NDArray[np.int64]]:
-        """The rest of this epoch's batches. `read_ahead(start, stop)` is called for rows of the window after this."""
+    def iterate(self, read: Callable[[int, int, bool], None]) -> Iterator[NDArray[np.int64]]:
+        """The rest of this epoch's batches.
+
+        read: called with the first row, the one after the last, and whether they are wanted now: for the blocks of each
+            window when it begins, after those of the next.
+        """
         skip = self._batch * self.size
         kept = np.empty(0, np.int64)
         blocks = self._blocks()
@@ -264,8 +298,9 @@ class RowOrder:
             if skip >= len(rows):
                 skip -= len(rows)
                 continue
-            for block in windows[i + 1] if i + 1 < len(windows) else ():
-                read_ahead(int(block) * self._block, min((int(block) + 1) * self._block, self.rows))
+            for ahead in (window, *windows[i + 1 : i + 2]):
+                self._read(ahead, read, now=False)
+            self._read(window, read, now=True)
             kept = np.concatenate([kept, rows[skip:]])
             skip = 0
             whole = len(kept) // self.size * self.size
@@ -277,6 +312,10 @@ class RowOrder:
             self._batch += 1
             yield kept
         self._epoch, self._batch = self._epoch + 1, 0
+
+    def _read(self, blocks: NDArray[np.int64], read: Callable[[int, int, bool], None], *, now: bool) -> None:
+        for start in (blocks * self._block).tolist():
+            read(start, min(start + self._block, self.rows), now)
 
     def _blocks(self) -> NDArray[np.int64]:
         count = -(-self.rows // self._block)

@@ -189,9 +189,17 @@ impl StoreReader {
     }
 
     /// Tells the system that the rows start..stop of a layer, by its index, will be wanted soon.
-    fn will_need(&self, layer: usize, start: usize, stop: usize) -> PyResult<()> {
+    fn will_need(
+        &self,
+        py: Python<'_>,
+        layer: usize,
+        start: usize,
+        stop: usize,
+        now: bool,
+    ) -> PyResult<()> {
         self.check_layer(layer)?;
-        (self.store.will_need(layer, start, stop)).map_err(store_error)
+        py.detach(|| self.store.will_need(layer, start, stop, now))
+            .map_err(store_error)
     }
 
     /// Reads everything and compares checksums.

@@ -145,11 +145,22 @@ impl Store {
         Ok((shard, row - self.first_rows[shard]))
     }
 
-    /// Tells the system that these rows of a layer will be wanted soon.
+    /// Tells the system that these rows of a layer will be wanted soon; or are wanted `now`, all in one go.
     ///
     /// # Errors
     /// A row that is not there.
-    pub fn will_need(&self, layer: usize, from: usize, to: usize) -> Result<(), StoreError> {
+    pub fn will_need(
+        &self,
+        layer: usize,
+        from: usize,
+        to: usize,
+        now: bool,
+    ) -> Result<(), StoreError> {
+        #[cfg(target_os = "linux")]
+        let wanted_now = Advice::PopulateRead;
+        #[cfg(not(target_os = "linux"))]
+        let wanted_now = Advice::WillNeed;
+        let advice = if now { wanted_now } else { Advice::WillNeed };
         let size = self.manifest.row_bytes();
         let mut from = from;
         while from < to {
@@ -159,7 +170,7 @@ impl Store {
                 + self.manifest.layer_offset(self.shards[shard].rows, layer)
                 + within * size;
             // Advice only: where the system knows none, rows are read when they are wanted.
-            let _ = self.maps[shard].advise_range(Advice::WillNeed, start, (until - from) * size);
+            let _ = self.maps[shard].advise_range(advice, start, (until - from) * size);
             from = until;
         }
         Ok(())

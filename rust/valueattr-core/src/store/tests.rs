@@ -215,7 +215,7 @@ proptest! {
             store.gather(layer, &rows, &mut out).expect("there");
             let expected: Vec<f32> = rows.iter().flat_map(|&row| (0..width).map(move |column| value(layer, row, column))).collect();
             prop_assert_eq!(out, expected);
-            store.will_need(layer, 0, first).expect("there");
+            store.will_need(layer, 0, first, layer == 1).expect("there");
         }
         prop_assert!(store.gather(0, &[first], &mut vec![0.0; width]).is_err());
     }
