@@ -128,6 +128,8 @@ def test_a_temporary_store_goes_with_its_object(tokenizer):
     ("change", "message"),
     [
         ({"layers": [4]}, "layer 4 asked for; the model has layers 0 to 3"),
+        ({"layers": []}, r"layers \[\]: none, or one twice"),
+        ({"layers": [1, 1]}, r"layers \[1, 1\]: none, or one twice"),
         ({"texts": ["a", ""]}, "text 1 is empty"),
         ({"positions": [(0, 1)]}, "1 spans for 2 texts"),
         ({"positions": [(0, 1), (0, 9)]}, "text 1 has 3 characters; the span 0 to 9"),

@@ -88,6 +88,8 @@ def capture(
     for layer in wanted:
         if not 0 <= layer <= len(blocks):
             raise CaptureError(f"layer {layer} asked for; the model has layers 0 to {len(blocks)}")
+    if not wanted or len(set(wanted)) < len(wanted):
+        raise CaptureError(f"layers {wanted}: none, or one twice")
     spans = _checked_spans(texts, positions)
     temporary = tempfile.TemporaryDirectory(prefix="valueattr-") if store is None else None
     folder = Path(temporary.name if temporary else store or "")
@@ -217,22 +219,29 @@ class _Staged:
 
     def put(self, pending: "_Pending", shape: _Shape) -> None:
         """Wait for states on their way from the device, and put them in their place."""
+        import torch
+
         if pending.copied is not None:
             pending.copied.synchronize()
-        if not bool(pending.finite.all()):
-            layer, row = (int(i) for i in (~pending.finite).nonzero()[0])
+        if not bool(pending.finite.all()) and len(wrong := (~pending.states.isfinite()).any(-1).nonzero()):
+            layer, row = wrong[0].tolist()
             text, token = self.text[pending.rows[row]], self.token[pending.rows[row]]
             where = "" if token == _MEAN else f", token {token}"
             raise CaptureError(
                 f"text {text}, layer {shape.layers[layer]}{where}: an activation is not finite in {shape.dtype}"
             )
+        rows = torch.from_numpy(pending.rows)
         for layer, states in enumerate(self.states):
-            states[pending.rows] = pending.states[layer]
+            states.index_copy_(0, rows, pending.states[layer])
 
 
 @dataclass(frozen=True)
 class _Pending:
-    """States (layers, rows, width) on their way from the device, and which rows of the shard they are."""
+    """States (layers, rows, width) on their way from the device, and which rows of the shard they are.
+
+    `finite` (layers, rows): whether the sum over a row is, in one fast pass; one that is not may still hold large
+    values only.
+    """
 
     states: "torch.Tensor"
     finite: "torch.Tensor"
@@ -244,7 +253,7 @@ class _Pending:
         import torch
 
         states = states.to(shape.torch_dtype)
-        finite = states.isfinite().all(-1)
+        finite = states.sum(-1, dtype=torch.float32).isfinite()
         if states.device.type != "cuda":
             return cls(states.cpu(), finite.cpu(), rows, None)
         pinned = torch.empty(states.shape, dtype=states.dtype, pin_memory=True)
@@ -494,6 +503,10 @@ class _Hooks:
             if mean:
                 means = [(self._seen[k].float() * mask[..., None]).sum(1) / lengths[:, None] for k in layers]
                 return torch.stack(means)
-            at = [(i, k) for i, one in enumerate(batch) for k in one.tokens or ()]
-            row, column = torch.tensor(at, device=device).T
-            return torch.stack([self._seen[k][row, column] for k in layers])
+            at = [i * width + k for i, one in enumerate(batch) for k in one.tokens or ()]
+            rows = torch.tensor(at, device=device)
+            first = self._seen[layers[0]]
+            states = first.new_empty((len(layers), len(rows), first.shape[-1]))
+            for i, layer in enumerate(layers):
+                torch.index_select(self._seen[layer].flatten(0, 1), 0, rows, out=states[i])
+            return states
