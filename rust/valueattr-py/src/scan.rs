@@ -258,7 +258,7 @@ fn sliced<'a>(offsets: &[i64], bytes: &'a [u8]) -> PyResult<Vec<&'a str>> {
                 .zip(usize::try_from(ends[1]).ok());
             range
                 .and_then(|(start, end)| bytes.get(start..end))
-                .and_then(|text| std::str::from_utf8(text).ok())
+                .and_then(|text| simdutf8::basic::from_utf8(text).ok())
                 .ok_or_else(|| {
                     PyValueError::new_err(format!(
                         "text {i} is not UTF-8, or its offsets are out of bounds"

@@ -132,7 +132,7 @@ impl Chunk {
 impl Lines {
     fn text_of<'a>(&self, line: &'a [u8]) -> Result<Cow<'a, str>, String> {
         match self {
-            Self::Text => std::str::from_utf8(line)
+            Self::Text => simdutf8::compat::from_utf8(line)
                 .map(Cow::Borrowed)
                 .map_err(|error| {
                     format!(

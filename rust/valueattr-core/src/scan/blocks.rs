@@ -312,7 +312,7 @@ pub mod x86 {
             let (eights, rest) = words.as_chunks::<EIGHT>();
             let (outs, out_rest) = out.split_at_mut(EIGHT * eights.len());
             for (words, out) in eights.iter().zip(outs.as_chunks_mut::<EIGHT>().0) {
-                if !Self::eight_hashes(text.as_bytes(), words, out) {
+                if !Self::eight_hashes(text.as_bytes(), words, ascii_lexicon, out) {
                     Avx2::hashes(text, words, ascii_lexicon, out);
                 }
             }
@@ -324,10 +324,16 @@ pub mod x86 {
     const EIGHT: usize = 8;
 
     impl Avx512 {
-        /// As [`hash`] of [`key`], if all eight bytes from the beginning of the last word are in the text and all that
-        /// count are ASCII.
+        /// As [`hash`] of [`key`], if all eight bytes from the beginning of the last word are in the text, and no byte
+        /// beyond ASCII, or in words that the lexicon has none like no byte that may begin an apostrophe, is among
+        /// those that count.
         #[inline(always)]
-        fn eight_hashes(text: &[u8], words: &[[u32; 2]; EIGHT], out: &mut [u32; EIGHT]) -> bool {
+        fn eight_hashes(
+            text: &[u8],
+            words: &[[u32; 2]; EIGHT],
+            ascii_lexicon: bool,
+            out: &mut [u32; EIGHT],
+        ) -> bool {
             if words[EIGHT - 1][0] as usize + EIGHT > text.len() {
                 return false;
             }
@@ -341,17 +347,26 @@ pub mod x86 {
                 );
                 let raw = _mm512_i64gather_epi64::<1>(starts, text.as_ptr().cast());
                 let high = _mm512_set1_epi64(HIGH_BITS.cast_signed());
-                if _mm512_test_epi64_mask(_mm512_sllv_epi64(raw, shift), high) != 0 {
+                let counting = _mm512_sllv_epi64(raw, shift);
+                let beyond = _mm512_test_epi64_mask(counting, high);
+                if beyond != 0 && (!ascii_lexicon || begins_apostrophe(counting)) {
                     return false;
                 }
                 let lower = _mm512_or_si512(raw, _mm512_set1_epi64(LOWER.cast_signed()));
-                let keys = _mm512_sllv_epi64(lower, shift);
+                let keys = _mm512_maskz_sllv_epi64(!beyond, lower, shift);
                 let product = _mm512_mullo_epi64(keys, _mm512_set1_epi64(MULTIPLIER.cast_signed()));
                 let hashes = _mm512_cvtepi64_epi32(_mm512_srli_epi64::<32>(product));
                 _mm256_storeu_si256(out.as_mut_ptr().cast(), hashes);
             }
             true
         }
+    }
+
+    /// Whether there is a first byte of an apostrophe beyond ASCII, or of another character with the same.
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn begins_apostrophe(bytes: __m512i) -> bool {
+        let is = |byte: u8| _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8(byte.cast_signed()));
+        is(0xCA) | is(0xE2) | is(0xEF) != 0
     }
 
     static PLACES: [u8; BLOCK] = {
@@ -426,13 +441,30 @@ fn reclassify(text: &str, base: usize, high: u64, masks: &mut Masks) {
     }
     let mut rest = high;
     while rest != 0 {
-        let at = base + rest.trailing_zeros() as usize;
-        rest &= rest - 1;
-        // Other first bytes begin letters only.
-        if matches!(bytes[at], 0xC2 | 0xC3 | 0xCA | 0xE1..=0xE3 | 0xEF | 0xF0) {
+        let within = rest.trailing_zeros() as usize;
+        let at = base + within;
+        let length = match bytes[at] {
+            0xF0.. => 4,
+            0xE0.. => 3,
+            0xC0.. => 2,
+            _ => 1, // of the character that began in the block before
+        };
+        rest &= u64::MAX.checked_shl(offset(within + length)).unwrap_or(0);
+        // Other first bytes begin letters only, and 0xC3 all but the signs of multiplication and division.
+        let maybe = match bytes[at] {
+            0xC3 => matches!(bytes[at + 1], 0x97 | 0xB7),
+            first => matches!(first, 0xC2 | 0xCA | 0xE1..=0xE3 | 0xEF | 0xF0),
+        };
+        if maybe {
             reclassify_character(text, at, base, masks);
         }
     }
+}
+
+/// Below 68.
+#[allow(clippy::cast_possible_truncation)]
+fn offset(within: usize) -> u32 {
+    within as u32
 }
 
 #[inline]
