@@ -357,7 +357,7 @@ def write_vllm(folder, states, names=("r1", "r2")):
         save_file({"token_ids": tokens, "hidden_states": tensor}, folder / f"{name}.safetensors")
 
 
-def test_hidden_states_of_vllm_are_brought_in(tmp_path):
+def test_hidden_states_of_vllm_are_brought_in(tmp_path, monkeypatch):
     states = [torch.randn(4, 2, 8).bfloat16(), torch.randn(1, 2, 8).bfloat16()]
     write_vllm(tmp_path / "in", states)
     labels = pa.table({"id": ["r2", "r1"], "label": [0, 1]})
@@ -367,6 +367,11 @@ def test_hidden_states_of_vllm_are_brought_in(tmp_path):
     assert index["id"] == ["r1"] * 4 + ["r2"]
     assert index["label"] == [1] * 4 + [0]
     assert torch.equal(store.tensor(7), torch.cat([one[:, 1] for one in states]))
+    assert len(list((tmp_path / "s").glob("shard-*"))) == 1
+    monkeypatch.setattr(capture_module, "_SHARD_BYTES", 1)
+    each = import_vllm(tmp_path / "in", tmp_path / "each", layers=[3, 7], positions="all", table=labels)
+    assert len(list((tmp_path / "each").glob("shard-*"))) == 2
+    assert_equal(each, store)
     last = import_vllm(tmp_path / "in", tmp_path / "last", layers=[3, 7], dtype="float32")
     assert torch.equal(last.tensor(3), torch.stack([one[-1, 0] for one in states]).float())
     mean = import_vllm(tmp_path / "in", tmp_path / "mean", layers=[3, 7], positions="mean", dtype="float32")

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -98,7 +98,7 @@ def capture(
     shown = progress or (lambda done, of: None)
     with _Recorder(folder, shape, name, described, durable=temporary is None) as recorder:
         encoded = _encoded(tokenizer, texts, positions, spans, recorder.done)
-        for group in _grouped(encoded, shape, batch_size):
+        for group in _filled(encoded, shape, batch_size):
             recorder.append(_captured(model, blocks, group, shape, batch_size, positions == "mean"))
             shown(recorder.done, len(texts))
     captured = ActivationStore(folder)
@@ -139,19 +139,39 @@ def import_vllm(
     first = _vllm_states(files[0], len(layers), None)
     shape = _Shape(list(layers), first.shape[2], dtype)
     with _Recorder(Path(store), shape, name, described, durable=True) as recorder:
-        for start in range(recorder.done, len(files), _TEXTS_AT_ONCE):
-            chunk = enumerate(files[start : start + _TEXTS_AT_ONCE], start)
-            for text, file in chunk:
-                states = _vllm_states(file, len(layers), first.shape[2]).float()
-                tokens = np.arange(len(states))
-                if positions == "last":
-                    states, tokens = states[-1:], tokens[-1:]
-                elif positions == "mean":
-                    states, tokens = states.mean(0, keepdim=True), np.array([_MEAN])
-                staged = _Staged.empty(1, np.full(len(tokens), text), tokens, shape)
-                staged.put(_Pending.of(states.transpose(0, 1), np.arange(len(tokens)), shape), shape)
-                recorder.append(staged)
+        requests = (
+            _request(text, _vllm_states(files[text], len(layers), first.shape[2]), positions)
+            for text in range(recorder.done, len(files))
+        )
+        for group in _filled(requests, shape, 1):
+            staged = _Staged.of(group, shape)
+            row = 0
+            for request in group:
+                rows = np.arange(row, row + request.rows)
+                staged.put(_Pending.of(request.states.transpose(0, 1), rows, shape), shape)
+                row += request.rows
+            recorder.append(staged)
     return ActivationStore(store)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What is taken of a request: the tokens, none for their mean, and their states (rows, layers, width)."""
+
+    text: int
+    tokens: range | None
+    states: "torch.Tensor"
+
+    @property
+    def rows(self) -> int:
+        return len(self.states)
+
+
+def _request(text: int, states: "torch.Tensor", positions: str) -> _Request:
+    if positions == "mean":
+        return _Request(text, None, states.float().mean(0, keepdim=True))
+    tokens = range(len(states)) if positions == "all" else range(len(states) - 1, len(states))
+    return _Request(text, tokens, states[tokens.start :])
 
 
 def _vllm_states(file: Path, layers: int, width: int | None) -> "torch.Tensor":
@@ -211,11 +231,14 @@ class _Staged:
     states: list["torch.Tensor"]
 
     @classmethod
-    def empty(cls, texts: int, text: Ints, token: Ints, shape: _Shape) -> "_Staged":
+    def of(cls, group: Sequence["_Encoded | _Request"], shape: _Shape) -> "_Staged":
+        """Room for the rows of the texts, in their order."""
         import torch
 
+        text = np.repeat([one.text for one in group], [one.rows for one in group])
+        token = np.concatenate([[_MEAN] if one.tokens is None else list(one.tokens) for one in group])
         states = [torch.empty((len(text), shape.width), dtype=shape.torch_dtype) for _ in shape.layers]
-        return cls(texts, text, token, states)
+        return cls(len(group), text, token, states)
 
     def put(self, pending: "_Pending", shape: _Shape) -> None:
         """Wait for states on their way from the device, and put them in their place."""
@@ -424,14 +447,17 @@ def _last_token(offsets: Sequence[tuple[int, int]], start: int, end: int) -> int
     )
 
 
-def _grouped(encoded: Iterator[_Encoded], shape: _Shape, batch_size: int) -> Iterator[list[_Encoded]]:
-    """The texts of one shard each: as many as fill it, and a batch at least."""
-    group: list[_Encoded] = []
+_Text = TypeVar("_Text", _Encoded, _Request)
+
+
+def _filled(texts: Iterator[_Text], shape: _Shape, least: int) -> Iterator[list[_Text]]:
+    """The texts of one shard each: as many as fill it, and `least` at least."""
+    group: list[_Text] = []
     rows = 0
-    for one in encoded:
+    for one in texts:
         group.append(one)
         rows += one.rows
-        if len(group) >= batch_size and rows * shape.row_bytes >= _SHARD_BYTES:
+        if len(group) >= least and rows * shape.row_bytes >= _SHARD_BYTES:
             yield group
             group, rows = [], 0
     if group:
@@ -443,9 +469,7 @@ def _captured(
 ) -> _Staged:
     """The rows of a shard's texts, which go through the model by length."""
     first_rows = np.cumsum([0, *(one.rows for one in group)])
-    text = np.repeat([one.text for one in group], [one.rows for one in group])
-    token = np.concatenate([[_MEAN] if one.tokens is None else list(one.tokens) for one in group])
-    staged = _Staged.empty(len(group), text, token, shape)
+    staged = _Staged.of(group, shape)
     by_length = sorted(range(len(group)), key=lambda i: len(group[i].ids))
     before: _Pending | None = None
     with _Hooks(blocks) as hooks:

@@ -223,19 +223,23 @@ class _Buffers:
     """Arrays that are filled anew when nobody else holds them: to fault in fresh memory takes as long as to fill it."""
 
     def __init__(self) -> None:
-        self._kept: list[NDArray[np.float32]] = []
+        self._kept = [np.empty((0, 0), np.float32)]
+        # Of an array that is only kept, on this interpreter.
+        self._free = self._holders()[0]
 
     def empty(self, shape: tuple[int, int]) -> NDArray[np.float32]:
-        for array in self._kept:
-            # Those who hold it: the list, this loop, and the call that counts. A view or a tensor of it counts, too.
-            if array.shape == shape and sys.getrefcount(array) == _HOLDERS:
-                return array
+        for i, holders in enumerate(self._holders()):
+            # A view or a tensor of an array holds it, too.
+            if holders == self._free and self._kept[i].shape == shape:
+                return self._kept[i]
         array = np.empty(shape, np.float32)
         self._kept = [*self._kept[-_MOST_BUFFERS:], array]
         return array
 
+    def _holders(self) -> list[int]:
+        return [sys.getrefcount(array) for array in self._kept]
 
-_HOLDERS = 3
+
 _MOST_BUFFERS = 31
 
 

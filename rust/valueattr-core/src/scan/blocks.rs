@@ -53,8 +53,9 @@ static CLASSES: [u8; 256] = {
     classes
 };
 
-/// The classes of 64 ASCII bytes; bytes above 127 come as words, with the mask of them beside.
-pub trait Classify {
+/// What is written anew for the instructions of a machine.
+pub trait Kernels {
+    /// The classes of 64 ASCII bytes; bytes above 127 come as words, with the mask of them beside.
     fn ascii(block: &[u8; BLOCK]) -> (Masks, u64);
 
     /// Writes `base` plus the place of each bit, and behind them whatever.
@@ -84,7 +85,7 @@ pub trait Classify {
 /// Any machine.
 pub struct Portable;
 
-impl Classify for Portable {
+impl Kernels for Portable {
     #[inline(always)]
     fn ascii(block: &[u8; BLOCK]) -> (Masks, u64) {
         let mut of = [0u64; 8];
@@ -131,7 +132,7 @@ pub mod x86 {
 
     use super::super::folding::{HIGH_BITS, LOWER, MULTIPLIER};
     use super::{
-        APOSTROPHE, BLOCK, CLASSES, CLOSER, Classify, Masks, NEWLINE, SPACE, TERMINATOR, WORD,
+        APOSTROPHE, BLOCK, CLASSES, CLOSER, Kernels, Masks, NEWLINE, SPACE, TERMINATOR, WORD,
     };
 
     #[cfg(test)]
@@ -211,7 +212,7 @@ pub mod x86 {
     static FIRST: ([u8; 32], [u8; 32]) = nibbles(0, 5);
     static SECOND: ([u8; 32], [u8; 32]) = nibbles(5, 9);
 
-    impl Classify for Avx2 {
+    impl Kernels for Avx2 {
         #[inline(always)]
         fn ascii(block: &[u8; BLOCK]) -> (Masks, u64) {
             let half = |at: usize| unsafe {
@@ -262,7 +263,7 @@ pub mod x86 {
         }
     }
 
-    impl Classify for Avx512 {
+    impl Kernels for Avx512 {
         #[inline(always)]
         fn ascii(block: &[u8; BLOCK]) -> (Masks, u64) {
             unsafe {
@@ -382,7 +383,7 @@ pub mod x86 {
     };
 }
 
-/// Calls `$kernel`, a method that is generic over [`Classify`], compiled for the best instructions that this machine has.
+/// Calls `$kernel`, a method that is generic over [`Kernels`], compiled for the best instructions that this machine has.
 macro_rules! on_this_machine {
     ($name:ident: fn($($arg:ident: $kind:ty),*) -> $out:ty = $kernel:ident) => {
         pub fn $name($($arg: $kind),*) -> $out {
@@ -413,7 +414,7 @@ pub(super) use on_this_machine;
 
 /// The masks of the block of `text` that begins at byte `base`; beyond the end there is nothing of any class.
 #[inline(always)]
-pub fn masks<C: Classify>(text: &str, base: usize) -> Masks {
+pub fn masks<C: Kernels>(text: &str, base: usize) -> Masks {
     let bytes = &text.as_bytes()[base..];
     let (mut masks, high) = if let Some(block) = bytes.first_chunk() {
         C::ascii(block)

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::blocks::{Classify, on_this_machine};
+use super::blocks::{Kernels, on_this_machine};
 use super::folding::{NEVER, hash, hash_rest, is_same, key};
 use super::pattern::Step;
 use super::words::{Word, Words};
@@ -306,7 +306,7 @@ on_this_machine!(find_candidates: fn(trie: &Trie, text: &str, words: &Words, fro
 
 /// Looks at the words `from..to` and, to know what follows them, at all behind them.
 #[inline(always)]
-fn find<C: Classify>(
+fn find<C: Kernels>(
     trie: &Trie,
     text: &str,
     words: &Words,

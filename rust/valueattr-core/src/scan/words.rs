@@ -7,7 +7,7 @@
 //! end of the run (the way to go from a full stop over closing marks to the space behind them, and from there to the
 //! next word), and the carry out of the sum is the state for the next block.
 
-use super::blocks::{BLOCK, Classify, masks, on_this_machine};
+use super::blocks::{BLOCK, Kernels, masks, on_this_machine};
 use super::characters::is_word;
 
 /// Words and beginnings of sentences in a part of a text, in order.
@@ -102,7 +102,7 @@ impl Reader {
     }
 
     #[inline(always)]
-    fn block<C: Classify>(&mut self, text: &str, words: &mut Words) {
+    fn block<C: Kernels>(&mut self, text: &str, words: &mut Words) {
         let m = masks::<C>(text, self.base);
         let next = m.apostrophe >> 63 == 1
             && text
@@ -154,7 +154,7 @@ on_this_machine!(read: fn(reader: &mut Reader, text: &str, blocks: usize, words:
 
 /// Adds the words of the next `blocks` blocks; whether the text goes on after them.
 #[inline(always)]
-fn read_blocks<C: Classify>(
+fn read_blocks<C: Kernels>(
     reader: &mut Reader,
     text: &str,
     blocks: usize,
