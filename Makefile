@@ -3,6 +3,7 @@
 # make bench  set up and run the trainer's bench
 # make bench-scan          the hedging scanner against its peers
 # make bench-store         the activation store against plain files and its peers
+# make bench-probe         probe fitting against scikit-learn
 # make bench-scan-quality  the shipped lexicon against people's labels, where DATA holds them
 
 PYTHON ?= python3
@@ -19,7 +20,7 @@ test: export PROPTEST_RNG_SEED := 1
 
 DATA ?= ../shared/data
 
-.PHONY: demo test bench bench-scan bench-store bench-scan-quality tools clean
+.PHONY: demo test bench bench-scan bench-store bench-probe bench-scan-quality tools clean
 
 demo: .venv/.installed
 	$(BIN)/valueattr run e1 --preset tiny --seeds 1 --out runs/demo
@@ -45,6 +46,10 @@ bench-scan: .venv/.installed
 bench-store: .venv/.installed
 	$(BIN)/maturin develop --release --extras bench,train
 	taskset -c 0 $(BIN)/python benches/bench_store.py
+
+bench-probe: .venv/.installed
+	$(BIN)/maturin develop --release
+	$(BIN)/python benches/bench_probe.py
 
 bench-scan-quality: .venv/.installed
 	$(BIN)/python benches/bench_scan_quality.py $(DATA)
