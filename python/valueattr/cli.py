@@ -351,14 +351,19 @@ def _spans(path: Path, table: "pa.Table") -> list[tuple[int, int]]:
 
 @contextmanager
 def _capture_progress(console: Console, texts: int) -> "Iterator[Callable[[int, int], None] | None]":
-    """A bar with time left, on a terminal."""
+    """A bar with rate and time left, on a terminal."""
     if not console.is_terminal:
         yield None
         return
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("texts"), TimeRemainingColumn())
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("texts, {task.fields[rate]:,.0f}/s"),
+        TimeRemainingColumn(),
+    )
     with RichProgress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("capture", total=texts)
-        yield lambda done, of: bar.update(task, completed=done)
+        task = bar.add_task("capture", total=texts, rate=0.0)
+        yield lambda done, of: bar.update(task, completed=done, rate=bar.tasks[0].speed or 0.0)
 
 
 @app.command(epilog="Example: valueattr verify acts")
