@@ -385,6 +385,9 @@ def test_what_vllm_did_not_write_is_refused(tmp_path):
     write_vllm(tmp_path / "in", [torch.zeros(2, 1, 8), torch.zeros(2, 2, 8)])
     with pytest.raises(CaptureError, match=r"r2\.safetensors: hidden_states of shape \(2, 2, 8\)"):
         import_vllm(tmp_path / "in", tmp_path / "s", layers=[1])
+    write_vllm(tmp_path / "in", [torch.zeros(2, 1, 8), torch.tensor([1.0, 2.0])])
+    with pytest.raises(CaptureError, match=r"r2\.safetensors: hidden_states of shape \(2,\)"):
+        import_vllm(tmp_path / "in", tmp_path / "s", layers=[1])
     write_vllm(tmp_path / "in", [torch.zeros(2, 1, 8), torch.full((2, 1, 8), torch.nan)])
     with pytest.raises(CaptureError, match="text 1, layer 1, token 1: an activation is not finite"):
         import_vllm(tmp_path / "in", tmp_path / "s", layers=[1])

@@ -88,8 +88,6 @@ def capture(
     for layer in wanted:
         if not 0 <= layer <= len(blocks):
             raise CaptureError(f"layer {layer} asked for; the model has layers 0 to {len(blocks)}")
-    if not wanted or len(set(wanted)) < len(wanted):
-        raise CaptureError(f"layers {wanted}: none, or one twice")
     spans = _checked_spans(texts, positions)
     temporary = tempfile.TemporaryDirectory(prefix="valueattr-") if store is None else None
     folder = Path(temporary.name if temporary else store or "")
@@ -183,8 +181,8 @@ def _vllm_states(file: Path, layers: int, width: int | None) -> "torch.Tensor":
             states: torch.Tensor = tensors.get_tensor("hidden_states")
     except (SafetensorError, OSError) as error:
         raise CaptureError(f"{file}: {error}") from None
-    expected = (len(tokens), layers, states.shape[-1] if width is None else width)
-    if tuple(states.shape) != expected or not len(tokens):
+    expected = (tokens.numel(), layers, states.shape[-1] if states.ndim and width is None else width)
+    if tuple(states.shape) != expected or not tokens.numel():
         raise CaptureError(
             f"{file}: hidden_states of shape {tuple(states.shape)}, expected (tokens, layers, width) = {expected}"
         )
@@ -196,6 +194,10 @@ class _Shape:
     layers: list[int]
     width: int
     dtype: Dtype
+
+    def __post_init__(self) -> None:
+        if not self.layers or len(set(self.layers)) < len(self.layers):
+            raise CaptureError(f"layers {self.layers}: none, or one twice")
 
     @property
     def torch_dtype(self) -> "torch.dtype":
@@ -298,7 +300,11 @@ class _Recorder:
         self._name = name
         self.done = sum(texts for capture, texts, _ in self._writer.committed if capture == name)
         """Texts that have been appended."""
-        self._keep(folder / texts_file(name), texts)
+        try:
+            self._keep(folder / texts_file(name), texts)
+        except BaseException:
+            self._writer.finish()  # free for another writer
+            raise
         self._thread = ThreadPoolExecutor(1, "valueattr-store")
         self._last: Future[None] | None = None
 
