@@ -322,9 +322,15 @@ def capture(
                 )
     except (CaptureError, ModelError, StoreError, TextsError) as error:
         _fail(str(error))
-    summary = {"rows": store.rows, "layers": store.layers, "width": store.width, "dtype": store.dtype}
     if as_json:
-        typer.echo(json.dumps({**summary, "captures": store.captures}))
+        summary = {
+            "rows": store.rows,
+            "layers": store.layers,
+            "width": store.width,
+            "dtype": store.dtype,
+            "captures": store.captures,
+        }
+        typer.echo(json.dumps(summary))
         return
     typer.echo(
         f"{store.rows:,} rows of {len(store.layers)} layers, {store.width} {store.dtype} values each: {out}"

@@ -203,11 +203,12 @@ class _Shape:
     def torch_dtype(self) -> "torch.dtype":
         import torch
 
-        return {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}[self.dtype]
+        dtype: torch.dtype = getattr(torch, self.dtype)
+        return dtype
 
     @property
     def row_bytes(self) -> int:
-        return len(self.layers) * self.width * (4 if self.dtype == "float32" else 2)
+        return len(self.layers) * self.width * self.torch_dtype.itemsize
 
 
 @dataclass(frozen=True)

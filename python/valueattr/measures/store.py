@@ -35,6 +35,8 @@ _BLOCK_BYTES = 512 << 10
 _WINDOW_BLOCKS = 64
 _WINDOW_BATCHES = 4
 
+_MOST_BUFFERS = 32
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -233,14 +235,11 @@ class _Buffers:
             if holders == self._free and self._kept[i].shape == shape:
                 return self._kept[i]
         array = np.empty(shape, np.float32)
-        self._kept = [*self._kept[-_MOST_BUFFERS:], array]
+        self._kept = [*self._kept[1 - _MOST_BUFFERS :], array]
         return array
 
     def _holders(self) -> list[int]:
         return [sys.getrefcount(array) for array in self._kept]
-
-
-_MOST_BUFFERS = 31
 
 
 class Dataset:

@@ -442,15 +442,15 @@ fn reclassify(text: &str, base: usize, high: u64, masks: &mut Masks) {
     }
     let mut rest = high;
     while rest != 0 {
-        let within = rest.trailing_zeros() as usize;
-        let at = base + within;
+        let within = rest.trailing_zeros();
+        let at = base + within as usize;
         let length = match bytes[at] {
             0xF0.. => 4,
             0xE0.. => 3,
             0xC0.. => 2,
             _ => 1, // of the character that began in the block before
         };
-        rest &= u64::MAX.checked_shl(offset(within + length)).unwrap_or(0);
+        rest &= u64::MAX.checked_shl(within + length).unwrap_or(0);
         // Other first bytes begin letters only, and 0xC3 all but the signs of multiplication and division.
         let maybe = match bytes[at] {
             0xC3 => matches!(bytes[at + 1], 0x97 | 0xB7),
@@ -460,12 +460,6 @@ fn reclassify(text: &str, base: usize, high: u64, masks: &mut Masks) {
             reclassify_character(text, at, base, masks);
         }
     }
-}
-
-/// Below 68.
-#[allow(clippy::cast_possible_truncation)]
-fn offset(within: usize) -> u32 {
-    within as u32
 }
 
 #[inline]

@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use half::slice::HalfFloatSliceExt;
+use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
+use half::{bf16, f16};
 use memmap2::{Advice, Mmap};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -129,8 +130,12 @@ impl Store {
             let values = &self.maps[shard][start..start + size];
             match self.manifest.dtype {
                 Dtype::F32 => copy_f32(values, out),
-                Dtype::F16 => widen::<half::f16>(values, out),
-                Dtype::BF16 => widen::<half::bf16>(values, out),
+                Dtype::F16 => widen(values, out, |bits, out| {
+                    bits.reinterpret_cast::<f16>().convert_to_f32_slice(out);
+                }),
+                Dtype::BF16 => widen(values, out, |bits, out| {
+                    bits.reinterpret_cast::<bf16>().convert_to_f32_slice(out);
+                }),
             }
         }
         Ok(())
@@ -201,41 +206,15 @@ fn copy_f32(values: &[u8], out: &mut [f32]) {
     }
 }
 
-/// A 16-bit float.
-trait Narrow: Copy {
-    fn from_bytes(bytes: [u8; 2]) -> Self;
-    fn widen(values: &[Self], out: &mut [f32]);
-}
-
-impl Narrow for half::f16 {
-    fn from_bytes(bytes: [u8; 2]) -> Self {
-        Self::from_le_bytes(bytes)
-    }
-
-    fn widen(values: &[Self], out: &mut [f32]) {
-        values.convert_to_f32_slice(out);
-    }
-}
-
-impl Narrow for half::bf16 {
-    fn from_bytes(bytes: [u8; 2]) -> Self {
-        Self::from_le_bytes(bytes)
-    }
-
-    fn widen(values: &[Self], out: &mut [f32]) {
-        values.convert_to_f32_slice(out);
-    }
-}
-
 /// Through a small buffer on the stack: a row in a file need not be aligned.
-fn widen<T: Narrow>(values: &[u8], out: &mut [f32]) {
+fn widen(values: &[u8], out: &mut [f32], convert: impl Fn(&[u16], &mut [f32])) {
     const AT_ONCE: usize = 256;
     for (bytes, out) in values.chunks(2 * AT_ONCE).zip(out.chunks_mut(AT_ONCE)) {
-        let mut aligned = [T::from_bytes([0; 2]); AT_ONCE];
+        let mut aligned = [0; AT_ONCE];
         for (to, &from) in aligned.iter_mut().zip(bytes.as_chunks().0) {
-            *to = T::from_bytes(from);
+            *to = u16::from_le_bytes(from);
         }
-        T::widen(&aligned[..out.len()], out);
+        convert(&aligned[..out.len()], out);
     }
 }
 
