@@ -1,17 +1,7 @@
-"""Linear probes: what a linear read-out finds in activations.
-
-`LogisticProbe` minimises
-
-    sum_i w_i loss(y_i, W x_i + b) / sum_i w_i  +  l2 / 2 |W|^2
-
-over standardised features x, with log-loss: of one score for two classes, of the softmax for more; b is free. In
-scikit-learn's terms `C = 1 / (l2 * sum_i w_i)`. `MeanDifferenceProbe` compares with the class means (mass-mean probe,
-Marks and Tegmark 2023). `fit_many` solves logistic fits that share X (penalties, label sets, folds) as one problem.
-"""
+"""Probes as scikit-learn estimators."""
 
 import copy
 import warnings
-from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -22,120 +12,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from valueattr._core import ProbeError, fit_logistic
-
-__all__ = [
-    "FittedProbes",
-    "LogisticProbe",
-    "MeanDifferenceProbe",
-    "ProbeError",
-    "fit_many",
-]
-
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class FittedProbes:
-    """Logistic fits of p penalties x m label sets x k weight sets on d features.
-
-    `width` is 1 for two classes and else the number of classes; a class without a training row has coefficients 0 and
-    intercept -inf.
-    """
-
-    classes: int
-    coef: Floats
-    """(p, m, k, width, d), on standardised features."""
-    intercept: Floats
-    """(p, m, k, width)."""
-    mean: Floats
-    """(k, d): what features are centred on, from the rows with a weight above 0."""
-    scale: Floats
-    """(k, d): what they are divided by."""
-    converged: NDArray[np.bool_]
-    """(p, m, k)."""
-    n_iter: NDArray[np.uint32]
-    """(p, m, k)."""
-    objective: Floats
-    """(p, m, k): the minimised objective in nats."""
-
-    def decision_function(self, X: ArrayLike) -> Floats:
-        """Scores of every fit: (p, m, k, n) for two classes (of class 1), else (p, m, k, n, classes).
-
-        Raises:
-            ProbeError: a value is not finite; the message names its row.
-        """
-        X = np.asarray(X)
-        _require_finite(X)
-        scores = np.empty((*self.intercept.shape[:3], len(X), self.intercept.shape[3]))
-        for k, (mean, scale) in enumerate(zip(self.mean, self.scale, strict=True)):
-            standardised = (X - mean) / scale
-            scores[:, :, k] = (
-                standardised @ self.coef[:, :, k].swapaxes(-1, -2) + self.intercept[:, :, k, None]
-            )
-        return scores[..., 0] if self.classes == 2 else scores
-
-
-def fit_many(
-    X: ArrayLike,
-    labels: ArrayLike,
-    sample_weight: ArrayLike | None = None,
-    l2: ArrayLike = (1e-2,),
-    *,
-    tol: float = 1e-6,
-    max_iter: int = 200,
-    standardize: bool = True,
-    threads: int | None = None,
-) -> FittedProbes:
-    """Fit every combination of penalty, label set and weight set on one X.
-
-    Args:
-        X: (n, d), read as float32.
-        labels: (m, n) class codes from 0. Label sets share their classes: 0 to the largest code.
-        sample_weight: (k, n), not negative: one row per fold or bootstrap, 0 for rows left out. None is one set of ones.
-        l2: (p,) penalties above 0.
-        tol: a fit has converged when its gradient norm is at most `tol` times that of coefficients 0.
-        max_iter: L-BFGS steps per fit.
-        standardize: to mean 0 and variance 1 over the rows with a weight above 0; a constant feature is only centred.
-        threads: at most so many; None is one per core. The result does not depend on it.
-
-    Raises:
-        ProbeError: shapes that do not match, a value that is not finite (its row is named), one class in a fit.
-    """
-    X = np.ascontiguousarray(X, dtype=np.float32)
-    codes = np.asarray(labels)
-    if codes.ndim != 2 or X.ndim != 2 or codes.shape[1] != len(X):
-        raise ProbeError(f"expected X (n, d) and labels (m, n), found {X.shape} and {codes.shape}")
-    if codes.dtype.kind not in "iu" or codes.size == 0 or codes.min() < 0 or codes.max() >= 2**16:
-        raise ProbeError("expected labels to be integer class codes from 0 to 65535")
-    weights = None
-    if sample_weight is not None:
-        weights = np.ascontiguousarray(sample_weight, dtype=np.float64)
-        if weights.ndim != 2 or weights.shape[1] != len(X):
-            raise ProbeError(f"expected sample_weight (k, {len(X)}), found {weights.shape}")
-    penalties = np.ascontiguousarray(l2, dtype=np.float64)
-    fits = fit_logistic(
-        X,
-        np.ascontiguousarray(codes, dtype=np.uint32),
-        weights,
-        penalties,
-        standardize=standardize,
-        tol=tol,
-        max_iter=max_iter,
-        threads=threads or 0,
-    )
-    batch = (len(penalties), len(codes), 1 if weights is None else len(weights))
-    width = 1 if fits["classes"] == 2 else fits["classes"]
-    return FittedProbes(
-        classes=fits["classes"],
-        coef=fits["coef"].reshape(*batch, width, X.shape[1]),
-        intercept=fits["intercept"].reshape(*batch, width),
-        mean=fits["mean"].reshape(batch[2], X.shape[1]),
-        scale=fits["scale"].reshape(batch[2], X.shape[1]),
-        converged=fits["converged"].reshape(batch),
-        n_iter=fits["n_iter"].reshape(batch),
-        objective=fits["objective"].reshape(batch),
-    )
+from valueattr._core import ProbeError
+from valueattr.measures.probing._batch import Floats, fit_many, require_finite
 
 
 class _LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -155,7 +33,7 @@ class _LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         rows: Floats = validate_data(self, X, reset=False, dtype=np.float64, ensure_all_finite=False)
-        _require_finite(rows)
+        require_finite(rows)
         scores: Floats = (rows - self.mean_) / self.scale_ @ self.coef_.T + self.intercept_
         return scores[:, 0] if len(self.classes_) == 2 else scores
 
@@ -188,7 +66,7 @@ class _LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """The training rows (weight above 0) with class codes and weights, all finite; sets `classes_`."""
         with np.errstate(over="ignore"):
             rows, targets = validate_data(self, X, y, dtype=np.float32, order="C", ensure_all_finite=False)
-        _require_finite(rows)
+        require_finite(rows)
         check_classification_targets(targets)
         weights = _check_sample_weight(sample_weight, rows, dtype=np.float64)
         if (weights < 0).any():
@@ -305,11 +183,3 @@ def _within_precision(residuals: Floats, weights: Floats) -> Floats:
     cutoff = len(covariance) * float(np.finfo(np.float32).eps)
     precision: Floats = np.linalg.pinv(covariance, rcond=cutoff, hermitian=True)
     return precision
-
-
-def _require_finite(X: NDArray[np.floating]) -> None:
-    finite = np.isfinite(X)
-    if not finite.all():
-        row, feature = np.argwhere(~finite)[0]
-        found = "NaN" if np.isnan(X[row, feature]) else "inf"
-        raise ProbeError(f"X is {found} at row {row}, feature {feature}: drop or repair the row")
