@@ -2,12 +2,12 @@
 
 import errno
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.box import SIMPLE
@@ -25,9 +25,10 @@ from rich.progress import Progress as RichProgress
 from rich.table import Table
 
 from valueattr import __version__
-from valueattr.results import RunDirectory, RunDirectoryError
+from valueattr.results import RunDirectory, RunDirectoryError, write_atomically
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
     from valueattr.experiments import Experiment, Subject
@@ -306,7 +307,7 @@ def capture(
             _fail("needs --model and --texts, or --vllm", _BAD_USAGE)
         else:
             lines, table = read_texts(texts, field)
-            with _capture_progress(_console(True), len(lines)) as progress:
+            with _counted(_console(True), "texts", len(lines)) as progress:
                 store = capture_texts(
                     load_model(model),
                     load_tokenizer(model),
@@ -356,7 +357,7 @@ def _spans(path: Path, table: "pa.Table") -> list[tuple[int, int]]:
 
 
 @contextmanager
-def _capture_progress(console: Console, texts: int) -> "Iterator[Callable[[int, int], None] | None]":
+def _counted(console: Console, unit: str, total: int | None) -> "Iterator[Callable[[int, int], None] | None]":
     """A bar with rate and time left, on a terminal."""
     if not console.is_terminal:
         yield None
@@ -364,12 +365,199 @@ def _capture_progress(console: Console, texts: int) -> "Iterator[Callable[[int, 
     columns = (
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("texts, {task.fields[rate]:,.0f}/s"),
+        TextColumn(f"{unit}, {{task.fields[rate]}}/s"),
         TimeRemainingColumn(),
     )
     with RichProgress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("capture", total=texts, rate=0.0)
-        yield lambda done, of: bar.update(task, completed=done, rate=bar.tasks[0].speed or 0.0)
+        task = bar.add_task(unit, total=total, rate=0)
+
+        def show(done: int, of: int) -> None:
+            speed = bar.tasks[0].speed or 0.0
+            rate = f"{speed:,.0f}" if speed >= 10 else f"{speed:.2g}"
+            bar.update(task, completed=done, total=of, rate=rate)
+
+        yield show
+
+
+@app.command(
+    epilog="Example: valueattr probe acts --labels label --groups subject --kinds logistic,mean-difference"
+    " --out probes.parquet"
+)
+def probe(
+    store: Annotated[Path, typer.Argument(help="A store's folder; see valueattr capture.")],
+    labels: Annotated[str, typer.Option(help="Columns of classes to read, such as label,topic.")],
+    labels_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where they stand, if not with the store: .csv, .jsonl or .parquet with a column `id`."
+        ),
+    ] = None,
+    groups: Annotated[
+        str | None, typer.Option(help="The column of what must not be in two folds; by default the id.")
+    ] = None,
+    wordings: Annotated[
+        str | None, typer.Option(help="The column of the wording, for selectivity; needs --groups.")
+    ] = None,
+    layers: Annotated[str, typer.Option(help="all, or numbers such as 0,6,12.")] = "all",
+    kinds: Annotated[
+        str, typer.Option(help="Of logistic, ridge, lda, mean-difference, mean-difference-whitened.")
+    ] = "logistic",
+    l2: Annotated[
+        str | None, typer.Option(help="Penalties to choose from, such as 1e-4,1e-2; seven by default.")
+    ] = None,
+    folds: Annotated[int, typer.Option(min=2, help="Of groups.")] = 5,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 to N-1.")] = 1,
+    apply_to: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=STORE", help="Read the same probes on another store; may be repeated."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="A .parquet file of all lines and columns.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all lines as JSON for machines.")] = False,
+) -> None:
+    """Probe a store: what a linear read-out finds in each layer, with intervals and controls."""
+    from valueattr.measures.probing import KINDS, L2, ProbeError, sweep
+    from valueattr.measures.store import ActivationStore, StoreError
+    from valueattr.measures.texts import TextsError
+
+    asked, numbers, penalties = kinds.split(","), _layers(layers), _penalties(l2) if l2 else L2
+    for kind in asked:
+        if kind not in KINDS:
+            _fail(f"--kinds {kind}: expected of {', '.join(KINDS)}", _BAD_USAGE)
+    others = [_named_store(other) for other in apply_to or []]
+    if out is not None and (out.suffix != ".parquet" or not out.parent.is_dir()):
+        _fail(f"--out {out}: expected a .parquet file in a folder that is there", _BAD_USAGE)
+    try:
+        names = labels.split(",")
+        with _counted(_console(True), "probes", None) as progress:
+            table = sweep(
+                ActivationStore(store),
+                _label_table(labels_file, names, [groups, wordings]) if labels_file else names,
+                groups,
+                wordings=wordings,
+                layers=None if numbers == "all" else numbers,
+                kinds=[kind for kind in KINDS if kind in asked],
+                l2=penalties,
+                folds=folds,
+                seeds=range(seeds),
+                apply_to={name: ActivationStore(other) for name, other in others},
+                progress=progress,
+            )
+        if out is not None:
+            write_atomically(out, table.to_parquet)
+    except (ProbeError, StoreError, TextsError, RunDirectoryError, OSError) as error:
+        _fail(str(error))
+    if as_json:
+        typer.echo(table.to_json(orient="records"))
+        return
+    _show_probes(table, _console(False), out)
+
+
+def _penalties(text: str) -> list[float]:
+    try:
+        return [float(penalty) for penalty in text.split(",")]
+    except ValueError:
+        _fail(f"--l2 {text}: expected numbers such as 1e-4,1e-2", _BAD_USAGE)
+
+
+def _named_store(text: str) -> tuple[str, Path]:
+    name, _, folder = text.partition("=")
+    if not (name and folder):
+        _fail(f"--apply-to {text}: expected NAME=STORE", _BAD_USAGE)
+    return name, Path(folder)
+
+
+def _label_table(path: Path, labels: list[str], others: list[str | None]) -> "pa.Table":
+    """What is asked for of a table of labels; groups and wordings may stand with the store instead."""
+    from valueattr.measures.texts import TextsError, read_table
+
+    table = read_table(path)
+    for name in labels:
+        if name not in table.column_names:
+            raise TextsError(f"{path}: there is no column {name!r}; it has {', '.join(table.column_names)}")
+    wanted = dict.fromkeys(["id", *labels, *others])
+    return table.select([name for name in wanted if name in table.column_names])
+
+
+# Probes that are shown; a file or --json has all.
+_SHOWN = 12
+
+
+def _show_probes(table: "pd.DataFrame", console: Console, out: Path | None) -> None:
+    """The best first, by AUROC, each followed by what it does on other stores."""
+    import pandas as pd
+
+    cell = ["label", "layer", "kind", "seed"]
+    fitted = table[table["store"] == "fitted"]
+    by_label = [lines for _, lines in fitted.groupby("label", sort=False)]
+    each = max(1, _SHOWN // len(by_label))
+    best = pd.concat(
+        lines.sort_values("auroc", ascending=False, kind="stable").head(each) for lines in by_label
+    )
+    shown = best[cell].merge(table, how="left", on=cell, sort=False)
+    optional = {
+        "label": len(by_label) > 1,
+        "seed": len(set(table["seed"])) > 1,
+        "store": len(fitted) < len(table),
+        "selectivity": table["selectivity"].notna().any(),
+        "compression": table["compression"].notna().any(),
+    }
+    columns = ("label", "layer", "kind", "seed", "store", "accuracy", "auroc", "selectivity", "compression")
+    taken = [name for name in columns if optional.get(name, True)]
+    heads = {"accuracy": "accuracy \\[95%]", "auroc": "AUROC \\[95%]"}
+    lines = Table(box=SIMPLE, header_style="bold", pad_edge=False)
+    for name in taken:
+        lines.add_column(
+            heads.get(name, name), justify="left" if name in ("label", "kind", "store") else "right"
+        )
+    for line in shown.to_dict("records"):
+        follows = line["store"] != "fitted"
+        cells = {
+            **{name: escape(str(line[name])) for name in cell},
+            "store": escape(line["store"]) + (", recentred" if line["centre"] == "recentred" else ""),
+            "accuracy": _with_interval(line, "accuracy"),
+            "auroc": _with_interval(line, "auroc"),
+            "selectivity": _short(line["selectivity"], "+.3f"),
+            "compression": _short(line["compression"], ".2f"),
+        }
+        if follows:
+            cells |= dict.fromkeys(cell, "")
+        lines.add_row(*(cells[name] for name in taken), style="dim" if follows else None)
+    console.print(lines)
+    console.print(_about_probes(fitted, len(best), out), highlight=False, soft_wrap=True)
+
+
+def _about_probes(fitted: "pd.DataFrame", shown: int, out: Path | None) -> str:
+    """What the numbers rest on, and what was left out of the table."""
+    notes = [
+        f"{escape(str(line['label']))}: {line['n']:,} rows in {line['groups']:,} groups, "
+        f"{line['classes']} classes, the most frequent {_short(line['majority'])}"
+        for line in fitted.drop_duplicates("label").to_dict("records")
+    ]
+    if shown < len(fitted):
+        where = "" if out else "; --out keeps all"
+        notes.append(f"The best {shown} of {len(fitted)}, which flatters the first{where}")
+    unsettled = int((fitted["converged"] < 1).sum())
+    if unsettled:
+        notes.append(f"Not all fits converged in {unsettled} of {len(fitted)}")
+    if out is not None:
+        notes.append(f"Written to {escape(str(out))}")
+    return "\n".join(notes)
+
+
+def _with_interval(line: "dict[Hashable, Any]", name: str) -> str:
+    low, high = line[f"{name}_low"], line[f"{name}_high"]
+    return f"{_short(line[name])} \\[{_short(low)}, {_short(high)}]" if line[name] == line[name] else ""
+
+
+def _short(value: float, form: str = ".3f") -> str:
+    """A number without the 0 before its point; nothing if there is none."""
+    return (
+        ""
+        if value != value
+        else f"{value:{form}}".replace("0.", ".", 1)
+        if abs(value) < 1
+        else f"{value:{form}}"
+    )
 
 
 @app.command(epilog="Example: valueattr verify acts")

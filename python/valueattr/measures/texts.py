@@ -24,7 +24,7 @@ def read_texts(path: str | Path, field: str | None = None) -> tuple[list[str], p
         TextsError: no file, none of these formats, no such column, or a row without a text.
     """
     path = Path(path)
-    table = _read(path)
+    table = read_table(path)
     wanted = field or next((name for name in TEXT_COLUMNS if name in table.column_names), TEXT_COLUMNS[0])
     if wanted not in table.column_names:
         raise TextsError(f"{path}: there is no column {wanted!r}; it has {', '.join(table.column_names)}")
@@ -38,7 +38,12 @@ def read_texts(path: str | Path, field: str | None = None) -> tuple[list[str], p
     return texts, table.drop_columns([wanted])
 
 
-def _read(path: Path) -> pa.Table:
+def read_table(path: Path) -> pa.Table:
+    """All columns of a .jsonl, .csv or .parquet file; of a .txt file its lines, as `text`.
+
+    Raises:
+        TextsError: no file, or none of these formats.
+    """
     readers = {
         ".jsonl": json.read_json,
         ".csv": lambda path: csv.read_csv(path, parse_options=csv.ParseOptions(newlines_in_values=True)),
