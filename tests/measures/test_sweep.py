@@ -376,6 +376,15 @@ def test_a_probe_that_reads_the_label_and_not_the_subject_is_selective(tmp_path)
     assert found["selectivity"] == pytest.approx(found["real"] - found["control"])
 
 
+def test_a_control_task_that_lacks_a_rare_class(tmp_path):
+    rng = np.random.default_rng(0)
+    label = np.repeat(rng.integers(0, 2, 60), 4)
+    label[:2] = 2  # of 240 rows: too few for one of 60 groups
+    store = worded(tmp_path / "s", rng.normal(size=(240, 3)), label, 60, 4)
+    found = one(sweep(store, "label", "subject", wordings="wording", **FAST))
+    assert np.isfinite(found["selectivity"])
+
+
 # --- labels
 
 

@@ -1,9 +1,8 @@
 """Probes of one layer for one label, each read only on rows that it was not trained on.
 
-All that a seed asks for is one batch of fits: the probes that leave out one fold, those that leave out two, by which the
-penalty is chosen, and those of the online code. The penalty for the probe that leaves out fold a is the one that does
-best on each fold b when a and b are both left out, so nothing of a has a say in it: with F folds F (F - 1) / 2 fits do for
-every choice, where a nested cross-validation takes F (F - 1).
+Probes that leave out one fold and probes that leave out two are one batch of fits. The penalty for the probe that leaves
+out fold a is the one that does best on each fold b when a and b are both left out, so nothing of a has a say in it: with
+F folds F (F - 1) / 2 fits do for every choice, where a nested cross-validation takes F (F - 1).
 
 Activations are read in blocks, once to choose and once to score; what a probe sees of them is a product with float64
 coefficients.
@@ -126,7 +125,6 @@ class CrossFit:
     l2: Floats | None
     converged: float
     gradient_norm: float
-    bits: float | None
 
 
 def cross_fit(
@@ -135,53 +133,44 @@ def cross_fit(
     kind: Kind,
     l2: Sequence[float],
     folds: Sequence[Ints],
-    online: Sequence[Split],
-    *,
-    threads: int | None = None,
+    threads: int | None,
 ) -> list[CrossFit]:
-    """Fit and choose for every seed: `folds` (n,) each, and, if a code is wanted, its blocks `online`.
+    """Fit and choose for every seed, each with its `folds` (n,).
 
-    Penalties are chosen by the mean log-loss of the rows left out (with `mixed` probabilities) for logistic probes and by
-    their accuracy for others, weighted as in the fits; of equals the strongest.
+    Penalties are chosen by the log-loss of the rows left out (`mixed_nats`) for logistic probes and by their accuracy for
+    others, weighted as in the fits; of equals the strongest.
 
     Raises:
         ProbeError: a value that is not finite, named by layer and text; one class in the rows of a fit.
     """
     if kind != "logistic" and len(folds) > 1:
         # What follows from moments takes those of each fold once; folds of several seeds have none in common.
-        each = [cross_fit(task, activations, kind, l2, [fold], [], threads=threads) for fold in folds]
-        return [fitted for (fitted,) in each]
-    path = np.sort(l2)[::-1] if kind in PENALISED else np.array(l2[:1], np.float64)
+        return [fit for fold in folds for fit in cross_fit(task, activations, kind, l2, [fold], threads)]
+    path = strong_to_weak(l2) if kind in PENALISED else np.array(l2[:1], np.float64)
     outer = [leave_one_out(fold) for fold in folds]
     inner = [leave_two_out(fold) for fold in folds] if len(path) > 1 else []
-    for split in (*outer, *inner):
+    splits = [*outer, *inner]
+    for split in splits:
         task.require_two_classes(split)
-    unweighted = Task(task.codes, task.classes, np.ones_like(task.weight), balanced=False)
-    weights = [task.weights(split) for split in (*outer, *inner)] + [unweighted.weights(s) for s in online]
-    splits = (*outer, *inner, *online)
-    fits = _fit(task, activations, kind, path, splits, weights, threads)
-    losses = _losses(
-        task, activations, kind == "logistic", splits[len(outer) :], weights[len(outer) :], fits[len(outer) :]
+    weights = [task.weights(split) for split in splits]
+    fits = fit_splits(task, activations, kind, path, splits, weights, threads)
+    first = len(outer)
+    losses = held_out_losses(
+        task, activations, splits[first:], weights[first:], fits[first:], probabilistic=kind == "logistic"
     )
     fitted = []
     for seed, (fold, split) in enumerate(zip(folds, outer, strict=True)):
-        of_seed = [fits[seed], *([fits[len(outer) + seed]] if inner else [])]
+        fit, of_seed = fits[seed], fits[seed::first]
         chosen = _chosen(losses[seed], inner[seed]) if inner else np.zeros(len(split.trains), np.intp)
         at = np.arange(len(chosen))
         fitted.append(
             CrossFit(
-                Probes(
-                    fits[seed].coef[chosen, 0, at],
-                    fits[seed].intercept[chosen, 0, at],
-                    fits[seed].mean,
-                    fits[seed].scale,
-                ),
+                Probes(fit.coef[chosen, 0, at], fit.intercept[chosen, 0, at], fit.mean, fit.scale),
                 fold,
                 weights[seed] * split.training(),
                 path[chosen] if kind in PENALISED else None,
                 float(np.concatenate([fit.converged.reshape(-1) for fit in of_seed]).mean()),
                 max(float(fit.gradient_norm.max()) for fit in of_seed),
-                _bits(losses[len(inner) + seed], online[seed], task.classes) if online else None,
             )
         )
     return fitted
@@ -196,6 +185,11 @@ def held_out_scores(activations: Activations, fitted: Sequence[CrossFit], classe
                 own = one.fold[rows] == fold
                 out[rows[own]] = _taken(one.probes, [fold]).scores(X[own])[:, 0]
     return scores
+
+
+def strong_to_weak(l2: Sequence[float]) -> Floats:
+    """Penalties in the order in which the first of equals is chosen."""
+    return np.sort(np.asarray(l2, np.float64))[::-1]
 
 
 def recentred(activations: Activations, fitted: Sequence[CrossFit]) -> list[CrossFit]:
@@ -223,7 +217,7 @@ def mixed_nats(scores: Floats, codes: Ints, training_rows: NDArray[np.int64]) ->
     return nats
 
 
-def _fit(
+def fit_splits(
     task: Task,
     activations: Activations,
     kind: Kind,
@@ -232,7 +226,13 @@ def _fit(
     weights: Sequence[Floats],
     threads: int | None,
 ) -> list[FittedProbes]:
-    """One batch of all sets of all splits; the fits of each."""
+    """Fit all sets of all splits as one batch; the fits of each split (p, 1, k).
+
+    weights: per split, what each row weighs for each of its sets (k, n).
+
+    Raises:
+        ProbeError: a value that is not finite, named by layer and text, or what `fit_many` cannot fit.
+    """
     store, rows = activations.store, activations.rows
     labels = np.zeros((1, store.rows), np.int64)
     labels[0, rows] = task.codes
@@ -263,15 +263,19 @@ def _fit(
     ]
 
 
-def _losses(
+def held_out_losses(
     task: Task,
     activations: Activations,
-    probabilistic: bool,
     splits: Sequence[Split],
     weights: Sequence[Floats],
     fits: Sequence[FittedProbes],
+    *,
+    probabilistic: bool,
 ) -> list[Floats]:
-    """Per split the summed loss (p, k, parts) of the rows of each part by the probes of the sets that read it."""
+    """Per split the loss (p, k, parts) of the rows of each part, summed by weight, for the sets that read it.
+
+    probabilistic: in nats (`mixed_nats`); else 1 for a miss.
+    """
     if not splits:
         return []
     penalties = len(fits[0].coef)
@@ -318,13 +322,3 @@ def _chosen(loss: Floats, inner: Split) -> NDArray[np.intp]:
         total[:, b] += loss[:, k, a]
     chosen: NDArray[np.intp] = total.argmin(0)
     return chosen
-
-
-def _bits(loss: Floats, online: Split, classes: int) -> float:
-    """Length of the online code: the first block uniform, each next by the penalty that did best on those before it."""
-    nats = loss.sum(2)
-    before = np.cumsum(nats, axis=1) - nats
-    chosen = before.argmin(0)  # before the first of them: the strongest
-    own = nats[chosen, np.arange(len(chosen))].sum()
-    uniform = np.log(classes) * int((online.part == 0).sum())
-    return float((own + uniform) / np.log(2))

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from valueattr._core import ProbeError
 from valueattr.measures.probing._batch import Kind
+from valueattr.measures.probing._codelength import codelength
 from valueattr.measures.probing._columns import by_id, classes, column, encoded, matched, row_weights
 from valueattr.measures.probing._crossfit import (
     KINDS,
@@ -201,10 +202,7 @@ def _cell(
 ) -> list[dict[str, Any]]:
     """The lines of one layer, kind and label."""
     task, activations = study.task, Activations(store, layer, study.rows)
-    online = (
-        [prequential(study.group, task.codes, seed) for seed in study.seeds] if kind == "logistic" else []
-    )
-    fitted = cross_fit(task, activations, kind, l2, study.folds, online, threads=threads)
+    fitted = cross_fit(task, activations, kind, l2, study.folds, threads)
     counts = np.bincount(task.codes)
     keys = {"layer": layer, "kind": kind, "label": study.label}
     about = {
@@ -226,8 +224,9 @@ def _cell(
 
     result = lines(FITTED, "own", activations, fitted)
     for i, line in enumerate(result):
-        bits = fitted[i].bits
-        if bits is not None:
+        if kind == "logistic":
+            online = prequential(study.group, task.codes, study.seeds[i])
+            bits = codelength(task, activations, l2, online, threads)
             uniform = len(task.codes) * float(np.log2(task.classes))
             line |= {"codelength": bits, "compression": uniform / bits}
         if study.controls:
@@ -258,9 +257,10 @@ def _selectivity(
     """Accuracy on wordings left out of the same groups, for the label, for the control label, and their difference."""
     read = Activations(activations.store, activations.layer, activations.rows[control.at])
     measured = []
-    for codes in (study.task.codes[control.at], control.codes):
-        task = Task(codes, study.task.classes, study.task.weight[control.at], study.task.balanced)
-        fitted = cross_fit(task, read, kind, l2, [control.part], [], threads=threads)
+    for of_rows in (study.task.codes[control.at], control.codes):
+        codes, left = _renumbered(of_rows)
+        task = Task(codes, left, study.task.weight[control.at], study.task.balanced)
+        fitted = cross_fit(task, read, kind, l2, [control.part], threads)
         (scores,) = held_out_scores(read, fitted, task.classes)
         measured.append(float((scores.argmax(1) == codes).mean()))
     real, of_control = measured
