@@ -251,7 +251,7 @@ def test_intervals_of_random_labels_cover_chance_in_most_seeds(tmp_path):
 
 
 @given(st.integers(0, 10_000), st.integers(2, 4))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_measures_are_scikit_learns_and_their_draws_a_resampling_of_groups(seed, classes):
     rng = np.random.default_rng(seed)
     n, groups = 40, 12
@@ -572,6 +572,7 @@ def test_a_store_without_rows(tmp_path):
 BAD_COLUMNS = {
     "constant": ["a"] * 90,
     "empty": pa.nulls(90, pa.int64()),
+    "untyped": pa.nulls(90),
     "number": np.random.default_rng(0).normal(size=90),
     "list": [[1]] * 90,
     "one": ["same"] * 90,
@@ -595,6 +596,8 @@ BAD_COLUMNS = {
         ("empty", {}, "label 'empty' is null in every row"),
         ("number", {}, "label 'number' holds 90 different numbers; .* RidgeProbe reads numbers"),
         ("list", {}, "label 'list' holds list<.*>; expected classes"),
+        ("untyped", {}, "label 'untyped' is null in every row"),
+        ("label", {"groups": "list"}, "column 'list' holds list<.*>; expected texts, integers"),
         ("label", {"groups": "one"}, "one group by 'one' for 3 folds"),
         ("label", {"groups": "two"}, "2 groups by 'two' for 3 folds"),
         ("label", {"groups": "hole"}, "'hole' is null in 1 rows"),
@@ -649,8 +652,15 @@ def test_two_classes_of_which_a_fold_leaves_one(tmp_path):
     X, _, group = problem()
     codes = (group == 7).astype(int)
     store = write(tmp_path / "s", {0: X}, columns(codes, group))
-    with pytest.raises(ProbeError, match="label 'label': one class is left to train on"):
+    with pytest.raises(ProbeError, match="label 'label': one class is left to train on where a fold is"):
         sweep(store, "label", "subject", **FAST)
+
+
+def test_wordings_that_tell_the_classes(tmp_path):
+    label = np.tile([0, 0, 1, 1], 30)
+    store = worded(tmp_path / "s", np.random.default_rng(0).normal(size=(120, 3)), label, 30, 4)
+    with pytest.raises(ProbeError, match="one class is left to train on where wordings are"):
+        sweep(store, "label", "subject", wordings="wording", **FAST | {"folds": 4})
 
 
 def test_another_store_that_does_not_match_is_named(tmp_path, small):

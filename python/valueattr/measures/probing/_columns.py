@@ -64,18 +64,30 @@ class Codes:
     values: list[Any]
 
 
-def encoded(values: pa.Array) -> Codes:
-    """A column as codes of its different values."""
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    if pa.types.is_floating(values.type):
-        values = pc.if_else(pc.is_nan(values), None, values)
-    values = values.dictionary_encode()
-    known = values.dictionary
+def encoded(values: pa.Array, name: str) -> Codes:
+    """The column `name` as codes of its different values.
+
+    Raises:
+        ProbeError: it holds what cannot be told apart and sorted, lists for one.
+    """
+    kind = values.type
+    if pa.types.is_null(kind):
+        return Codes(np.full(len(values), -1), [])
+    try:
+        if pa.types.is_dictionary(kind):
+            values = values.dictionary_decode()
+            kind = values.type
+        if pa.types.is_floating(kind):
+            values = pc.if_else(pc.is_nan(values), None, values)
+        values = values.dictionary_encode()
+        known = values.dictionary
+        # bool, which Arrow does not sort, as integers
+        order = pc.array_sort_indices(
+            known.cast(pa.int8()) if pa.types.is_boolean(kind) else known
+        ).to_numpy()
+    except pa.ArrowNotImplementedError:
+        raise ProbeError(f"column {name!r} holds {kind}; expected texts, integers or the like") from None
     rank = np.empty(len(known), np.int64)
-    # bool, which Arrow does not sort, as integers
-    sortable = known.cast(pa.int8()) if pa.types.is_boolean(known.type) else known
-    order = pc.array_sort_indices(sortable).to_numpy()
     rank[order] = np.arange(len(known))
     codes = values.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     codes[codes >= 0] = rank[codes[codes >= 0]]
@@ -92,7 +104,7 @@ def classes(values: pa.Array, name: str) -> Codes:
     named = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_string, pa.types.is_large_string)
     if not (pa.types.is_floating(kind) or pa.types.is_null(kind) or any(test(kind) for test in named)):
         raise ProbeError(f"label {name!r} holds {kind}; expected classes: texts, integers or true and false")
-    label = encoded(values)
+    label = encoded(values, name)
     if pa.types.is_floating(kind) and len(label.values) > _MOST_FLOAT_CLASSES:
         raise ProbeError(
             f"label {name!r} holds {len(label.values):,} different numbers; these probes read classes. "

@@ -82,16 +82,6 @@ class Task:
             weights *= np.divide(share, totals, out=np.zeros_like(totals), where=totals > 0)[:, self.codes]
         return weights
 
-    def require_two_classes(self, split: Split) -> None:
-        """Raise a `ProbeError` if a set has rows of one class only to be trained on."""
-        member = np.zeros((int(split.part.max()) + 1, self.classes), bool)
-        member[split.part, self.codes] = True
-        if ((split.trains @ member).sum(1) < 2).any():
-            raise ProbeError(
-                "one class is left to train on where a fold is left out, or two to choose a penalty: give fewer folds, "
-                "groups that share classes, or one penalty"
-            )
-
 
 @dataclass(frozen=True)
 class Probes:
@@ -141,7 +131,7 @@ def cross_fit(
     others, weighted as in the fits; of equals the strongest.
 
     Raises:
-        ProbeError: a value that is not finite, named by layer and text; one class in the rows of a fit.
+        ProbeError: a value that is not finite, named by layer and text.
     """
     if kind != "logistic" and len(folds) > 1:
         # What follows from moments takes those of each fold once; folds of several seeds have none in common.
@@ -150,8 +140,6 @@ def cross_fit(
     outer = [leave_one_out(fold) for fold in folds]
     inner = [leave_two_out(fold) for fold in folds] if len(path) > 1 else []
     splits = [*outer, *inner]
-    for split in splits:
-        task.require_two_classes(split)
     weights = [task.weights(split) for split in splits]
     fits = fit_splits(task, activations, kind, path, splits, weights, threads)
     first = len(outer)

@@ -23,7 +23,14 @@ from valueattr.measures.probing._crossfit import (
     recentred,
 )
 from valueattr.measures.probing._intervals import Resampling
-from valueattr.measures.probing._splits import Ints, control_codes, deal, prequential
+from valueattr.measures.probing._splits import (
+    Ints,
+    control_codes,
+    deal,
+    leave_one_out,
+    leave_two_out,
+    prequential,
+)
 from valueattr.measures.store import ActivationStore
 
 L2 = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
@@ -157,7 +164,7 @@ class _Columns:
 
     def of_rows(self, name: str, rows: Ints, label: str) -> tuple[Ints, int]:
         """A column on some rows, as codes without gaps, and how many there are."""
-        codes = encoded(self.read(name)).codes[rows]
+        codes = encoded(self.read(name), name).codes[rows]
         if (codes < 0).any():
             raise ProbeError(
                 f"label {label!r}: {name!r} is null in {int((codes < 0).sum()):,} rows that have the label"
@@ -297,7 +304,12 @@ def _study(
             )
         parts = min(folds, worded)
         controls = [_control(name, group, deal(wording, codes, parts, seed), codes, seed) for seed in seeds]
+        for control in controls:
+            for of_rows in (codes[control.at], control.codes):
+                _check_training(name, "wordings are", control.part, of_rows, chooses)
     dealt = [deal(group, codes, folds, seed) for seed in seeds]
+    for part in dealt:
+        _check_training(name, "a fold is", part, codes, chooses)
     return _Study(name, rows, task, group, seeds, dealt, controls)
 
 
@@ -312,6 +324,19 @@ def _control(label: str, group: Ints, part: Ints, codes: Ints, seed: int) -> _Co
     if len(np.unique(of_control)) < 2:
         raise ProbeError(f"label {label!r}: {controlled.max() + 1} groups are too few for a control task")
     return _Control(at, of_control, _renumbered(part[at])[0])
+
+
+def _check_training(label: str, what: str, part: Ints, codes: Ints, chooses: bool) -> None:
+    """Raise a `ProbeError` if leaving out a part, or two to choose a penalty, leaves one class to be trained on."""
+    for split in (leave_one_out(part), *([leave_two_out(part)] if chooses else [])):
+        member = np.zeros((split.trains.shape[1], int(codes.max()) + 1), bool)
+        member[part, codes] = True
+        if ((split.trains @ member).sum(1) < 2).any():
+            two = ", or two to choose a penalty" if chooses else ""
+            raise ProbeError(
+                f"label {label!r}: one class is left to train on where {what} left out{two}; give fewer folds, "
+                "groups and wordings that share classes, or one penalty"
+            )
 
 
 def _renumbered(codes: Ints) -> tuple[Ints, int]:
