@@ -41,16 +41,14 @@ class Resampling:
         hit = scores.argmax(1) == codes
         groups = int(group.max()) + 1
         folds = [np.flatnonzero(fold == f) for f in range(int(fold.max()) + 1)]
-        hits_of = np.bincount(group, hit, groups)
-        rows_of = np.stack([np.bincount(group[rows], minlength=groups) for rows in folds], axis=1).astype(
-            np.float64
-        )
+        of_group = [np.bincount(group[rows], minlength=groups) for rows in folds]
+        totals = np.stack([*of_group, np.bincount(group, hit, groups)], axis=1)  # rows of each fold; hits
         odds = [_log_odds(scores[rows]) for rows in folds]
 
         def of(counts: Counts) -> Floats:
             """Accuracy and AUROC (2, draws) where groups count as often as this."""
-            rows: Floats = counts @ rows_of
-            accuracy = counts @ hits_of / rows.sum(1)
+            *rows_of, hits = (counts @ totals).T
+            rows = np.stack(rows_of, axis=1)
             within = np.stack(
                 [
                     _auroc(own, codes[at], group[at], counts, self.threads or 0)
@@ -58,7 +56,7 @@ class Resampling:
                 ],
                 axis=1,
             )
-            return np.stack([accuracy, _average(within, rows)])
+            return np.stack([hits / rows.sum(1), _average(within, rows)])
 
         estimate = of(np.ones((1, groups), np.uint32))[:, 0]
         draws = np.concatenate([of(counts) for counts in self.counts(groups, seed)], axis=1)

@@ -100,6 +100,7 @@ def control_codes(group: Ints, codes: Ints, seed: int) -> Ints:
 def resampled_groups(groups: int, draws: int, seed: int, chunk: int) -> NDArray[np.uint32]:
     """How often each group is drawn (draws, groups): as many as there are, with replacement."""
     rng = np.random.default_rng([seed, _BOOTSTRAP, chunk])
-    drawn = rng.integers(0, groups, (draws, groups)) + groups * np.arange(draws)[:, None]
-    counts = np.bincount(drawn.reshape(-1), minlength=draws * groups)
-    return counts.reshape(draws, groups).astype(np.uint32)
+    counts = np.empty((draws, groups), np.uint32)
+    for drawn in counts:
+        drawn[:] = np.bincount(rng.integers(0, groups, groups), minlength=groups)
+    return counts
