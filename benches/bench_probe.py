@@ -105,7 +105,10 @@ def ours(tol: float) -> Callable[[NDArray[np.float32], Floats, NDArray[np.int64]
             x, y.astype(np.int64)[None], weights, PENALTIES / rows, tol=tol, standardize=False, threads=1
         )
         return {
-            (i, k): (fits.coef[i, 0, k, 0], float(fits.intercept[i, 0, k, 0]))
+            (i, k): (
+                fits.coef[i, 0, k, 0],
+                float(fits.intercept[i, 0, k, 0] - fits.coef[i, 0, k, 0] @ fits.mean[k]),
+            )
             for i in range(len(PENALTIES))
             for k in range(FOLDS)
         }

@@ -20,9 +20,12 @@ class _Fits(TypedDict):
     converged: NDArray[np.bool_]
     n_iter: NDArray[np.uint32]
     objective: NDArray[np.float64]
+    gradient_norm: NDArray[np.float64]
+
+_Rows = NDArray[np.float32] | tuple[StoreReader, int]
 
 def fit_logistic(
-    x: NDArray[np.float32],
+    x: _Rows,
     labels: NDArray[np.uint32],
     weights: NDArray[np.float64] | None,
     l2: NDArray[np.float64],
@@ -34,8 +37,42 @@ def fit_logistic(
 ) -> _Fits:
     """Fits over (penalty, label set, weight set), flat in C order; see `valueattr.measures.probing.fit_many`.
 
-    `x` (n, d), `labels` (m, n), `weights` (k, n), `l2` (p,); `threads` 0 is one per core.
+    `x` (n, d), or a reader and the index of a layer; `labels` (m, n), `weights` (k, n), `l2` (p,); `threads` 0 is one
+    per core.
     """
+
+def fit_linear(
+    kind: str,
+    x: _Rows,
+    labels: NDArray[np.uint32],
+    weights: NDArray[np.float64] | None,
+    l2: NDArray[np.float64],
+    *,
+    standardize: bool,
+    threads: int,
+) -> _Fits:
+    """As `fit_logistic`, of a kind that follows from moments; for `lda`, `l2` is the shrinkage."""
+
+def fit_ridge(
+    x: _Rows,
+    targets: NDArray[np.float64],
+    weights: NDArray[np.float64] | None,
+    l2: NDArray[np.float64],
+    *,
+    standardize: bool,
+    threads: int,
+) -> _Fits:
+    """Fits over (penalty, weight set) of `targets` (outputs, n)."""
+
+def resampled_auroc(
+    scores: NDArray[np.float64],
+    positive: NDArray[np.bool_],
+    group: NDArray[np.uint32],
+    counts: NDArray[np.uint32],
+    *,
+    threads: int,
+) -> NDArray[np.float64]:
+    """AUROC (ties half) of each resample (B,): row i counts `counts[b, group[i]]` times; NaN where a side is empty."""
 
 # --- scan ---
 

@@ -21,7 +21,7 @@ from valueattr._core import StoreError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["ActivationStore", "Batch", "RowOrder", "StoreError"]
+__all__ = ["ActivationStore", "Batch", "Layer", "RowOrder", "StoreError"]
 
 _NUMPY: dict[str, np.dtype[Any]] = {
     "float32": np.dtype("<f4"),
@@ -44,6 +44,24 @@ class Batch:
 
     rows: NDArray[np.int64]
     states: dict[int, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer of a store, whose rows are on the disk."""
+
+    source: tuple[_core.StoreReader, int]
+    """The reader and the layer's index in it, as the compiled parts take it."""
+
+    @property
+    def rows(self) -> int:
+        """Rows, in the order of the store."""
+        return self.source[0].rows
+
+    @property
+    def width(self) -> int:
+        """Values per row."""
+        return self.source[0].width
 
 
 class ActivationStore:
@@ -142,6 +160,14 @@ class ActivationStore:
         parts = [torch.from_numpy(view) for view in self._map(layer, "c")] or [torch.from_numpy(self._none())]
         parts = [part.view(getattr(torch, self.dtype)) for part in parts]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def layer(self, layer: int) -> "Layer":
+        """One layer, to be fitted on without being read into memory (`fit_many`).
+
+        Raises:
+            KeyError: the layer was not captured.
+        """
+        return Layer((self._reader, self._index(layer)))
 
     def gather(
         self, rows: NDArray[np.int64], layers: Sequence[int] | None = None

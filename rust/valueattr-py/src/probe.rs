@@ -1,9 +1,11 @@
-use numpy::{IntoPyArray, PyReadonlyArray1, PyReadonlyArray2};
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::create_exception;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use valueattr_core::probe::{self, Options, Problem};
+use valueattr_core::probe::{self, Fits, Linear, Options, Problem, Rows};
+
+use crate::store::StoreReader;
 
 create_exception!(valueattr._core, ProbeError, PyValueError);
 
@@ -11,12 +13,31 @@ fn error(error: impl std::fmt::Display) -> PyErr {
     ProbeError::new_err(error.to_string())
 }
 
+/// Rows in memory, or a layer of a store by its index.
+#[derive(FromPyObject)]
+enum Source<'py> {
+    Memory(PyReadonlyArray2<'py, f32>),
+    Layer(PyRef<'py, StoreReader>, usize),
+}
+
+impl Source<'_> {
+    fn rows(&self) -> PyResult<Rows<'_>> {
+        Ok(match self {
+            Self::Memory(x) => Rows::Memory {
+                values: x.as_slice()?,
+                features: x.as_array().ncols(),
+            },
+            Self::Layer(reader, layer) => reader.rows_of_layer(*layer)?,
+        })
+    }
+}
+
 #[pyfunction]
 #[pyo3(signature = (x, labels, weights, l2, *, standardize, tol, max_iter, threads))]
 #[allow(clippy::too_many_arguments)]
 fn fit_logistic<'py>(
     py: Python<'py>,
-    x: PyReadonlyArray2<'py, f32>,
+    x: Source<'py>,
     labels: PyReadonlyArray2<'py, u32>,
     weights: Option<PyReadonlyArray2<'py, f64>>,
     l2: PyReadonlyArray1<'py, f64>,
@@ -25,10 +46,8 @@ fn fit_logistic<'py>(
     max_iter: u32,
     threads: usize,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let features = x.as_array().ncols();
     let problem = Problem {
-        x: x.as_slice()?,
-        features,
+        x: x.rows()?,
         labels: labels.as_slice()?,
         weights: weights.as_ref().map(|w| w.as_slice()).transpose()?,
         l2: l2.as_slice()?,
@@ -39,9 +58,58 @@ fn fit_logistic<'py>(
         max_iter,
         threads,
     };
-    let fits = py
-        .detach(|| probe::fit(&problem, &options))
-        .map_err(error)?;
+    let fits = py.detach(|| probe::fit_logistic(&problem, &options));
+    to_python(py, fits.map_err(error)?)
+}
+
+#[pyfunction]
+#[pyo3(signature = (kind, x, labels, weights, l2, *, standardize, threads))]
+#[allow(clippy::too_many_arguments)]
+fn fit_linear<'py>(
+    py: Python<'py>,
+    kind: &str,
+    x: Source<'py>,
+    labels: PyReadonlyArray2<'py, u32>,
+    weights: Option<PyReadonlyArray2<'py, f64>>,
+    l2: PyReadonlyArray1<'py, f64>,
+    standardize: bool,
+    threads: usize,
+) -> PyResult<Bound<'py, PyDict>> {
+    let kind = match kind {
+        "ridge" => Linear::Ridge,
+        "lda" => Linear::Discriminant,
+        "mean-difference" => Linear::MeanDifference,
+        "mean-difference-whitened" => Linear::WhitenedMeanDifference,
+        _ => return Err(error(format!("unknown kind of probe {kind:?}"))),
+    };
+    let problem = Problem {
+        x: x.rows()?,
+        labels: labels.as_slice()?,
+        weights: weights.as_ref().map(|w| w.as_slice()).transpose()?,
+        l2: l2.as_slice()?,
+    };
+    let fits = py.detach(|| probe::fit_linear(&problem, kind, standardize, threads));
+    to_python(py, fits.map_err(error)?)
+}
+
+#[pyfunction]
+#[pyo3(signature = (x, targets, weights, l2, *, standardize, threads))]
+fn fit_ridge<'py>(
+    py: Python<'py>,
+    x: Source<'py>,
+    targets: PyReadonlyArray2<'py, f64>,
+    weights: Option<PyReadonlyArray2<'py, f64>>,
+    l2: PyReadonlyArray1<'py, f64>,
+    standardize: bool,
+    threads: usize,
+) -> PyResult<Bound<'py, PyDict>> {
+    let (rows, targets, l2) = (x.rows()?, targets.as_slice()?, l2.as_slice()?);
+    let weights = weights.as_ref().map(|w| w.as_slice()).transpose()?;
+    let fits = py.detach(|| probe::fit_ridge(rows, targets, weights, l2, standardize, threads));
+    to_python(py, fits.map_err(error)?)
+}
+
+fn to_python(py: Python<'_>, fits: Fits) -> PyResult<Bound<'_, PyDict>> {
     let out = PyDict::new(py);
     out.set_item("classes", fits.classes)?;
     out.set_item("coef", fits.coefficients.into_pyarray(py))?;
@@ -51,10 +119,38 @@ fn fit_logistic<'py>(
     out.set_item("converged", fits.converged.into_pyarray(py))?;
     out.set_item("n_iter", fits.iterations.into_pyarray(py))?;
     out.set_item("objective", fits.objective.into_pyarray(py))?;
+    out.set_item("gradient_norm", fits.gradient_norm.into_pyarray(py))?;
     Ok(out)
+}
+
+#[pyfunction]
+#[pyo3(signature = (scores, positive, group, counts, *, threads))]
+fn resampled_auroc<'py>(
+    py: Python<'py>,
+    scores: PyReadonlyArray1<'py, f64>,
+    positive: PyReadonlyArray1<'py, bool>,
+    group: PyReadonlyArray1<'py, u32>,
+    counts: PyReadonlyArray2<'py, u32>,
+    threads: usize,
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let groups = counts.as_array().ncols();
+    let (scores, positive) = (scores.as_slice()?, positive.as_slice()?);
+    let (group, counts) = (group.as_slice()?, counts.as_slice()?);
+    if positive.len() != scores.len() || group.len() != scores.len() {
+        return Err(error("scores, positive and group are not of one length"));
+    }
+    if group.iter().any(|&g| g as usize >= groups) {
+        return Err(error("a group has no count"));
+    }
+    let auroc =
+        py.detach(|| probe::resampled_auroc(scores, positive, group, counts, groups, threads));
+    Ok(auroc.map_err(error)?.into_pyarray(py))
 }
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("ProbeError", module.py().get_type::<ProbeError>())?;
-    module.add_function(wrap_pyfunction!(fit_logistic, module)?)
+    module.add_function(wrap_pyfunction!(fit_logistic, module)?)?;
+    module.add_function(wrap_pyfunction!(fit_linear, module)?)?;
+    module.add_function(wrap_pyfunction!(fit_ridge, module)?)?;
+    module.add_function(wrap_pyfunction!(resampled_auroc, module)?)
 }

@@ -5,6 +5,7 @@ use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadwriteArray2};
 use pyo3::create_exception;
 use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
+use valueattr_core::probe::Rows;
 use valueattr_core::store::{Dtype, Manifest, NewShard, Store, StoreError as CoreError, Writer};
 
 create_exception!(valueattr._core, StoreError, PyException);
@@ -103,7 +104,7 @@ impl StoreWriter {
 
 /// A committed store, mapped; see `valueattr.measures.store`.
 #[pyclass(frozen)]
-struct StoreReader {
+pub struct StoreReader {
     store: Store,
 }
 
@@ -209,6 +210,12 @@ impl StoreReader {
 }
 
 impl StoreReader {
+    pub fn rows_of_layer(&self, layer: usize) -> PyResult<Rows<'_>> {
+        self.check_layer(layer)?;
+        let store = &self.store;
+        Ok(Rows::Layer { store, layer })
+    }
+
     fn check_layer(&self, layer: usize) -> PyResult<()> {
         if layer < self.store.manifest.layers.len() {
             return Ok(());

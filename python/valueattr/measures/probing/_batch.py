@@ -1,38 +1,44 @@
 """Many probes that share their activations, fitted as one problem."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from valueattr._core import ProbeError, fit_logistic
+from valueattr._core import ProbeError, StoreReader, fit_linear, fit_logistic
+from valueattr.measures.store import Layer
 
 Floats = NDArray[np.float64]
+
+Kind = Literal["logistic", "ridge", "lda", "mean-difference", "mean-difference-whitened"]
 
 
 @dataclass(frozen=True)
 class FittedProbes:
-    """Logistic fits of p penalties x m label sets x k weight sets on d features.
+    """Fits of p penalties x m label sets x k weight sets on d features.
 
     `width` is 1 for two classes and else the number of classes; a class without a training row has coefficients 0 and
-    intercept -inf.
+    intercept -inf. Scores are `(X - mean) / scale @ coef + intercept`.
     """
 
     classes: int
     coef: Floats
-    """(p, m, k, width, d), on standardised features."""
+    """(p, m, k, width, d), on centred and scaled features."""
     intercept: Floats
     """(p, m, k, width)."""
     mean: Floats
     """(k, d): what features are centred on, from the rows with a weight above 0."""
     scale: Floats
-    """(k, d): what they are divided by."""
+    """(k, d): what they are divided by; 1 unless standardised."""
     converged: NDArray[np.bool_]
-    """(p, m, k)."""
+    """(p, m, k); True for kinds that are solved directly."""
     n_iter: NDArray[np.uint32]
-    """(p, m, k)."""
+    """(p, m, k); 0 for kinds that are solved directly."""
     objective: Floats
-    """(p, m, k): the minimised objective in nats."""
+    """(p, m, k): the minimised objective in nats or squared units; NaN for kinds that minimise none."""
+    gradient_norm: Floats
+    """(p, m, k): of the objective, in float64. That is within `gradient_norm ** 2 / (2 * l2)` of the optimum."""
 
     def decision_function(self, X: ArrayLike) -> Floats:
         """Scores of every fit: (p, m, k, n) for two classes (of class 1), else (p, m, k, n, classes).
@@ -42,21 +48,26 @@ class FittedProbes:
         """
         X = np.asarray(X)
         require_finite(X)
-        scores = np.empty((*self.intercept.shape[:3], len(X), self.intercept.shape[3]))
-        for k, (mean, scale) in enumerate(zip(self.mean, self.scale, strict=True)):
-            standardised = (X - mean) / scale
-            scores[:, :, k] = (
-                standardised @ self.coef[:, :, k].swapaxes(-1, -2) + self.intercept[:, :, k, None]
-            )
-        return scores[..., 0] if self.classes == 2 else scores
+        # One product for all: each set's mean is taken as a shift of the first's.
+        centre = self.mean[0]
+        coef = self.coef / self.scale[:, None]
+        shift = np.einsum("pmkwd,kd->pmkw", coef, centre - self.mean)
+        flat = (X - centre) @ coef.reshape(-1, coef.shape[-1]).T
+        scores = (
+            np.moveaxis(flat.reshape(len(X), *self.intercept.shape), 0, 3)
+            + ((self.intercept + shift)[:, :, :, None])
+        )
+        of_fits: Floats = scores[..., 0] if self.classes == 2 else scores
+        return of_fits
 
 
 def fit_many(
-    X: ArrayLike,
+    X: ArrayLike | Layer,
     labels: ArrayLike,
     sample_weight: ArrayLike | None = None,
     l2: ArrayLike = (1e-2,),
     *,
+    kind: Kind = "logistic",
     tol: float = 1e-6,
     max_iter: int = 200,
     standardize: bool = True,
@@ -65,52 +76,84 @@ def fit_many(
     """Fit every combination of penalty, label set and weight set on one X.
 
     Args:
-        X: (n, d), read as float32.
+        X: (n, d), read as float32; or a layer of a store, whose files are read anew in every pass and never held.
         labels: (m, n) class codes from 0. Label sets share their classes: 0 to the largest code.
         sample_weight: (k, n), not negative: one row per fold or bootstrap, 0 for rows left out. None is one set of ones.
-        l2: (p,) penalties above 0.
-        tol: a fit has converged when its gradient norm is at most `tol` times that of coefficients 0.
-        max_iter: L-BFGS steps per fit.
-        standardize: to mean 0 and variance 1 over the rows with a weight above 0; a constant feature is only centred.
+        l2: (p,) penalties above 0. For `lda` a penalty stands for the shrinkage `l2 / (1 + l2)`; mean differences have
+            none, and p is 1.
+        kind: which probe; see the module.
+        tol: a logistic fit has converged when its gradient norm is at most `tol` times that of coefficients 0.
+        max_iter: L-BFGS steps per logistic fit.
+        standardize: to variance 1 over the rows with a weight above 0; a constant feature is only centred. Mean
+            differences are taken in X's own units.
         threads: at most so many; None is one per core. The result does not depend on it.
 
     Raises:
-        ProbeError: shapes that do not match, a value that is not finite (its row is named), one class in a fit.
+        ProbeError: shapes that do not match, a value that is not finite (its row is named), one class in a fit, a store
+            that cannot be read or was changed.
     """
-    X = np.ascontiguousarray(X, dtype=np.float32)
+    rows, n, d = as_rows(X)
     codes = np.asarray(labels)
-    if codes.ndim != 2 or X.ndim != 2 or codes.shape[1] != len(X):
-        raise ProbeError(f"expected X (n, d) and labels (m, n), found {X.shape} and {codes.shape}")
+    if codes.ndim != 2 or codes.shape[1] != n:
+        raise ProbeError(f"expected X (n, d) and labels (m, n), found {(n, d)} and {codes.shape}")
     if codes.dtype.kind not in "iu" or codes.size == 0 or codes.min() < 0 or codes.max() >= 2**16:
         raise ProbeError("expected labels to be integer class codes from 0 to 65535")
-    weights = None
-    if sample_weight is not None:
-        weights = np.ascontiguousarray(sample_weight, dtype=np.float64)
-        if weights.ndim != 2 or weights.shape[1] != len(X):
-            raise ProbeError(f"expected sample_weight (k, {len(X)}), found {weights.shape}")
+    codes = np.ascontiguousarray(codes, dtype=np.uint32)
+    weights = as_weights(sample_weight, n)
     penalties = np.ascontiguousarray(l2, dtype=np.float64)
-    fits = fit_logistic(
-        X,
-        np.ascontiguousarray(codes, dtype=np.uint32),
-        weights,
-        penalties,
-        standardize=standardize,
-        tol=tol,
-        max_iter=max_iter,
-        threads=threads or 0,
-    )
+    if kind == "logistic":
+        fits = fit_logistic(
+            rows,
+            codes,
+            weights,
+            penalties,
+            standardize=standardize,
+            tol=tol,
+            max_iter=max_iter,
+            threads=threads or 0,
+        )
+    else:
+        if kind == "lda":
+            penalties = penalties / (1 + penalties)
+        elif kind != "ridge":
+            penalties = np.ones(1)
+        fits = fit_linear(
+            kind, rows, codes, weights, penalties, standardize=standardize, threads=threads or 0
+        )
     batch = (len(penalties), len(codes), 1 if weights is None else len(weights))
     width = 1 if fits["classes"] == 2 else fits["classes"]
     return FittedProbes(
         classes=fits["classes"],
-        coef=fits["coef"].reshape(*batch, width, X.shape[1]),
+        coef=fits["coef"].reshape(*batch, width, d),
         intercept=fits["intercept"].reshape(*batch, width),
-        mean=fits["mean"].reshape(batch[2], X.shape[1]),
-        scale=fits["scale"].reshape(batch[2], X.shape[1]),
+        mean=fits["mean"].reshape(batch[2], d),
+        scale=fits["scale"].reshape(batch[2], d),
         converged=fits["converged"].reshape(batch),
         n_iter=fits["n_iter"].reshape(batch),
         objective=fits["objective"].reshape(batch),
+        gradient_norm=fits["gradient_norm"].reshape(batch),
     )
+
+
+def as_rows(X: ArrayLike | Layer) -> tuple[NDArray[np.float32] | tuple[StoreReader, int], int, int]:
+    """X as the compiled part takes it, its rows and its features."""
+    if isinstance(X, Layer):
+        return X.source, X.rows, X.width
+    with np.errstate(over="ignore"):
+        rows = np.ascontiguousarray(X, dtype=np.float32)
+    if rows.ndim != 2:
+        raise ProbeError(f"expected X (n, d), found {rows.shape}")
+    return rows, len(rows), rows.shape[1]
+
+
+def as_weights(sample_weight: ArrayLike | None, n: int) -> NDArray[np.float64] | None:
+    """Weights (k, n) as the compiled part takes them."""
+    if sample_weight is None:
+        return None
+    weights = np.ascontiguousarray(sample_weight, dtype=np.float64)
+    if weights.ndim != 2 or weights.shape[1] != n:
+        raise ProbeError(f"expected sample_weight (k, {n}), found {weights.shape}")
+    return weights
 
 
 def require_finite(X: NDArray[np.floating]) -> None:

@@ -7,13 +7,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, softmax
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from valueattr._core import ProbeError
-from valueattr.measures.probing._batch import Floats, fit_many, require_finite
+from valueattr._core import ProbeError, fit_linear, fit_ridge
+from valueattr.measures.probing._batch import Floats, Kind, fit_many, require_finite
 
 
 class _LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -68,10 +68,7 @@ class _LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             rows, targets = validate_data(self, X, y, dtype=np.float32, order="C", ensure_all_finite=False)
         require_finite(rows)
         check_classification_targets(targets)
-        weights = _check_sample_weight(sample_weight, rows, dtype=np.float64)
-        if (weights < 0).any():
-            row = int(weights.argmin())
-            raise ProbeError(f"sample_weight is {weights[row]} at row {row}; expected a number >= 0")
+        weights = _training_weights(sample_weight, rows)
         training = weights > 0
         if not training.all():
             rows, targets, weights = rows[training], targets[training], weights[training]
@@ -135,18 +132,55 @@ class LogisticProbe(_LinearProbe):
 
     def predict_proba(self, X: ArrayLike) -> Floats:
         """Class probabilities (n, classes)."""
-        scores = self.decision_function(X)
-        if scores.ndim == 1:
-            return np.column_stack([expit(-scores), expit(scores)])
-        probabilities: Floats = softmax(scores, axis=1)
-        return probabilities
+        return _probabilities(self.decision_function(X))
+
+
+class LDAProbe(_LinearProbe):
+    """Linear discriminant analysis: normal classes of one covariance, priors the classes' shares.
+
+    The scores of `decision_function` are log-odds for two classes, else log-probabilities up to a common term. After
+    `fit`: as `LogisticProbe` without `converged_` and `n_iter_`.
+
+    Args:
+        shrinkage: of the covariance within classes towards its mean variance, 0 to 1, as in scikit-learn. Directions that
+            hold no data at 0 are left out (the pseudo-inverse).
+        standardize: features to variance 1 over the training rows first; a constant feature is only centred.
+    """
+
+    def __init__(self, shrinkage: float = 0.0, standardize: bool = False) -> None:
+        self.shrinkage = shrinkage
+        self.standardize = standardize
+
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit on X (n, d), read as float32, and y (n,); a row of weight 0 is as if it were not there.
+
+        Raises:
+            ProbeError: fewer than two classes, a value that is not finite (its row is named), a negative weight, a
+                shrinkage out of range.
+        """
+        X, codes, weights = self._validated(X, y, sample_weight)
+        fits = fit_linear(
+            "lda",
+            X,
+            codes[None].astype(np.uint32),
+            weights[None],
+            np.array([self.shrinkage], dtype=np.float64),
+            standardize=self.standardize,
+            threads=0,
+        )
+        self.coef_ = fits["coef"].reshape(-1, X.shape[1])
+        self.intercept_, self.mean_, self.scale_ = fits["intercept"], fits["mean"], fits["scale"]
+        return self
+
+    def predict_proba(self, X: ArrayLike) -> Floats:
+        """Class probabilities (n, classes)."""
+        return _probabilities(self.decision_function(X))
 
 
 class MeanDifferenceProbe(_LinearProbe):
     """The nearest class mean; of two classes, the projection on the difference of their means from the midpoint.
 
-    Attributes after `fit`: as `LogisticProbe` with `scale_` 1 and `mean_` the mean of the class means, without
-    `converged_` and `n_iter_`.
+    Attributes after `fit`: as `LogisticProbe` with `scale_` 1, without `converged_` and `n_iter_`.
 
     Args:
         whiten: measure distance by the inverse of the pooled within-class covariance (its pseudo-inverse where it is
@@ -157,29 +191,89 @@ class MeanDifferenceProbe(_LinearProbe):
         self.whiten = whiten
 
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Fit on X (n, d), read as float32, and y (n,).
+        """Fit on X (n, d), read as float32, and y (n,); a row of weight 0 is as if it were not there.
 
         Raises:
             ProbeError: fewer than two classes, a value that is not finite (its row is named), a negative weight.
         """
         X, codes, weights = self._validated(X, y, sample_weight)
-        member = np.zeros((len(self.classes_), len(X)))
-        member[codes, np.arange(len(X))] = weights
-        means = member @ X / member.sum(axis=1, keepdims=True)
-        self.mean_, self.scale_ = means.mean(axis=0), np.ones(X.shape[1])
-        metric = _within_precision(X - means[codes], weights) if self.whiten else np.eye(X.shape[1])
-        means -= self.mean_
-        coef = means @ metric
-        intercept = -(coef * means).sum(axis=1) / 2
-        binary = len(self.classes_) == 2
-        self.coef_ = coef[1:] - coef[:1] if binary else coef
-        self.intercept_ = intercept[1:] - intercept[:1] if binary else intercept
+        kind: Kind = "mean-difference-whitened" if self.whiten else "mean-difference"
+        fits = fit_many(X, codes[None], weights[None], kind=kind)
+        self.coef_, self.intercept_ = fits.coef[0, 0, 0], fits.intercept[0, 0, 0]
+        self.mean_, self.scale_ = fits.mean[0], fits.scale[0]
         return self
 
 
-def _within_precision(residuals: Floats, weights: Floats) -> Floats:
-    covariance = (residuals.T * weights) @ residuals / weights.sum()
-    # Directions below f32 resolution hold rounding, not data.
-    cutoff = len(covariance) * float(np.finfo(np.float32).eps)
-    precision: Floats = np.linalg.pinv(covariance, rcond=cutoff, hermitian=True)
-    return precision
+class RidgeProbe(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """Ridge regression of numbers on standardised features: half the mean squared error + l2 / 2 |W|^2.
+
+    In scikit-learn's terms `alpha = l2 * sum_i w_i`. After `fit`, for d features and t outputs: `coef_` (d,) or (t, d) on
+    standardised features, `intercept_` () or (t,), `mean_` and `scale_` (d,), `n_features_in_`.
+
+    Args:
+        l2: penalty on |W|^2 / 2 beside half the mean squared error.
+        standardize: to variance 1 over the training rows; a constant feature is only centred.
+    """
+
+    coef_: Floats
+    intercept_: Floats
+    mean_: Floats
+    scale_: Floats
+
+    def __init__(self, l2: float = 1e-2, standardize: bool = True) -> None:
+        self.l2 = l2
+        self.standardize = standardize
+
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit on X (n, d), read as float32, and y (n,) or (n, t).
+
+        Raises:
+            ProbeError: a value or target that is not finite (its row is named), a bad weight or penalty.
+        """
+        with np.errstate(over="ignore"):
+            rows, targets = validate_data(
+                self, X, y, dtype=np.float32, order="C", ensure_all_finite=False, multi_output=True
+            )
+        require_finite(rows)
+        numbers = np.asarray(targets, dtype=np.float64)
+        weights = _training_weights(sample_weight, rows)
+        fits = fit_ridge(
+            rows,
+            np.ascontiguousarray(numbers.reshape(len(rows), -1).T),
+            weights[None],
+            np.array([self.l2], dtype=np.float64),
+            standardize=self.standardize,
+            threads=0,
+        )
+        shape = numbers.shape[1:]
+        self.coef_ = fits["coef"].reshape(*shape, rows.shape[1])
+        self.intercept_ = fits["intercept"].reshape(shape)
+        self.mean_, self.scale_ = fits["mean"], fits["scale"]
+        return self
+
+    def predict(self, X: ArrayLike) -> Floats:
+        """Numbers of shape (n,) or (n, t).
+
+        Raises:
+            ProbeError: a value is not finite; the message names its row.
+        """
+        check_is_fitted(self)
+        rows: Floats = validate_data(self, X, reset=False, dtype=np.float64, ensure_all_finite=False)
+        require_finite(rows)
+        predicted: Floats = (rows - self.mean_) / self.scale_ @ self.coef_.T + self.intercept_
+        return predicted
+
+
+def _training_weights(sample_weight: ArrayLike | None, X: NDArray[np.float32]) -> Floats:
+    weights: Floats = _check_sample_weight(sample_weight, X, dtype=np.float64)
+    if (weights < 0).any():
+        row = int(weights.argmin())
+        raise ProbeError(f"sample_weight is {weights[row]} at row {row}; expected a number >= 0")
+    return weights
+
+
+def _probabilities(scores: Floats) -> Floats:
+    if scores.ndim == 1:
+        return np.column_stack([expit(-scores), expit(scores)])
+    probabilities: Floats = softmax(scores, axis=1)
+    return probabilities

@@ -1,18 +1,25 @@
-//! The shared data of a batch: which rows count, how they are standardised, and the tile loop.
+//! The data that a batch shares: which rows count, how they are standardised, and the loops over tiles.
 
 use std::ops::Range;
 
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::linalg::{Real, Spectrum, gram_lower, transposed_product};
-use super::{ProbeError, Problem};
+use super::kernels::{self, AddScaled};
+use super::linalg::{Real, gram_panel, transposed_product};
+use super::{ProbeError, Rows};
+use crate::store::RowBuffer;
 
 const TILE: usize = 256;
 /// Sums are formed per chunk and added in order; the number of chunks never depends on the threads.
 const CHUNKS: usize = 16;
 /// A feature whose variance is below this share of its mean square is constant to f32 precision.
 const CONSTANT: f64 = 1e-13;
+/// Rows of a Gram matrix are multiplied this many values at a time, in panels of this many columns.
+const GRAM_VALUES: usize = 1 << 23;
+const GRAM_PANEL: usize = 256;
+/// Products that f64 does in a few hundredths of a second.
+const SMALL: usize = 1 << 30;
 
 /// How many threads have something to do.
 pub(super) fn chunks(rows: usize) -> usize {
@@ -21,53 +28,53 @@ pub(super) fn chunks(rows: usize) -> usize {
 
 /// Rows with a weight in some set, their weights scaled to mean 1 per set, and the moments.
 ///
-/// A tile of X is handed out pooled: `(x - mean) / scale` over all sets, so that f32 products
-/// lose nothing to a large mean. `set_mean` and `set_scale` are in these pooled units.
+/// A tile of X is handed out pooled: `(x - centre) / scale` over all sets, so that f32 products lose nothing to a large
+/// mean. `set_mean` and `set_scale` are in these pooled units.
 pub(super) struct Data<'a> {
-    x: &'a [f32],
-    rows: Vec<usize>,
+    pub x: Rows<'a>,
+    /// Of X.
+    pub rows: Vec<usize>,
     pub features: usize,
+    /// (sets, rows).
     pub weights: Vec<f64>,
-    pub labels: Vec<u32>,
-    pub mean: Vec<f64>,
-    pub scale: Vec<f64>,
+    centre: Vec<f32>,
+    inverse_scale: Vec<f32>,
     pub set_mean: Vec<f64>,
     pub set_scale: Vec<f64>,
 }
 
 impl<'a> Data<'a> {
     pub(super) fn new(
-        problem: &Problem<'a>,
+        x: Rows<'a>,
+        weights: &[f64],
         standardize: bool,
         pool: &ThreadPool,
     ) -> Result<Self, ProbeError> {
-        let (n, d) = (problem.rows(), problem.features);
-        let ones = vec![1.0; n];
-        let weights = problem.weights.unwrap_or(&ones);
+        let mut data = Self::as_it_is(x, weights);
+        data.centre = data.pooled_mean(pool)?;
+        data.set_moments(standardize, pool)?;
+        Ok(data)
+    }
+
+    /// Neither centred nor scaled, moments unknown.
+    pub(super) fn as_it_is(x: Rows<'a>, weights: &[f64]) -> Self {
+        let (n, d) = (x.len(), x.features());
         let rows: Vec<usize> = (0..n)
             .filter(|&i| weights.chunks_exact(n).any(|set| set[i] > 0.0))
             .collect();
-        let mut data = Self {
-            x: problem.x,
+        let weights: Vec<f64> = (weights.chunks_exact(n))
+            .flat_map(|set| mean_one(set, &rows))
+            .collect();
+        Self {
+            x,
             features: d,
-            weights: weights
-                .chunks_exact(n)
-                .flat_map(|set| mean_one(set, &rows))
-                .collect(),
-            labels: problem
-                .labels
-                .chunks_exact(n)
-                .flat_map(|set| rows.iter().map(|&i| set[i]))
-                .collect(),
-            rows,
-            mean: vec![0.0; d],
-            scale: vec![1.0; d],
             set_mean: Vec::new(),
-            set_scale: Vec::new(),
-        };
-        data.mean = data.pooled_mean(pool)?;
-        data.set_moments(standardize, pool);
-        Ok(data)
+            set_scale: vec![1.0; weights.len() / rows.len().max(1) * d],
+            weights,
+            rows,
+            centre: vec![0.0; d],
+            inverse_scale: vec![1.0; d],
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -78,146 +85,146 @@ impl<'a> Data<'a> {
         self.weights.len() / self.len()
     }
 
+    /// The entries of `values`, one per row of X, of the rows that count.
+    pub(super) fn of_rows<T: Copy>(&self, values: &[T]) -> impl Iterator<Item = T> {
+        self.rows.iter().map(|&i| values[i])
+    }
+
     /// Mean over rows and weight sets; also the one look at every value that has to be finite.
-    fn pooled_mean(&self, pool: &ThreadPool) -> Result<Vec<f64>, ProbeError> {
+    pub(super) fn pooled_mean(&self, pool: &ThreadPool) -> Result<Vec<f32>, ProbeError> {
         let (n, d, sets) = (self.len(), self.features, self.weight_sets());
-        let sums = self.reduce(
+        let (sum, bad) = self.reduce::<f32, _>(
             pool,
             || (vec![0.0; d], None),
-            |(sum, bad), tile| {
-                for i in tile {
+            |(sum, bad), tile, x| {
+                for (i, row) in tile.zip(x.chunks_exact(d)) {
                     let weight: f64 = (0..sets).map(|k| self.weights[k * n + i]).sum();
-                    let row = &self.x[self.rows[i] * d..][..d];
-                    for (total, &value) in sum.iter_mut().zip(row) {
-                        *total += weight * f64::from(value);
-                    }
+                    kernels::run(AddScaled {
+                        sum,
+                        factor: weight,
+                        x: row,
+                    });
                     if bad.is_none() {
-                        *bad = row
-                            .iter()
-                            .position(|v| !v.is_finite())
-                            .map(|j| (self.rows[i], j));
+                        *bad = (row.iter().position(|v| !v.is_finite())).map(|feature| {
+                            ProbeError::NotFinite {
+                                row: self.rows[i],
+                                feature,
+                                found: row[feature],
+                            }
+                        });
                     }
                 }
             },
             |(sum, bad), (other_sum, other_bad)| {
                 add(sum, &other_sum);
-                *bad = bad.or(other_bad);
+                *bad = bad.take().or(other_bad);
             },
-        );
-        if let (_, Some((row, feature))) = sums {
-            return Err(ProbeError::NotFinite {
-                row,
-                feature,
-                found: self.x[row * d + feature],
-            });
+        )?;
+        if let Some(error) = bad {
+            return Err(error);
         }
-        #[allow(clippy::cast_precision_loss)]
-        let count = (n * sets) as f64;
-        Ok(sums.0.into_iter().map(|s| s / count).collect())
+        let count = count(n * sets);
+        #[allow(clippy::cast_possible_truncation)]
+        Ok(sum.into_iter().map(|s| (s / count) as f32).collect())
     }
 
     /// Mean and scale of every weight set, and the pooled scale.
-    fn set_moments(&mut self, standardize: bool, pool: &ThreadPool) {
+    fn set_moments(&mut self, standardize: bool, pool: &ThreadPool) -> Result<(), ProbeError> {
         let (n, d, sets) = (self.len(), self.features, self.weight_sets());
-        let (first, second) = self.reduce(
+        let (first, second) = self.reduce::<f64, _>(
             pool,
             || (vec![0.0; sets * d], vec![0.0; sets * d]),
-            |(first, second), tile| {
-                let mut x: Vec<f64> = self.tile(tile.clone());
-                let weights: Vec<f64> = (0..sets)
-                    .flat_map(|k| &self.weights[k * n + tile.start..k * n + tile.end])
-                    .copied()
-                    .collect();
+            |(first, second), tile, x| {
+                let weights = self.tile_weights(&tile);
                 let mut sums = vec![0.0; sets * d];
-                transposed_product(&x, &weights, &mut sums, tile.len());
+                transposed_product(x, &weights, &mut sums, tile.len());
                 add(first, &sums);
-                for v in &mut x {
-                    *v *= *v;
+                if standardize {
+                    let squares: Vec<f64> = x.iter().map(|v| v * v).collect();
+                    transposed_product(&squares, &weights, &mut sums, tile.len());
+                    add(second, &sums);
                 }
-                transposed_product(&x, &weights, &mut sums, tile.len());
-                add(second, &sums);
             },
             |(first, second), (other_first, other_second)| {
                 add(first, &other_first);
                 add(second, &other_second);
             },
-        );
-        #[allow(clippy::cast_precision_loss)]
-        let count = n as f64;
-        self.set_mean = first.into_iter().map(|s| s / count).collect();
-        self.set_scale = vec![1.0; sets * d];
+        )?;
+        self.set_mean = first.into_iter().map(|s| s / count(n)).collect();
         if !standardize {
-            return;
+            return Ok(());
         }
         for j in 0..d {
+            let centre = f64::from(self.centre[j]);
             let square = (0..sets).map(|k| second[k * d + j]).sum::<f64>();
-            #[allow(clippy::cast_precision_loss)]
-            let variance = square / (count * sets as f64);
-            if variance > CONSTANT * self.mean[j] * self.mean[j] {
-                self.scale[j] = variance.sqrt();
+            let variance = square / count(n * sets);
+            if variance > CONSTANT * centre * centre {
+                #[allow(clippy::cast_possible_truncation)]
+                let inverse = variance.sqrt().recip() as f32;
+                self.inverse_scale[j] = inverse;
             }
+            let inverse = f64::from(self.inverse_scale[j]);
             for k in (0..sets).map(|k| k * d + j) {
-                let variance = second[k] / count - self.set_mean[k] * self.set_mean[k];
-                let constant = variance <= CONSTANT * second[k] / count
-                    || variance <= CONSTANT * (self.mean[j] + self.set_mean[k]).powi(2);
+                let square = second[k] / count(n);
+                let variance = square - self.set_mean[k] * self.set_mean[k];
+                let constant = variance <= CONSTANT * square
+                    || variance <= CONSTANT * (centre + self.set_mean[k]).powi(2);
                 let scale = if constant { 1.0 } else { variance.sqrt() };
-                self.set_mean[k] /= self.scale[j];
-                self.set_scale[k] = scale / self.scale[j];
+                self.set_mean[k] *= inverse;
+                self.set_scale[k] = scale * inverse;
             }
         }
+        Ok(())
     }
 
-    /// Rows of the tile in pooled units, row-major.
-    pub(super) fn tile<T: Real>(&self, tile: Range<usize>) -> Vec<T> {
-        let units: Vec<(f64, f64)> = self
-            .mean
-            .iter()
-            .zip(&self.scale)
-            .map(|(&m, s)| (m, 1.0 / s))
-            .collect();
-        let mut out = Vec::with_capacity(tile.len() * self.features);
-        for i in tile {
-            let row = &self.x[self.rows[i] * self.features..][..self.features];
+    /// Mean and scale of a weight set, in pooled units.
+    pub(super) fn units(&self, set: usize) -> (&[f64], &[f64]) {
+        let set = set * self.features..(set + 1) * self.features;
+        (&self.set_mean[set.clone()], &self.set_scale[set])
+    }
+
+    /// (sets, features) each: what features are centred on and divided by, in X's own units.
+    pub(super) fn reported_units(&self) -> (Vec<f64>, Vec<f64>) {
+        let pooled = || self.centre.iter().zip(&self.inverse_scale).cycle();
+        let mean = (self.set_mean.iter().zip(pooled()))
+            .map(|(mean, (&c, &s))| f64::from(c) + mean / f64::from(s));
+        let scale =
+            (self.set_scale.iter().zip(pooled())).map(|(scale, (_, &s))| scale / f64::from(s));
+        (mean.collect(), scale.collect())
+    }
+
+    /// (rows, sets) of a tile, column-major.
+    fn tile_weights(&self, tile: &Range<usize>) -> Vec<f64> {
+        let sets = self.weights.chunks_exact(self.len());
+        sets.flat_map(|set| &set[tile.clone()]).copied().collect()
+    }
+
+    /// Some rows in pooled units, row-major, in place of what `out` held.
+    fn fill<T: Real>(
+        &self,
+        rows: &[usize],
+        buffer: &mut RowBuffer,
+        out: &mut Vec<T>,
+    ) -> Result<(), ProbeError> {
+        out.clear();
+        self.x.read(rows, buffer, |row| {
+            let units = self.centre.iter().zip(&self.inverse_scale);
             out.extend(
                 row.iter()
-                    .zip(&units)
-                    .map(|(&v, (m, s))| T::from_f64((f64::from(v) - m) * s)),
+                    .zip(units)
+                    .map(|(&v, (&c, &s))| T::pooled(v, c, s)),
             );
-        }
-        out
+        })
     }
 
-    /// Eigendecomposition of the pooled Gram matrix X'X / n; `None` if it does not converge.
-    pub(super) fn spectrum(&self, pool: &ThreadPool) -> Option<Spectrum> {
-        let d = self.features;
-        let mut gram = self.reduce(
-            pool,
-            || vec![0.0; d * d],
-            |gram, tile| {
-                let mut block = vec![0.0; d * d];
-                gram_lower(&self.tile(tile), &mut block, d);
-                gram.iter_mut()
-                    .zip(&block)
-                    .for_each(|(g, &b)| *g += f64::from(b));
-            },
-            |gram, other| add(gram, &other),
-        );
-        #[allow(clippy::cast_precision_loss)]
-        let count = self.len() as f64;
-        for g in &mut gram {
-            *g /= count;
-        }
-        Spectrum::of(&gram, d)
-    }
-
-    /// Fold tiles of rows into sums: chunks in parallel, tiles and chunks each in order.
-    pub(super) fn reduce<S: Send>(
+    /// Fold tiles of rows, in pooled units, into sums: chunks in parallel, tiles and chunks each in order.
+    pub(super) fn reduce<T: Real, S: Send>(
         &self,
         pool: &ThreadPool,
         zero: impl Fn() -> S + Sync,
-        step: impl Fn(&mut S, Range<usize>) + Sync,
+        step: impl Fn(&mut S, Range<usize>, &[T]) + Sync,
         merge: impl Fn(&mut S, S),
-    ) -> S {
+    ) -> Result<S, ProbeError> {
         let tiles = self.len().div_ceil(TILE);
         let chunk = tiles.div_ceil(CHUNKS).max(1) * TILE;
         let starts: Vec<usize> = (0..self.len()).step_by(chunk).collect();
@@ -226,18 +233,85 @@ impl<'a> Data<'a> {
                 .par_iter()
                 .map(|&start| {
                     let mut sum = zero();
+                    let (mut buffer, mut x) = (RowBuffer::default(), Vec::new());
                     let end = (start + chunk).min(self.len());
                     for tile in (start..end).step_by(TILE) {
-                        step(&mut sum, tile..(tile + TILE).min(end));
+                        let tile = tile..(tile + TILE).min(end);
+                        self.fill(&self.rows[tile.clone()], &mut buffer, &mut x)?;
+                        step(&mut sum, tile, &x);
                     }
-                    sum
+                    Ok(sum)
                 })
-                .collect()
-        });
+                .collect::<Result<_, ProbeError>>()
+        })?;
         let mut sums = sums.into_iter();
         let mut total = sums.next().unwrap_or_else(&zero);
         sums.for_each(|sum| merge(&mut total, sum));
-        total
+        Ok(total)
+    }
+
+    /// `sum_i w_i x_i x_i'` over some of the rows that count, in pooled units: its lower triangle, column-major.
+    ///
+    /// Products are f64 where that costs next to nothing. Panels of columns are formed in parallel, so that the memory is that of the result whatever the threads.
+    pub(super) fn gram(
+        &self,
+        rows: &[usize],
+        weights: &[f64],
+        pool: &ThreadPool,
+    ) -> Result<Vec<f64>, ProbeError> {
+        if rows.len() * self.features * self.features <= SMALL {
+            self.gram_of::<f64>(rows, weights, pool)
+        } else {
+            self.gram_of::<f32>(rows, weights, pool)
+        }
+    }
+
+    fn gram_of<T: Real>(
+        &self,
+        rows: &[usize],
+        weights: &[f64],
+        pool: &ThreadPool,
+    ) -> Result<Vec<f64>, ProbeError> {
+        let d = self.features;
+        let mut gram = vec![0.0; d * d];
+        let (mut buffer, mut x) = (RowBuffer::default(), Vec::<T>::new());
+        let at_once = (GRAM_VALUES / d).max(TILE);
+        for (block, weights) in rows.chunks(at_once).zip(weights.chunks(at_once)) {
+            let block: Vec<usize> = block.iter().map(|&i| self.rows[i]).collect();
+            self.fill(&block, &mut buffer, &mut x)?;
+            for (row, weight) in x.chunks_exact_mut(d).zip(weights) {
+                let root = weight.sqrt();
+                for v in row {
+                    *v = T::from_f64((*v).into() * root);
+                }
+            }
+            let panels = gram.par_chunks_mut(d * GRAM_PANEL).enumerate();
+            pool.install(|| {
+                panels.for_each(|(panel, sums)| {
+                    let from = panel * GRAM_PANEL;
+                    let to = (from + GRAM_PANEL).min(d);
+                    let mut products = vec![T::from_f64(0.0); (d - from) * (to - from)];
+                    gram_panel(&x, d, from, to, &mut products);
+                    for (sums, products) in sums
+                        .chunks_exact_mut(d)
+                        .zip(products.chunks_exact(d - from))
+                    {
+                        let below = sums[from..].iter_mut().zip(products);
+                        below.for_each(|(sum, &product)| *sum += product.into());
+                    }
+                });
+            });
+        }
+        Ok(gram)
+    }
+
+    /// `count` rows or fewer, evenly spread, in pooled units.
+    pub(super) fn sample(&self, count: usize) -> Result<Vec<f32>, ProbeError> {
+        let step = self.len().div_ceil(count).max(1);
+        let rows: Vec<usize> = self.rows.iter().copied().step_by(step).collect();
+        let (mut buffer, mut x) = (RowBuffer::default(), Vec::new());
+        self.fill(&rows, &mut buffer, &mut x)?;
+        Ok(x)
     }
 }
 
@@ -246,9 +320,13 @@ pub(super) fn add(sum: &mut [f64], other: &[f64]) {
 }
 
 #[allow(clippy::cast_precision_loss)]
+pub(super) fn count(rows: usize) -> f64 {
+    rows as f64
+}
+
 fn mean_one(set: &[f64], rows: &[usize]) -> Vec<f64> {
     let total: f64 = rows.iter().map(|&i| set[i]).sum();
     rows.iter()
-        .map(|&i| set[i] * rows.len() as f64 / total)
+        .map(|&i| set[i] * count(rows.len()) / total)
         .collect()
 }

@@ -4,12 +4,14 @@
 //! their sums in a fixed order, which is what keeps results independent of the thread count.
 
 use faer::linalg::matmul::{matmul, triangular};
-use faer::{Accum, MatMut, MatRef, Par, Side};
+use faer::prelude::Solve;
+use faer::{Accum, Mat, MatMut, MatRef, Par, Scale, Side};
 
 /// f32 for the bulk of the work, f64 for the certificate.
-pub(super) trait Real: faer::traits::RealField + Copy + Send + Sync {
+pub(super) trait Real: faer::traits::RealField + Copy + Into<f64> + Send + Sync {
     fn from_f64(value: f64) -> Self;
-    fn to_f64(self) -> f64;
+    /// `(value - centre) / scale`.
+    fn pooled(value: f32, centre: f32, inverse_scale: f32) -> Self;
 }
 
 impl Real for f32 {
@@ -17,8 +19,8 @@ impl Real for f32 {
     fn from_f64(value: f64) -> Self {
         value as f32
     }
-    fn to_f64(self) -> f64 {
-        f64::from(self)
+    fn pooled(value: f32, centre: f32, inverse_scale: f32) -> Self {
+        (value - centre) * inverse_scale
     }
 }
 
@@ -26,8 +28,8 @@ impl Real for f64 {
     fn from_f64(value: f64) -> Self {
         value
     }
-    fn to_f64(self) -> f64 {
-        self
+    fn pooled(value: f32, centre: f32, inverse_scale: f32) -> Self {
+        (f64::from(value) - f64::from(centre)) * f64::from(inverse_scale)
     }
 }
 
@@ -57,44 +59,71 @@ pub(super) fn transposed_product<T: Real>(x: &[T], r: &[T], g: &mut [T], inner: 
     );
 }
 
-/// Lower triangle of `x' x`, `x` (rows, features) row-major; what is above the diagonal is left as it was.
-pub(super) fn gram_lower(x: &[f32], gram: &mut [f32], features: usize) {
-    use triangular::BlockStructure::{Rectangular, TriangularLower};
+/// `g = x' x` of the columns `from..to` of `x`, below and on the diagonal: (features - from, to - from), column-major;
+/// `x` is (rows, features) row-major.
+pub(super) fn gram_panel<T: Real>(x: &[T], features: usize, from: usize, to: usize, g: &mut [T]) {
     let x = MatRef::from_row_major_slice(x, x.len() / features, features);
-    triangular::matmul(
-        MatMut::from_column_major_slice_mut(gram, features, features),
-        TriangularLower,
+    matmul(
+        MatMut::from_column_major_slice_mut(g, features - from, to - from),
         Accum::Replace,
-        x.transpose(),
-        Rectangular,
-        x,
-        Rectangular,
-        1.0,
+        x.subcols(from, features - from).transpose(),
+        x.subcols(from, to - from),
+        T::from_f64(1.0),
         Par::Seq,
     );
 }
 
-/// `A = Q diag(values) Q'` of a symmetric positive semidefinite A.
+/// `Q diag(values) Q'`, the part of a symmetric positive semidefinite A whose values are not 0.
 pub(super) struct Spectrum {
     values: Vec<f64>,
+    /// (size, values), column-major, orthonormal.
     vectors: Vec<f64>,
+    size: usize,
 }
 
 impl Spectrum {
-    /// Reads the lower triangle of a column-major matrix; `None` if the iteration does not converge.
-    pub(super) fn of(lower: &[f64], size: usize) -> Option<Self> {
-        let eigen = MatRef::from_column_major_slice(lower, size, size)
-            .self_adjoint_eigen(Side::Lower)
-            .ok()?;
-        let values = eigen
-            .S()
-            .column_vector()
-            .iter()
-            .map(|v| v.max(0.0))
-            .collect();
-        let vectors = (0..size).flat_map(|j| (0..size).map(move |i| (i, j)));
-        let vectors = vectors.map(|(i, j)| eigen.U()[(i, j)]).collect();
-        Some(Self { values, vectors })
+    /// Of `x' x / rows`, `x` (rows, size) row-major; `None` if the iteration does not converge.
+    ///
+    /// Of the two Gram matrices the smaller one is decomposed. That of the features may be f32: what is made of it is
+    /// positive definite whatever the rounding. That of the rows may not: `solve` subtracts its part from the whole.
+    pub(super) fn of_rows(x: &[f32], size: usize) -> Option<Self> {
+        let rows = x.len() / size;
+        let x = MatRef::from_row_major_slice(x, rows, size);
+        #[allow(clippy::cast_precision_loss)]
+        let count = rows as f64;
+        if rows >= size {
+            let mut gram = Mat::<f32>::zeros(size, size);
+            lower_product(&mut gram, x.transpose());
+            let eigen = gram.self_adjoint_eigen(Side::Lower).ok()?;
+            let values = eigen.S().column_vector().iter();
+            let values = values.map(|v| (f64::from(*v) / count).max(0.0)).collect();
+            let vectors = columns(eigen.U());
+            return Some(Self {
+                values,
+                vectors,
+                size,
+            });
+        }
+        let x = Mat::from_fn(rows, size, |i, j| f64::from(x[(i, j)]));
+        let mut gram = Mat::<f64>::zeros(rows, rows);
+        lower_product(&mut gram, x.as_ref());
+        let eigen = gram.self_adjoint_eigen(Side::Lower).ok()?;
+        let all: Vec<f64> = eigen.S().column_vector().iter().copied().collect();
+        let largest = all.iter().copied().fold(0.0, f64::max);
+        let first = all.partition_point(|v| *v <= 1e-12 * largest);
+        let mut vectors =
+            columns((x.transpose() * eigen.U().subcols(first, rows - first)).as_ref());
+        for (column, value) in vectors.chunks_exact_mut(size).zip(&all[first..]) {
+            for v in column {
+                *v /= value.sqrt();
+            }
+        }
+        let values = all[first..].iter().map(|v| v / count).collect();
+        Some(Self {
+            values,
+            vectors,
+            size,
+        })
     }
 
     pub(super) fn trace(&self) -> f64 {
@@ -103,15 +132,116 @@ impl Spectrum {
 
     /// Replace each column b of `columns` by `(curvature A + l2 I)^-1 b`, with its own curvature and l2.
     pub(super) fn solve(&self, columns: &mut [f64], curvature_and_l2: &[(f64, f64)]) {
-        let size = self.values.len();
-        let mut rotated = vec![0.0; columns.len()];
+        let rank = self.values.len();
+        if rank == 0 {
+            for (column, (_, l2)) in columns.chunks_exact_mut(self.size).zip(curvature_and_l2) {
+                for b in column {
+                    *b /= l2;
+                }
+            }
+            return;
+        }
+        let mut rotated = vec![0.0; rank * curvature_and_l2.len()];
         // Column-major Q read as row-major is Q'.
-        product(&self.vectors, columns, &mut rotated, size);
-        for (column, (curvature, l2)) in rotated.chunks_exact_mut(size).zip(curvature_and_l2) {
+        product(&self.vectors, columns, &mut rotated, self.size);
+        let whole = rank == self.size;
+        for (column, (curvature, l2)) in rotated.chunks_exact_mut(rank).zip(curvature_and_l2) {
             for (entry, value) in column.iter_mut().zip(&self.values) {
-                *entry /= curvature * value + l2;
+                let outside = if whole { 0.0 } else { l2.recip() };
+                *entry *= (curvature * value + l2).recip() - outside;
             }
         }
-        transposed_product(&self.vectors, &rotated, columns, size);
+        let mut within = vec![0.0; columns.len()];
+        transposed_product(&self.vectors, &rotated, &mut within, rank);
+        for ((column, within), (_, l2)) in columns
+            .chunks_exact_mut(self.size)
+            .zip(within.chunks_exact(self.size))
+            .zip(curvature_and_l2)
+        {
+            for (b, within) in column.iter_mut().zip(within) {
+                *b = if whole { *within } else { *b / l2 + within };
+            }
+        }
     }
+}
+
+/// Lower triangle of `a a'`.
+fn lower_product<T: Real>(out: &mut Mat<T>, a: MatRef<T>) {
+    use triangular::BlockStructure::{Rectangular, TriangularLower};
+    triangular::matmul(
+        out.as_mut(),
+        TriangularLower,
+        Accum::Replace,
+        a,
+        Rectangular,
+        a.transpose(),
+        Rectangular,
+        T::from_f64(1.0),
+        Par::Seq,
+    );
+}
+
+fn columns<T: Real>(matrix: MatRef<T>) -> Vec<f64> {
+    let columns = matrix.col_iter();
+    columns.flat_map(|c| c.iter().map(|&v| v.into())).collect()
+}
+
+/// `a^-1 b` for each column b of `b` in place, `a` symmetric positive semidefinite by its lower triangle, both
+/// column-major. Directions of `a` below `resolution` times its largest are left out (the pseudo-inverse); `None` if an
+/// eigendecomposition, which only those need, does not converge.
+pub(super) fn solve_semidefinite(
+    a: &[f64],
+    b: &mut [f64],
+    size: usize,
+    resolution: f64,
+) -> Option<()> {
+    let a = MatRef::from_column_major_slice(a, size, size);
+    let columns = b.len() / size;
+    let mut b = MatMut::from_column_major_slice_mut(b, size, columns);
+    if let Ok(cholesky) = a.llt(Side::Lower) {
+        let pivots = cholesky
+            .L()
+            .diagonal()
+            .column_vector()
+            .iter()
+            .map(|v| v * v);
+        let (least, largest) =
+            pivots.fold((f64::INFINITY, 0.0_f64), |(a, b), v| (a.min(v), b.max(v)));
+        if least > resolution * largest {
+            cholesky.solve_in_place(b.as_mut());
+            return Some(());
+        }
+    }
+    let eigen = a.self_adjoint_eigen(Side::Lower).ok()?;
+    let values = eigen.S().column_vector();
+    let largest = values.iter().copied().fold(0.0, f64::max);
+    let mut rotated = eigen.U().transpose() * b.as_ref();
+    for (mut row, &value) in rotated.row_iter_mut().zip(values.iter()) {
+        let inverse = if value > resolution * largest {
+            value.recip()
+        } else {
+            0.0
+        };
+        row *= Scale(inverse);
+    }
+    b.copy_from(eigen.U() * rotated);
+    Some(())
+}
+
+/// `a b` for each column of `b`, `a` symmetric by its lower triangle, both column-major.
+pub(super) fn lower_times(a: &[f64], b: &[f64], size: usize) -> Vec<f64> {
+    let mut out = vec![0.0; b.len()];
+    for (b, out) in b.chunks_exact(size).zip(out.chunks_exact_mut(size)) {
+        for (j, column) in a.chunks_exact(size).enumerate() {
+            let (head, below) = column[j..].split_first().expect("j < size");
+            out[j] += head * b[j];
+            let mut sum = 0.0;
+            for ((out, a), b_i) in out[j + 1..].iter_mut().zip(below).zip(&b[j + 1..]) {
+                *out += a * b[j];
+                sum += a * b_i;
+            }
+            out[j] += sum;
+        }
+    }
+    out
 }

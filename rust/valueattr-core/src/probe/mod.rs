@@ -1,43 +1,41 @@
-//! L2-regularised logistic regression, many fits that share X solved as one problem.
+//! Linear probes, many fits that share X solved as one problem.
 //!
-//! A fit minimises over coefficients W of standardised features and free intercepts b
+//! The batch is penalties x label sets x weight sets (folds, bootstraps). Logistic fits minimise, over coefficients W of
+//! standardised features and free intercepts b,
 //!
 //! ```text
 //! sum_i w_i loss(y_i, W x_i + b) / sum_i w_i  +  l2 / 2 |W|^2
 //! ```
 //!
 //! with log-loss: of one score for two classes, of the softmax for more. In scikit-learn's terms
-//! `C = 1 / (l2 sum_i w_i)`, on standardised features.
+//! `C = 1 / (l2 sum_i w_i)`, on standardised features. Ridge has half the squared error for a loss (`alpha = l2 sum_i
+//! w_i`); discriminant analysis and mean differences come from the same moments.
 //!
-//! The batch is penalties x label sets x weight sets (folds, bootstraps). Its coefficients stand
-//! side by side as columns, so that a pass over X costs two matrix products whatever the number of
-//! fits, and X is read once. Each column runs L-BFGS whose initial Hessian is
-//! `(c X'X / n + l2 I)^-1`, c the current mean of p(1 - p): one eigendecomposition serves them all.
-//! Products are f32 until a fit is near its optimum, then f64; every reported gradient is f64.
-//!
-//! Sums run over tiles in a fixed order: results are bit for bit the same for any number of threads.
-//! Working memory: 16 (features x columns) f64 and 20 per fit in L-BFGS, for at most 512 columns at a time.
+//! X is in memory or in a store, whose files are read tile by tile in every pass: working memory does not depend on the
+//! number of rows but for 12 bytes and a weight per set each. Sums run over tiles in a fixed order: results are bit for
+//! bit the same for any number of threads.
 
 mod data;
+mod kernels;
 mod lbfgs;
 mod linalg;
+mod linear;
+mod logistic;
 mod objective;
+mod ranking;
+mod rows;
 
+use std::borrow::Cow;
 use std::num::NonZero;
 use std::thread::available_parallelism;
 
-use data::Data;
-use lbfgs::{Lbfgs, Step};
-use linalg::Spectrum;
-use objective::{Point, Spec, evaluate};
+pub use linear::{Linear, fit_linear, fit_ridge};
+pub use logistic::fit_logistic;
+pub use ranking::resampled_auroc;
 use rayon::{ThreadPool, ThreadPoolBuilder};
+pub use rows::Rows;
 
-/// Columns solved at a time.
-const COLUMNS: usize = 512;
-/// Relative gradient norm at which products change from f32 to f64.
-const F32_TOLERANCE: f64 = 1e-4;
-const F32_ROUNDING: f64 = 1e-6;
-const F64_ROUNDING: f64 = 1e-13;
+use crate::store::StoreError;
 
 /// Why a batch cannot be fitted.
 #[derive(Debug, thiserror::Error)]
@@ -71,8 +69,16 @@ pub enum ProbeError {
         weight_set: usize,
         found: &'static str,
     },
+    #[error("weight set {weight_set} trains on no rows")]
+    NoRows { weight_set: usize },
+    #[error("the target of row {row} is {found}; expected a finite number")]
+    Target { row: usize, found: f64 },
+    #[error("shrinkage is {0}; expected a number from 0 to 1")]
+    Shrinkage(f64),
     #[error("cannot start {threads} threads: {reason}")]
     Threads { threads: usize, reason: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
     #[error("the eigendecomposition of the {features} features' Gram matrix did not converge")]
     Eigen { features: usize },
 }
@@ -80,9 +86,7 @@ pub enum ProbeError {
 /// A batch of fits on one X. Matrices are row-major.
 #[derive(Clone, Copy, Debug)]
 pub struct Problem<'a> {
-    /// (rows, features).
-    pub x: &'a [f32],
-    pub features: usize,
+    pub x: Rows<'a>,
     /// (label sets, rows): class codes from 0. The classes of the batch are 0 to the largest code.
     pub labels: &'a [u32],
     /// (weight sets, rows), not negative; a row of weight 0 is left out. `None`: one set of ones.
@@ -91,42 +95,110 @@ pub struct Problem<'a> {
 }
 
 impl Problem<'_> {
-    fn rows(&self) -> usize {
-        self.x.len() / self.features
+    fn check(&self) -> Result<(), ProbeError> {
+        check_rows(self.x, self.weights)?;
+        shape("labels", self.labels.len(), self.x.len())?;
+        shape("l2", self.l2.len(), 1)
     }
 
-    fn check(&self) -> Result<(), ProbeError> {
-        if self.features == 0 {
-            return Err(ProbeError::Empty("features"));
-        }
-        if self.x.is_empty() {
-            return Err(ProbeError::Empty("rows"));
-        }
-        let n = self.rows();
-        let shape = |what, values: usize, multiple: usize| {
-            let whole = values > 0 && values.is_multiple_of(multiple);
-            let error = || ProbeError::Shape {
-                what,
-                expected: format!("a multiple of {multiple}"),
-                found: values,
-            };
-            if whole { Ok(()) } else { Err(error()) }
-        };
-        shape("X", self.x.len(), self.features)?;
-        shape("labels", self.labels.len(), n)?;
-        shape("l2", self.l2.len(), 1)?;
-        if let Some(weights) = self.weights {
-            shape("sample_weight", weights.len(), n)?;
-            if let Some(at) = weights.iter().position(|w| !(w.is_finite() && *w >= 0.0)) {
-                return Err(ProbeError::Weight {
-                    set: at / n,
-                    row: at % n,
-                    found: weights[at],
-                });
+    fn weights(&self) -> Cow<'_, [f64]> {
+        weights_or_ones(self.weights, self.x.len())
+    }
+
+    /// Every fit of the batch, in the order of `Fits`.
+    fn specs(&self) -> Result<Vec<Spec>, ProbeError> {
+        let n = self.x.len();
+        let largest = self.labels.iter().max().copied().unwrap_or(0);
+        let classes = (largest as usize + 1).max(2);
+        let weights = self.weights();
+        let mut specs = Vec::new();
+        for &l2 in self.l2 {
+            for (label_set, labels) in self.labels.chunks_exact(n).enumerate() {
+                for (weight_set, weights) in weights.chunks_exact(n).enumerate() {
+                    let column_of = columns_of_classes(labels, weights, classes);
+                    let present = column_of.iter().flatten().count();
+                    if present < 2 {
+                        return Err(ProbeError::OneClass {
+                            label_set,
+                            weight_set,
+                            found: ["no rows", "one class"][present],
+                        });
+                    }
+                    specs.push(Spec {
+                        l2,
+                        label_set,
+                        weight_set,
+                        width: if classes == 2 { 1 } else { present },
+                        column_of,
+                    });
+                }
             }
         }
-        self.l2.iter().try_for_each(|&l2| positive("l2", l2))
+        Ok(specs)
     }
+}
+
+/// Which fit of the batch this is.
+#[derive(Clone, Debug)]
+struct Spec {
+    l2: f64,
+    label_set: usize,
+    weight_set: usize,
+    /// Column of each class, `None` for one without a training row; two classes share one column.
+    column_of: Vec<Option<usize>>,
+    width: usize,
+}
+
+fn columns_of_classes(labels: &[u32], weights: &[f64], classes: usize) -> Vec<Option<usize>> {
+    let mut present = vec![false; classes];
+    for (&label, _) in labels.iter().zip(weights).filter(|(_, w)| **w > 0.0) {
+        present[label as usize] = true;
+    }
+    let mut columns = 0..classes;
+    let column_of = present
+        .into_iter()
+        .map(|p| if p { columns.next() } else { None });
+    column_of.collect()
+}
+
+fn weights_or_ones(weights: Option<&[f64]>, rows: usize) -> Cow<'_, [f64]> {
+    weights.map_or_else(|| Cow::Owned(vec![1.0; rows]), Cow::Borrowed)
+}
+
+fn check_rows(x: Rows, weights: Option<&[f64]>) -> Result<(), ProbeError> {
+    if x.features() == 0 {
+        return Err(ProbeError::Empty("features"));
+    }
+    if x.is_empty() {
+        return Err(ProbeError::Empty("rows"));
+    }
+    if let Rows::Memory { values, features } = x {
+        shape("X", values.len(), features)?;
+    }
+    let Some(weights) = weights else {
+        return Ok(());
+    };
+    let n = x.len();
+    shape("sample_weight", weights.len(), n)?;
+    match weights.iter().position(|w| !(w.is_finite() && *w >= 0.0)) {
+        Some(at) => Err(ProbeError::Weight {
+            set: at / n,
+            row: at % n,
+            found: weights[at],
+        }),
+        None => Ok(()),
+    }
+}
+
+fn shape(what: &'static str, found: usize, multiple: usize) -> Result<(), ProbeError> {
+    if found > 0 && found.is_multiple_of(multiple) {
+        return Ok(());
+    }
+    Err(ProbeError::Shape {
+        what,
+        expected: format!("a multiple of {multiple}"),
+        found,
+    })
 }
 
 fn positive(what: &'static str, found: f64) -> Result<(), ProbeError> {
@@ -160,47 +232,73 @@ pub struct Fits {
     pub coefficients: Vec<f64>,
     /// (..., width); softmax intercepts sum to 0, a class without a training row has -inf.
     pub intercepts: Vec<f64>,
-    /// (weight set, features), as is `scale`: 0 and 1 unless standardised.
+    /// (weight set, features), as is `scale`, which is 1 unless standardised.
     pub mean: Vec<f64>,
     pub scale: Vec<f64>,
     pub converged: Vec<bool>,
     pub iterations: Vec<u32>,
-    /// The minimised objective, as in the module's formula.
+    /// The minimised objective, as in the module's formula; NaN where nothing is minimised.
     pub objective: Vec<f64>,
+    /// Of the objective; with l2 it bounds how far that is from the optimum: `|g|^2 / (2 l2)`.
+    pub gradient_norm: Vec<f64>,
 }
 
-/// Solve every fit of the batch.
-///
-/// # Errors
-///
-/// Shapes that do not match, a value that is not finite, weights or penalties out of range, one
-/// class among the training rows of a fit.
-pub fn fit(problem: &Problem, options: &Options) -> Result<Fits, ProbeError> {
-    problem.check()?;
-    positive("tol", options.tol)?;
-    let specs = specs(problem)?;
-    let pool = pool(options.threads, problem.rows())?;
-    let data = Data::new(problem, options.standardize, &pool)?;
-    let spectrum = data.spectrum(&pool).ok_or(ProbeError::Eigen {
-        features: problem.features,
-    })?;
-    let classes = specs[0].column_of.len();
-    let mut fits = Fits {
-        classes,
-        width: if classes == 2 { 1 } else { classes },
-        ..Fits::default()
-    };
-    (fits.mean, fits.scale) = reported_units(&data, options.standardize);
-    for group in specs.chunks((COLUMNS / fits.width).max(1)) {
-        for solved in solve(&data, group, &spectrum, options, &pool) {
-            fits.push(solved, &data, options.standardize);
+impl Fits {
+    fn new(specs: &[Spec]) -> Self {
+        let classes = specs[0].column_of.len();
+        Self {
+            classes,
+            width: if classes == 2 { 1 } else { classes },
+            ..Self::default()
         }
     }
-    Ok(fits)
+
+    fn push(&mut self, spec: &Spec, fit: &Fit) {
+        self.converged.push(fit.converged);
+        self.iterations.push(fit.iterations);
+        self.objective.push(fit.objective);
+        self.gradient_norm.push(fit.gradient_norm);
+        let length = fit.theta.len() / spec.width;
+        let mut push = |column: &[f64]| {
+            self.coefficients.extend_from_slice(&column[..length - 1]);
+            self.intercepts.push(column[length - 1]);
+        };
+        if spec.width == 1 {
+            return push(&fit.theta);
+        }
+        let mut absent = vec![0.0; length];
+        absent[length - 1] = f64::NEG_INFINITY;
+        for column in &spec.column_of {
+            push(column.map_or(&absent, |c| &fit.theta[c * length..][..length]));
+        }
+    }
+}
+
+/// One fit of a batch.
+#[derive(Clone, Debug)]
+struct Fit {
+    /// Per column the coefficients, then the intercept.
+    theta: Vec<f64>,
+    converged: bool,
+    iterations: u32,
+    objective: f64,
+    gradient_norm: f64,
+}
+
+impl Default for Fit {
+    fn default() -> Self {
+        Self {
+            theta: Vec::new(),
+            converged: true,
+            iterations: 0,
+            objective: f64::NAN,
+            gradient_norm: f64::NAN,
+        }
+    }
 }
 
 /// Threads of its own for each call: nothing to inherit by a fork, nothing idle afterwards.
-fn pool(threads: usize, rows: usize) -> Result<ThreadPool, ProbeError> {
+fn thread_pool(threads: usize, rows: usize) -> Result<ThreadPool, ProbeError> {
     let threads = if threads == 0 {
         available_parallelism().map_or(1, NonZero::get)
     } else {
@@ -214,260 +312,4 @@ fn pool(threads: usize, rows: usize) -> Result<ThreadPool, ProbeError> {
             threads,
             reason: e.to_string(),
         })
-}
-
-fn specs(problem: &Problem) -> Result<Vec<Spec>, ProbeError> {
-    let n = problem.rows();
-    let classes = problem
-        .labels
-        .iter()
-        .max()
-        .map_or(0, |&c| c as usize + 1)
-        .max(2);
-    let ones = vec![1.0; n];
-    let weights = problem.weights.unwrap_or(&ones);
-    let mut specs = Vec::new();
-    for &l2 in problem.l2 {
-        for (label_set, labels) in problem.labels.chunks_exact(n).enumerate() {
-            for (weight_set, weights) in weights.chunks_exact(n).enumerate() {
-                let mut present = vec![false; classes];
-                for (&label, _) in labels.iter().zip(weights).filter(|(_, w)| **w > 0.0) {
-                    present[label as usize] = true;
-                }
-                let width = present.iter().filter(|p| **p).count();
-                if width < 2 {
-                    let found = ["no rows", "one class"][width];
-                    return Err(ProbeError::OneClass {
-                        label_set,
-                        weight_set,
-                        found,
-                    });
-                }
-                let mut columns = 0..width;
-                let column_of = present
-                    .iter()
-                    .map(|&p| if p { columns.next() } else { None })
-                    .collect();
-                let width = if classes == 2 { 1 } else { width };
-                specs.push(Spec {
-                    l2,
-                    label_set,
-                    weight_set,
-                    column_of,
-                    width,
-                });
-            }
-        }
-    }
-    Ok(specs)
-}
-
-struct Solved<'a> {
-    spec: &'a Spec,
-    solver: Lbfgs,
-    /// Gradient norm at the start.
-    first_norm: f64,
-    exact: bool,
-    outcome: Option<bool>,
-}
-
-/// Run all fits of a group until each has converged or given up.
-fn solve<'a>(
-    data: &Data,
-    specs: &'a [Spec],
-    spectrum: &Spectrum,
-    options: &Options,
-    pool: &ThreadPool,
-) -> Vec<Solved<'a>> {
-    let mut fits: Vec<Solved> = specs
-        .iter()
-        .map(|spec| Solved {
-            spec,
-            solver: Lbfgs::new(start(data, spec), F32_ROUNDING),
-            first_norm: 0.0,
-            exact: false,
-            outcome: None,
-        })
-        .collect();
-    // A gradient below this is rounding, however small the first one was.
-    let floor = 1e-12 * (1.0 + spectrum.trace().sqrt());
-    loop {
-        let mut taken = Vec::new();
-        for exact in [false, true] {
-            let active: Vec<usize> = (0..fits.len())
-                .filter(|&i| fits[i].outcome.is_none() && fits[i].exact == exact)
-                .collect();
-            let points: Vec<Point> = active
-                .iter()
-                .map(|&i| Point {
-                    spec: fits[i].spec,
-                    theta: fits[i].solver.trial(),
-                })
-                .collect();
-            let evaluations = if exact {
-                evaluate::<f64>(data, &points, pool)
-            } else {
-                evaluate::<f32>(data, &points, pool)
-            };
-            for (i, evaluation) in active.into_iter().zip(evaluations) {
-                if fits[i].advance(evaluation, options, floor) {
-                    taken.push(i);
-                }
-            }
-        }
-        if taken.is_empty() && fits.iter().all(|fit| fit.outcome.is_some()) {
-            return fits;
-        }
-        precondition(data, &mut fits, &taken, spectrum);
-    }
-}
-
-impl Solved<'_> {
-    /// Whether the fit now needs a direction.
-    fn advance(&mut self, at: objective::Evaluation, options: &Options, floor: f64) -> bool {
-        match self.solver.receive(at) {
-            Step::Shortened => return false,
-            Step::Stuck if self.exact => {
-                self.outcome = Some(false);
-                return false;
-            }
-            Step::Stuck => {
-                self.go_exact();
-                return false;
-            }
-            Step::Taken => {}
-        }
-        let norm = self.solver.gradient_norm();
-        if self.first_norm == 0.0 {
-            self.first_norm = norm;
-        }
-        let converged = norm <= (options.tol * self.first_norm).max(floor);
-        let exhausted = self.solver.iterations >= options.max_iter;
-        if self.exact && (converged || exhausted) {
-            self.outcome = Some(converged);
-            return false;
-        }
-        if !self.exact && (converged || exhausted || norm <= F32_TOLERANCE * self.first_norm) {
-            self.go_exact();
-            return false;
-        }
-        true
-    }
-
-    fn go_exact(&mut self) {
-        self.exact = true;
-        self.solver.restart(F64_ROUNDING);
-    }
-}
-
-/// W = 0 and the log-odds of the training rows' classes.
-fn start(data: &Data, spec: &Spec) -> Vec<f64> {
-    let n = data.len();
-    let weights = &data.weights[spec.weight_set * n..][..n];
-    let labels = &data.labels[spec.label_set * n..][..n];
-    let mut share = vec![0.0; spec.column_of.len()];
-    for (weight, &label) in weights.iter().zip(labels) {
-        share[label as usize] += weight;
-    }
-    let mut theta = vec![0.0; spec.width * (data.features + 1)];
-    let intercepts = theta
-        .iter_mut()
-        .skip(data.features)
-        .step_by(data.features + 1);
-    if spec.width == 1 {
-        intercepts.for_each(|b| *b = (share[1] / share[0]).ln());
-    } else {
-        share
-            .iter()
-            .filter(|s| **s > 0.0)
-            .zip(intercepts)
-            .for_each(|(s, b)| *b = s.ln());
-    }
-    theta
-}
-
-/// Give every fit of `taken` its next direction, with one product per side of the eigenvectors.
-fn precondition(data: &Data, fits: &mut [Solved], taken: &[usize], spectrum: &Spectrum) {
-    let d = data.features;
-    let mut columns = Vec::new();
-    let mut curvature_and_l2 = Vec::new();
-    let mut halves = Vec::new();
-    for &i in taken {
-        let (q, alphas) = fits[i].solver.begin();
-        for (column, &curvature) in q.chunks_exact(d + 1).zip(&fits[i].solver.curvature) {
-            columns.extend_from_slice(&column[..d]);
-            curvature_and_l2.push((curvature, fits[i].spec.l2));
-        }
-        halves.push((q, alphas));
-    }
-    spectrum.solve(&mut columns, &curvature_and_l2);
-    let mut solved = columns.chunks_exact(d).zip(&curvature_and_l2);
-    for (&i, (mut q, alphas)) in taken.iter().zip(halves) {
-        for (target, (column, (curvature, _))) in q.chunks_exact_mut(d + 1).zip(&mut solved) {
-            target[..d].copy_from_slice(column);
-            // X is centred, so the intercept's own curvature is all there is.
-            target[d] /= curvature.max(1e-6);
-        }
-        fits[i].solver.finish(q, &alphas);
-    }
-}
-
-fn reported_units(data: &Data, standardize: bool) -> (Vec<f64>, Vec<f64>) {
-    if !standardize {
-        return (
-            vec![0.0; data.set_mean.len()],
-            vec![1.0; data.set_mean.len()],
-        );
-    }
-    let pooled = || data.mean.iter().zip(&data.scale).cycle();
-    let mean = data
-        .set_mean
-        .iter()
-        .zip(pooled())
-        .map(|(m, (mean, scale))| mean + scale * m)
-        .collect();
-    let scale = data
-        .set_scale
-        .iter()
-        .zip(pooled())
-        .map(|(s, (_, scale))| scale * s)
-        .collect();
-    (mean, scale)
-}
-
-impl Fits {
-    fn push(&mut self, solved: Solved, data: &Data, standardize: bool) {
-        let (d, spec) = (data.features, solved.spec);
-        self.converged.push(solved.outcome == Some(true));
-        self.iterations.push(solved.solver.iterations);
-        self.objective.push(solved.solver.value());
-        let mut theta = solved.solver.into_theta();
-        if !standardize {
-            // The solver's X is centred.
-            let set_mean = &data.set_mean[spec.weight_set * d..][..d];
-            for column in theta.chunks_exact_mut(d + 1) {
-                let shift: f64 = (0..d)
-                    .map(|j| column[j] * (data.mean[j] + set_mean[j]))
-                    .sum();
-                column[d] -= shift;
-            }
-        }
-        if spec.width == 1 {
-            self.coefficients.extend_from_slice(&theta[..d]);
-            self.intercepts.push(theta[d]);
-            return;
-        }
-        // Softmax intercepts are free up to a common shift.
-        #[allow(clippy::cast_precision_loss)]
-        let centre = theta.chunks_exact(d + 1).map(|c| c[d]).sum::<f64>() / spec.width as f64;
-        for column in &spec.column_of {
-            if let Some(column) = column.map(|c| &theta[c * (d + 1)..][..=d]) {
-                self.coefficients.extend_from_slice(&column[..d]);
-                self.intercepts.push(column[d] - centre);
-            } else {
-                self.coefficients.extend(std::iter::repeat_n(0.0, d));
-                self.intercepts.push(f64::NEG_INFINITY);
-            }
-        }
-    }
 }

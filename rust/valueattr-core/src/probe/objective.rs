@@ -7,18 +7,16 @@ use std::ops::Range;
 
 use rayon::ThreadPool;
 
-use super::data::{Data, add};
+use super::data::{Data, add, count};
+use super::kernels::{self, Binary, Softmax, Tally};
 use super::linalg::{Real, product, transposed_product};
+use super::{ProbeError, Spec};
 
-/// Which fit of the batch this is.
-#[derive(Clone, Debug)]
-pub(super) struct Spec {
-    pub l2: f64,
-    pub label_set: usize,
-    pub weight_set: usize,
-    /// Column of each class, `None` for one without a training row; binary fits have a single column.
-    pub column_of: Vec<Option<usize>>,
-    pub width: usize,
+/// What all fits read.
+pub(super) struct Batch<'a> {
+    pub data: &'a Data<'a>,
+    /// (label sets, rows that count).
+    pub labels: &'a [u32],
 }
 
 /// The parameters where a fit is to be evaluated: per column `features` coefficients, then the intercept.
@@ -34,75 +32,69 @@ pub(super) struct Evaluation {
     pub curvature: Vec<f64>,
 }
 
-#[derive(Clone)]
-struct Sums {
+struct Sums<T> {
     loss: Vec<f64>,
-    residual: Vec<f64>,
-    curvature: Vec<f64>,
+    tallies: Vec<Tally>,
+    /// (columns, features).
     gradient: Vec<f64>,
+    /// Of one tile: scores, then residuals, (columns, rows); their product with X.
+    z: Vec<T>,
+    product: Vec<T>,
 }
 
 /// One entry per point, in order.
 pub(super) fn evaluate<T: Real>(
-    data: &Data,
+    batch: &Batch,
     points: &[Point],
     pool: &ThreadPool,
-) -> Vec<Evaluation> {
+) -> Result<Vec<Evaluation>, ProbeError> {
     if points.is_empty() {
-        return Vec::new();
+        return Ok(Vec::new());
     }
-    let d = data.features;
+    let (data, d) = (batch.data, batch.data.features);
     let (v, offsets) = pooled_coefficients::<T>(data, points);
     let columns = offsets.len();
     let sums = data.reduce(
         pool,
         || Sums {
             loss: vec![0.0; points.len()],
-            residual: vec![0.0; columns],
-            curvature: vec![0.0; columns],
+            tallies: vec![Tally::default(); columns],
             gradient: vec![0.0; columns * d],
+            z: Vec::new(),
+            product: vec![T::from_f64(0.0); columns * d],
         },
-        |sums, tile| add_tile(data, points, &v, &offsets, sums, tile),
+        |sums, tile, x| add_tile(batch, points, &v, &offsets, sums, &tile, x),
         |sums, other| {
             add(&mut sums.loss, &other.loss);
-            add(&mut sums.residual, &other.residual);
-            add(&mut sums.curvature, &other.curvature);
+            for (sum, other) in sums.tallies.iter_mut().zip(&other.tallies) {
+                sum.residual += other.residual;
+                sum.curvature += other.curvature;
+            }
             add(&mut sums.gradient, &other.gradient);
         },
-    );
-    #[allow(clippy::cast_precision_loss)]
-    let count = data.len() as f64;
-    let mut column = 0;
-    points
-        .iter()
-        .zip(&sums.loss)
-        .map(|(point, loss)| {
-            let spec = point.spec;
-            let (mean, scale) = units(data, spec);
-            let mut value = loss / count;
-            let mut gradient = Vec::with_capacity(point.theta.len());
-            for (k, theta) in (column..).zip(point.theta.chunks_exact(d + 1)) {
-                let residual = sums.residual[k] / count;
-                for j in 0..d {
-                    let data_part =
-                        (sums.gradient[k * d + j] / count - mean[j] * residual) / scale[j];
-                    gradient.push(data_part + spec.l2 * theta[j]);
-                }
-                gradient.push(residual);
-                value += spec.l2 / 2.0 * theta[..d].iter().map(|w| w * w).sum::<f64>();
-            }
-            let curvature = sums.curvature[column..column + spec.width]
-                .iter()
-                .map(|c| c / count)
-                .collect();
-            column += spec.width;
-            Evaluation {
-                value,
-                gradient,
-                curvature,
-            }
-        })
-        .collect()
+    )?;
+    let rows = count(data.len());
+    let mut columns = sums.tallies.iter().zip(sums.gradient.chunks_exact(d));
+    let each = points.iter().zip(&sums.loss).map(|(point, loss)| {
+        let l2 = point.spec.l2;
+        let (mean, scale) = data.units(point.spec.weight_set);
+        let mut at = Evaluation {
+            value: loss / rows,
+            gradient: Vec::with_capacity(point.theta.len()),
+            curvature: Vec::with_capacity(point.spec.width),
+        };
+        for (theta, (tally, sums)) in point.theta.chunks_exact(d + 1).zip(&mut columns) {
+            let residual = tally.residual / rows;
+            at.gradient.extend(
+                (0..d).map(|j| (sums[j] / rows - mean[j] * residual) / scale[j] + l2 * theta[j]),
+            );
+            at.gradient.push(residual);
+            at.curvature.push(tally.curvature / rows);
+            at.value += l2 / 2.0 * theta[..d].iter().map(|w| w * w).sum::<f64>();
+        }
+        at
+    });
+    Ok(each.collect())
 }
 
 /// Coefficients and intercepts that apply to X in pooled units.
@@ -111,7 +103,7 @@ fn pooled_coefficients<T: Real>(data: &Data, points: &[Point]) -> (Vec<T>, Vec<f
     let mut v = Vec::new();
     let mut offsets = Vec::new();
     for point in points {
-        let (mean, scale) = units(data, point.spec);
+        let (mean, scale) = data.units(point.spec.weight_set);
         for theta in point.theta.chunks_exact(d + 1) {
             let mut offset = theta[d];
             for j in 0..d {
@@ -125,107 +117,48 @@ fn pooled_coefficients<T: Real>(data: &Data, points: &[Point]) -> (Vec<T>, Vec<f
     (v, offsets)
 }
 
-fn units<'a>(data: &'a Data, spec: &Spec) -> (&'a [f64], &'a [f64]) {
-    let set = spec.weight_set * data.features..(spec.weight_set + 1) * data.features;
-    (&data.set_mean[set.clone()], &data.set_scale[set])
-}
-
 fn add_tile<T: Real>(
-    data: &Data,
+    batch: &Batch,
     points: &[Point],
     v: &[T],
     offsets: &[f64],
-    sums: &mut Sums,
-    tile: Range<usize>,
+    sums: &mut Sums<T>,
+    tile: &Range<usize>,
+    x: &[T],
 ) {
-    let (rows, features) = (tile.len(), data.features);
-    let x: Vec<T> = data.tile(tile.clone());
-    let mut z = vec![T::from_f64(0.0); rows * offsets.len()];
-    product(&x, v, &mut z, features);
-    let mut column = 0;
+    let (data, rows) = (batch.data, tile.len());
+    sums.z.resize(rows * offsets.len(), T::from_f64(0.0));
+    product(x, v, &mut sums.z, data.features);
+    let mut columns = 0..0;
     for (point, loss) in points.iter().zip(&mut sums.loss) {
         let spec = point.spec;
-        let of_fit = column..column + spec.width;
-        let block = Block {
-            weights: &data.weights[spec.weight_set * data.len()..][tile.clone()],
-            labels: &data.labels[spec.label_set * data.len()..][tile.clone()],
-            offsets: &offsets[of_fit.clone()],
-            residual: &mut sums.residual[of_fit.clone()],
-            curvature: &mut sums.curvature[of_fit],
-        };
-        let z = &mut z[column * rows..(column + spec.width) * rows];
+        columns = columns.end..columns.end + spec.width;
+        let weights = &data.weights[spec.weight_set * data.len()..][tile.clone()];
+        let labels = &batch.labels[spec.label_set * data.len()..][tile.clone()];
+        let z = &mut sums.z[columns.start * rows..columns.end * rows];
+        let offsets = &offsets[columns.clone()];
+        let tallies = &mut sums.tallies[columns.clone()];
         *loss += if spec.width == 1 {
-            block.binary(z)
+            kernels::run(Binary {
+                z,
+                weights,
+                labels,
+                offset: offsets[0],
+                tally: &mut tallies[0],
+            })
         } else {
-            block.softmax(z, &spec.column_of)
+            kernels::run(Softmax {
+                z,
+                weights,
+                labels,
+                column_of: &spec.column_of,
+                offsets,
+                tallies,
+            })
         };
-        column += spec.width;
     }
-    let mut gradient = vec![T::from_f64(0.0); offsets.len() * features];
-    transposed_product(&x, &z, &mut gradient, rows);
-    sums.gradient
-        .iter_mut()
-        .zip(&gradient)
-        .for_each(|(s, g)| *s += g.to_f64());
-}
-
-/// The columns of one fit on one tile. Each method turns scores into weighted residuals and returns the loss.
-struct Block<'a> {
-    weights: &'a [f64],
-    labels: &'a [u32],
-    offsets: &'a [f64],
-    residual: &'a mut [f64],
-    curvature: &'a mut [f64],
-}
-
-impl Block<'_> {
-    fn binary<T: Real>(self, z: &mut [T]) -> f64 {
-        let mut loss = 0.0;
-        for ((z, &weight), &label) in z.iter_mut().zip(self.weights).zip(self.labels) {
-            if weight == 0.0 {
-                *z = T::from_f64(0.0);
-                continue;
-            }
-            let y = f64::from(label);
-            let score = z.to_f64() + self.offsets[0];
-            let tail = (-score.abs()).exp();
-            let p = if score > 0.0 { 1.0 } else { tail } / (1.0 + tail);
-            let residual = weight * (p - y);
-            loss += weight * (score.max(0.0) + tail.ln_1p() - y * score);
-            self.residual[0] += residual;
-            self.curvature[0] += weight * p * (1.0 - p);
-            *z = T::from_f64(residual);
-        }
-        loss
-    }
-
-    fn softmax<T: Real>(self, z: &mut [T], column_of: &[Option<usize>]) -> f64 {
-        let (rows, width) = (self.weights.len(), self.offsets.len());
-        let mut p = vec![0.0; width];
-        let mut loss = 0.0;
-        for (i, (&weight, &label)) in self.weights.iter().zip(self.labels).enumerate() {
-            let Some(own) = column_of[label as usize].filter(|_| weight > 0.0) else {
-                (0..width).for_each(|c| z[c * rows + i] = T::from_f64(0.0));
-                continue;
-            };
-            for (c, p) in p.iter_mut().enumerate() {
-                *p = z[c * rows + i].to_f64() + self.offsets[c];
-            }
-            let largest = p.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let own_score = p[own];
-            for p in &mut p {
-                *p = (*p - largest).exp();
-            }
-            let total: f64 = p.iter().sum();
-            loss += weight * (largest + total.ln() - own_score);
-            for (c, p) in p.iter().enumerate() {
-                let p = p / total;
-                let residual = weight * (p - f64::from(u8::from(own == c)));
-                self.residual[c] += residual;
-                self.curvature[c] += weight * p * (1.0 - p);
-                z[c * rows + i] = T::from_f64(residual);
-            }
-        }
-        loss
+    transposed_product(x, &sums.z, &mut sums.product, rows);
+    for (sum, &product) in sums.gradient.iter_mut().zip(&sums.product) {
+        *sum += product.into();
     }
 }

@@ -20,7 +20,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use format::{Dtype, Manifest, Shard};
-pub use reader::{Row, Store};
+pub use reader::{Row, RowBuffer, Store};
 pub use writer::{NewShard, Writer};
 
 /// A store that cannot be used.

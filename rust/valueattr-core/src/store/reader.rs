@@ -1,8 +1,9 @@
 //! A store, open to read.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 use half::{bf16, f16};
@@ -19,10 +20,22 @@ pub struct Store {
     pub manifest: Manifest,
     pub shards: Vec<Shard>,
     maps: Vec<Mmap>,
+    /// What each shard's file said of its last change when it was opened.
+    changed: Vec<SystemTime>,
     /// Where the data of each shard begins, behind its header.
     data: Vec<usize>,
     /// First row of each shard, and the number of rows.
     first_rows: Vec<usize>,
+}
+
+/// Rows this far apart are read with what lies between them.
+const MOST_GAP: usize = 4;
+
+/// What reading rows needs; to be kept from one call to the next.
+#[derive(Debug, Default)]
+pub struct RowBuffer {
+    bytes: Vec<u8>,
+    row: Vec<f32>,
 }
 
 /// Where a row comes from.
@@ -45,13 +58,16 @@ impl Store {
             path: path.to_owned(),
             manifest,
             maps: Vec::with_capacity(shards.len()),
+            changed: Vec::with_capacity(shards.len()),
             data: Vec::with_capacity(shards.len()),
             first_rows: vec![0],
             shards: Vec::new(),
         };
         for shard in shards {
             let header = store.manifest.header(shard.rows);
-            store.maps.push(store.map(&shard, &header)?);
+            let (map, changed) = store.map(&shard, &header)?;
+            store.maps.push(map);
+            store.changed.push(changed);
             store.data.push(header.len());
             store.first_rows.push(store.rows() + shard.rows);
             store.shards.push(shard);
@@ -59,10 +75,12 @@ impl Store {
         Ok(store)
     }
 
-    fn map(&self, shard: &Shard, header: &[u8]) -> Result<Mmap, StoreError> {
+    fn map(&self, shard: &Shard, header: &[u8]) -> Result<(Mmap, SystemTime), StoreError> {
         let path = self.path.join(&shard.file);
         let mut file = File::open(&path).map_err(io_error(&path))?;
-        let found = file.metadata().map_err(io_error(&path))?.len();
+        let metadata = file.metadata().map_err(io_error(&path))?;
+        let changed = metadata.modified().map_err(io_error(&path))?;
+        let found = metadata.len();
         let data = self
             .manifest
             .layer_offset(shard.rows, self.manifest.layers.len());
@@ -81,7 +99,8 @@ impl Store {
         }
         // SAFETY: a shard never changes after it is renamed to its place; who changes or cuts it under a reader breaks
         // the contract of every mapped file.
-        unsafe { Mmap::map(&file) }.map_err(io_error(&path))
+        let map = unsafe { Mmap::map(&file) }.map_err(io_error(&path))?;
+        Ok((map, changed))
     }
 
     /// Rows of every layer.
@@ -128,17 +147,80 @@ impl Store {
                 + self.manifest.layer_offset(self.shards[shard].rows, layer)
                 + within * size;
             let values = &self.maps[shard][start..start + size];
-            match self.manifest.dtype {
-                Dtype::F32 => copy_f32(values, out),
-                Dtype::F16 => widen(values, out, |bits, out| {
-                    bits.reinterpret_cast::<f16>().convert_to_f32_slice(out);
-                }),
-                Dtype::BF16 => widen(values, out, |bits, out| {
-                    bits.reinterpret_cast::<bf16>().convert_to_f32_slice(out);
-                }),
+            self.widen(values, out);
+        }
+        Ok(())
+    }
+
+    fn widen(&self, values: &[u8], out: &mut [f32]) {
+        match self.manifest.dtype {
+            Dtype::F32 => copy_f32(values, out),
+            Dtype::F16 => widen(values, out, |bits, out| {
+                bits.reinterpret_cast::<f16>().convert_to_f32_slice(out);
+            }),
+            Dtype::BF16 => widen(values, out, |bits, out| {
+                bits.reinterpret_cast::<bf16>().convert_to_f32_slice(out);
+            }),
+        }
+    }
+
+    /// Hands rows of a layer, by its index, to `each` as f32, in order; `rows` ascends.
+    ///
+    /// The files are read, not mapped: of a store larger than memory no more is held than the buffer, and a file that
+    /// somebody cuts is an error.
+    ///
+    /// # Errors
+    /// A row that is not there; a shard that cannot be read, or changed since the store was opened.
+    pub fn read(
+        &self,
+        layer: usize,
+        rows: &[usize],
+        buffer: &mut RowBuffer,
+        mut each: impl FnMut(&[f32]),
+    ) -> Result<(), StoreError> {
+        let size = self.manifest.row_bytes();
+        buffer.row.resize(self.manifest.width, 0.0);
+        for in_shard in rows.chunk_by(|&a, &b| self.shard_of(a) == self.shard_of(b)) {
+            let (shard, _) = self.find(in_shard[0])?;
+            let mut file = self.reopen(shard)?;
+            let data =
+                self.data[shard] + self.manifest.layer_offset(self.shards[shard].rows, layer);
+            // Rows that nearly touch are read in one go.
+            for run in in_shard.chunk_by(|a, b| b - a <= MOST_GAP) {
+                let first = run[0] - self.first_rows[shard];
+                let bytes = (run[run.len() - 1] - run[0] + 1) * size;
+                buffer.bytes.resize(bytes.max(buffer.bytes.len()), 0);
+                let at = (data + first * size) as u64;
+                (file.seek(SeekFrom::Start(at)))
+                    .and_then(|_| file.read_exact(&mut buffer.bytes[..bytes]))
+                    .map_err(io_error(&self.path.join(&self.shards[shard].file)))?;
+                for row in run {
+                    self.widen(
+                        &buffer.bytes[(row - run[0]) * size..][..size],
+                        &mut buffer.row,
+                    );
+                    each(&buffer.row);
+                }
             }
         }
         Ok(())
+    }
+
+    fn reopen(&self, shard: usize) -> Result<File, StoreError> {
+        let path = self.path.join(&self.shards[shard].file);
+        let file = File::open(&path).map_err(io_error(&path))?;
+        let now = file.metadata().map_err(io_error(&path))?;
+        let same = now.len() == self.maps[shard].len() as u64
+            && now.modified().map_err(io_error(&path))? == self.changed[shard];
+        if same {
+            return Ok(file);
+        }
+        Err(broken(&path, "it changed while it was read".into()))
+    }
+
+    /// Beyond the last for a row that is not there.
+    fn shard_of(&self, row: usize) -> usize {
+        self.first_rows.partition_point(|&first| first <= row) - 1
     }
 
     fn find(&self, row: usize) -> Result<(usize, usize), StoreError> {
@@ -146,7 +228,7 @@ impl Store {
         if row >= rows {
             return Err(StoreError::NoSuchRow { row, rows });
         }
-        let shard = self.first_rows.partition_point(|&first| first <= row) - 1;
+        let shard = self.shard_of(row);
         Ok((shard, row - self.first_rows[shard]))
     }
 

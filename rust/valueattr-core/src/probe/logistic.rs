@@ -1,0 +1,240 @@
+//! Logistic regression, many fits that share X solved as one problem.
+//!
+//! Coefficients stand side by side as columns, so that a pass over X costs two matrix products whatever the number of
+//! fits, and X is read once. Each fit runs L-BFGS whose initial Hessian is `(c X'X / n + l2 I)^-1`, c the current mean
+//! of p(1 - p): one eigendecomposition, of some thousands of rows, serves them all. Products are f32 until all fits are
+//! near their optimum, then f64; every reported gradient is f64.
+
+use rayon::ThreadPool;
+
+use super::data::Data;
+use super::lbfgs::{Lbfgs, Step};
+use super::linalg::Spectrum;
+use super::objective::{Batch, Evaluation, Point, evaluate};
+use super::{Fit, Fits, Options, ProbeError, Problem, Spec, positive, thread_pool};
+
+/// Columns solved at a time.
+const COLUMNS: usize = 512;
+/// Relative gradient norm that f32 products reach.
+const F32_TOLERANCE: f64 = 1e-6;
+const F32_ROUNDING: f64 = 1e-6;
+const F64_ROUNDING: f64 = 1e-13;
+/// Rows per feature in the Gram matrix that preconditions.
+const SAMPLE: usize = 16;
+
+/// Solve every fit of the batch.
+///
+/// # Errors
+///
+/// Shapes that do not match, a value that is not finite, weights or penalties out of range, one class among the
+/// training rows of a fit, a store that cannot be read.
+pub fn fit_logistic(problem: &Problem, options: &Options) -> Result<Fits, ProbeError> {
+    problem.check()?;
+    problem.l2.iter().try_for_each(|&l2| positive("l2", l2))?;
+    positive("tol", options.tol)?;
+    let specs = problem.specs()?;
+    let pool = thread_pool(options.threads, problem.x.len())?;
+    let data = Data::new(problem.x, &problem.weights(), options.standardize, &pool)?;
+    let labels: Vec<u32> = (problem.labels.chunks_exact(problem.x.len()))
+        .flat_map(|set| data.of_rows(set))
+        .collect();
+    let batch = Batch {
+        data: &data,
+        labels: &labels,
+    };
+    let sample = data.sample(SAMPLE * data.features)?;
+    let spectrum = Spectrum::of_rows(&sample, data.features).ok_or(ProbeError::Eigen {
+        features: data.features,
+    })?;
+    let mut fits = Fits::new(&specs);
+    (fits.mean, fits.scale) = data.reported_units();
+    for group in specs.chunks((COLUMNS / fits.width).max(1)) {
+        for solved in solve(&batch, group, &spectrum, options, &pool)? {
+            fits.push(solved.spec, &solved.into_fit(data.features));
+        }
+    }
+    Ok(fits)
+}
+
+/// Softmax intercepts are free up to a common shift; of one column there is nothing to choose.
+fn centre_intercepts(theta: &mut [f64], features: usize) {
+    let width = theta.len() / (features + 1);
+    if width == 1 {
+        return;
+    }
+    let intercepts = || (features..theta.len()).step_by(features + 1);
+    #[allow(clippy::cast_precision_loss)]
+    let centre = intercepts().map(|i| theta[i]).sum::<f64>() / width as f64;
+    for i in intercepts() {
+        theta[i] -= centre;
+    }
+}
+
+struct Solved<'a> {
+    spec: &'a Spec,
+    solver: Lbfgs,
+    /// Gradient norm at the start.
+    first_norm: f64,
+    exact: bool,
+    outcome: Option<bool>,
+}
+
+/// Run all fits of a group until each has converged or given up.
+fn solve<'a>(
+    batch: &Batch,
+    specs: &'a [Spec],
+    spectrum: &Spectrum,
+    options: &Options,
+    pool: &ThreadPool,
+) -> Result<Vec<Solved<'a>>, ProbeError> {
+    let mut fits: Vec<Solved> = specs
+        .iter()
+        .map(|spec| Solved {
+            spec,
+            solver: Lbfgs::new(start(batch, spec), F32_ROUNDING),
+            first_norm: 0.0,
+            exact: false,
+            outcome: None,
+        })
+        .collect();
+    // A gradient below this is rounding, however small the first one was.
+    let floor = 1e-12 * (1.0 + spectrum.trace().sqrt());
+    loop {
+        // In f32 as long as any fit is, so that the f64 passes, too, have many columns.
+        let open = |exact: bool| -> Vec<usize> {
+            let open = |&i: &usize| fits[i].outcome.is_none() && fits[i].exact == exact;
+            (0..fits.len()).filter(open).collect()
+        };
+        let mut active = open(false);
+        let exact = active.is_empty();
+        if exact {
+            active = open(true);
+        }
+        if active.is_empty() {
+            return Ok(fits);
+        }
+        let points: Vec<Point> = active
+            .iter()
+            .map(|&i| Point {
+                spec: fits[i].spec,
+                theta: fits[i].solver.trial(),
+            })
+            .collect();
+        let evaluations = if exact {
+            evaluate::<f64>(batch, &points, pool)?
+        } else {
+            evaluate::<f32>(batch, &points, pool)?
+        };
+        let mut taken = Vec::new();
+        for (i, evaluation) in active.into_iter().zip(evaluations) {
+            if fits[i].advance(evaluation, options, floor) {
+                taken.push(i);
+            }
+        }
+        precondition(batch.data, &mut fits, &taken, spectrum);
+    }
+}
+
+impl Solved<'_> {
+    /// Whether the fit now needs a direction.
+    fn advance(&mut self, at: Evaluation, options: &Options, floor: f64) -> bool {
+        match self.solver.receive(at) {
+            Step::Shortened => return false,
+            Step::Stuck if self.exact => {
+                self.outcome = Some(false);
+                return false;
+            }
+            Step::Stuck => {
+                self.go_exact();
+                return false;
+            }
+            Step::Taken => {}
+        }
+        let norm = self.solver.gradient_norm();
+        if self.first_norm == 0.0 {
+            self.first_norm = norm;
+        }
+        let converged = norm <= (options.tol * self.first_norm).max(floor);
+        let exhausted = self.solver.iterations >= options.max_iter;
+        if self.exact && (converged || exhausted) {
+            self.outcome = Some(converged);
+            return false;
+        }
+        if !self.exact && (converged || exhausted || norm <= F32_TOLERANCE * self.first_norm) {
+            self.go_exact();
+            return false;
+        }
+        true
+    }
+
+    fn into_fit(self, features: usize) -> Fit {
+        let (iterations, objective) = (self.solver.iterations, self.solver.value());
+        let gradient_norm = self.solver.gradient_norm();
+        let mut theta = self.solver.into_theta();
+        centre_intercepts(&mut theta, features);
+        Fit {
+            theta,
+            converged: self.outcome == Some(true),
+            iterations,
+            objective,
+            gradient_norm,
+        }
+    }
+
+    fn go_exact(&mut self) {
+        self.exact = true;
+        self.solver.restart(F64_ROUNDING);
+    }
+}
+
+/// W = 0 and the log-odds of the training rows' classes.
+fn start(batch: &Batch, spec: &Spec) -> Vec<f64> {
+    let (data, n) = (batch.data, batch.data.len());
+    let weights = &data.weights[spec.weight_set * n..][..n];
+    let labels = &batch.labels[spec.label_set * n..][..n];
+    let mut share = vec![0.0; spec.column_of.len()];
+    for (weight, &label) in weights.iter().zip(labels) {
+        share[label as usize] += weight;
+    }
+    let mut theta = vec![0.0; spec.width * (data.features + 1)];
+    let intercepts = theta
+        .iter_mut()
+        .skip(data.features)
+        .step_by(data.features + 1);
+    if spec.width == 1 {
+        intercepts.for_each(|b| *b = (share[1] / share[0]).ln());
+    } else {
+        share
+            .iter()
+            .filter(|s| **s > 0.0)
+            .zip(intercepts)
+            .for_each(|(s, b)| *b = s.ln());
+    }
+    theta
+}
+
+/// Give every fit of `taken` its next direction, with one product per side of the eigenvectors.
+fn precondition(data: &Data, fits: &mut [Solved], taken: &[usize], spectrum: &Spectrum) {
+    let d = data.features;
+    let mut columns = Vec::new();
+    let mut curvature_and_l2 = Vec::new();
+    let mut halves = Vec::new();
+    for &i in taken {
+        let (q, alphas) = fits[i].solver.begin();
+        for (column, &curvature) in q.chunks_exact(d + 1).zip(&fits[i].solver.curvature) {
+            columns.extend_from_slice(&column[..d]);
+            curvature_and_l2.push((curvature, fits[i].spec.l2));
+        }
+        halves.push((q, alphas));
+    }
+    spectrum.solve(&mut columns, &curvature_and_l2);
+    let mut solved = columns.chunks_exact(d).zip(&curvature_and_l2);
+    for (&i, (mut q, alphas)) in taken.iter().zip(halves) {
+        for (target, (column, (curvature, _))) in q.chunks_exact_mut(d + 1).zip(&mut solved) {
+            target[..d].copy_from_slice(column);
+            // X is centred, so the intercept's own curvature is all there is.
+            target[d] /= curvature.max(1e-6);
+        }
+        fits[i].solver.finish(q, &alphas);
+    }
+}
