@@ -504,7 +504,7 @@ def _show_probes(table: "pd.DataFrame", console: Console, out: Path | None) -> N
     columns = ("label", "layer", "kind", "seed", "store", "accuracy", "auroc", "selectivity", "compression")
     taken = [name for name in columns if optional.get(name, True)]
     heads = {"accuracy": "accuracy \\[95%]", "auroc": "AUROC \\[95%]"}
-    lines = Table(box=SIMPLE, header_style="bold", pad_edge=False)
+    lines = Table(box=SIMPLE, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
     for name in taken:
         lines.add_column(
             heads.get(name, name), justify="left" if name in ("label", "kind", "store") else "right"
@@ -516,8 +516,8 @@ def _show_probes(table: "pd.DataFrame", console: Console, out: Path | None) -> N
             "store": escape(line["store"]) + (", recentred" if line["centre"] == "recentred" else ""),
             "accuracy": _with_interval(line, "accuracy"),
             "auroc": _with_interval(line, "auroc"),
-            "selectivity": _short(line["selectivity"], "+.3f"),
-            "compression": _short(line["compression"], ".2f"),
+            "selectivity": _short(line["selectivity"], "+"),
+            "compression": f"{line['compression']:.2f}" if line["compression"] == line["compression"] else "",
         }
         if follows:
             cells |= dict.fromkeys(cell, "")
@@ -549,15 +549,12 @@ def _with_interval(line: "dict[Hashable, Any]", name: str) -> str:
     return f"{_short(line[name])} \\[{_short(low)}, {_short(high)}]" if line[name] == line[name] else ""
 
 
-def _short(value: float, form: str = ".3f") -> str:
-    """A number without the 0 before its point; nothing if there is none."""
-    return (
-        ""
-        if value != value
-        else f"{value:{form}}".replace("0.", ".", 1)
-        if abs(value) < 1
-        else f"{value:{form}}"
-    )
+def _short(share: float, sign: str = "") -> str:
+    """A share in four characters: .517, 1.00; nothing if there is none."""
+    if share != share:
+        return ""
+    text = f"{share:{sign}.3f}"
+    return text[:-1] if "1." in text else text.replace("0.", ".", 1)
 
 
 @app.command(epilog="Example: valueattr verify acts")
