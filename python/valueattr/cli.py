@@ -504,7 +504,7 @@ def _show_probes(table: "pd.DataFrame", console: Console, out: Path | None) -> N
     columns = ("label", "layer", "kind", "seed", "store", "accuracy", "auroc", "selectivity", "compression")
     taken = [name for name in columns if optional.get(name, True)]
     heads = {"accuracy": "accuracy \\[95%]", "auroc": "AUROC \\[95%]"}
-    lines = Table(box=SIMPLE, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    lines = Table(box=SIMPLE, header_style="bold", show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for name in taken:
         lines.add_column(
             heads.get(name, name), justify="left" if name in ("label", "kind", "store") else "right"
@@ -522,7 +522,7 @@ def _show_probes(table: "pd.DataFrame", console: Console, out: Path | None) -> N
         if follows:
             cells |= dict.fromkeys(cell, "")
         lines.add_row(*(cells[name] for name in taken), style="dim" if follows else None)
-    console.print(lines)
+    console.print(lines, "")
     console.print(_about_probes(fitted, len(best), out), highlight=False, soft_wrap=True)
 
 
