@@ -563,6 +563,18 @@ def test_a_value_that_is_not_finite_is_named_by_layer_and_text(tmp_path, value):
         sweep(whole, "label", "subject", apply_to={"broken": store}, **FAST)
 
 
+def test_a_store_that_changes_under_a_sweep(small):
+    shard = next(small.path.glob("shard-*.safetensors"))
+
+    def cut(done, total):
+        if done == 1:
+            with shard.open("r+b") as file:
+                file.truncate(shard.stat().st_size - 1)
+
+    with pytest.raises(ProbeError, match=r"shard-.*changed while it was read"):
+        sweep(small, "label", "subject", progress=cut, **FAST)
+
+
 def test_a_store_without_rows(tmp_path):
     store = write(tmp_path / "s", {0: np.empty((0, 3))}, {"id": pa.array([], pa.string())})
     with pytest.raises(ProbeError, match="has no rows"):

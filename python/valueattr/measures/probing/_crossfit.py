@@ -230,9 +230,10 @@ def fit_splits(
     )
     try:
         fits = fit_many(store.layer(activations.layer), labels, training, path, kind=kind, threads=threads)
-    except ProbeError:
-        for _ in activations.blocks():
-            pass  # a value that is not finite is named by its text
+    except ProbeError as error:
+        if str(error).startswith("X is "):  # not finite at a row, which is to be named by its text
+            for _ in activations.blocks():
+                pass
         raise
     ends = np.cumsum([0, *(len(split.trains) for split in splits)])
     return [
