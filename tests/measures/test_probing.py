@@ -2,10 +2,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.linear_model import LogisticRegression
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.utils.estimator_checks import check_estimator
 
-from valueattr.measures.probing import LogisticProbe, MeanDifferenceProbe, ProbeError, fit_many
+from valueattr import _core
+from valueattr.measures.probing import (
+    LDAProbe,
+    LogisticProbe,
+    MeanDifferenceProbe,
+    ProbeError,
+    RidgeProbe,
+    fit_many,
+)
+from valueattr.measures.store import ActivationStore
 
 
 def data(n=300, d=12, classes=2, seed=0, spread=1.0):
@@ -32,7 +42,14 @@ def oracle(X, y, l2, weight=None):
 # One of the checks asks for equality to 1e-9, which a solver reaches only at a tolerance to match.
 @pytest.mark.parametrize(
     "estimator",
-    [LogisticProbe(tol=1e-11, max_iter=5_000), MeanDifferenceProbe(), MeanDifferenceProbe(whiten=True)],
+    [
+        LogisticProbe(tol=1e-11, max_iter=5_000),
+        RidgeProbe(),
+        LDAProbe(),
+        LDAProbe(shrinkage=0.5, standardize=True),
+        MeanDifferenceProbe(),
+        MeanDifferenceProbe(whiten=True),
+    ],
 )
 def test_follows_scikit_learns_conventions(estimator):
     check_estimator(estimator)
@@ -144,3 +161,186 @@ def test_mean_difference_by_hand():
     score = probe.decision_function([[5.0, 2.0], [1.0, 0.0]])
     assert score[0] == pytest.approx(-score[1])
     assert score[0] > 0
+
+
+def standardised(X, rows):
+    mean, scale = X[rows].mean(0), X[rows].std(0)
+    return (X - mean) / np.where(scale == 0, 1, scale)
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize("l2", [1e-4, 1.0])
+def test_ridge_agrees_with_scikit_learn(outputs, l2):
+    X, _ = data()
+    X = X.astype(np.float64)
+    rng = np.random.default_rng(1)
+    y = X @ rng.normal(size=(12, outputs)) + rng.normal(size=(len(X), outputs)) + 5
+    y = y[:, 0] if outputs == 1 else y
+    weight = rng.integers(0, 3, len(X)).astype(float)
+    probe = RidgeProbe(l2=l2, standardize=False).fit(X, y, weight)
+    model = Ridge(alpha=l2 * weight.sum()).fit(X, y, weight)
+    assert probe.predict(X).shape == y.shape
+    np.testing.assert_allclose(probe.predict(X), model.predict(X), atol=1e-5 * np.abs(y).max())
+    np.testing.assert_allclose(probe.coef_, model.coef_, atol=1e-5 * np.abs(model.coef_).max())
+    scaled = RidgeProbe(l2=l2).fit(X, y)
+    model.set_params(alpha=l2 * len(X)).fit(standardised(X, slice(None)), y)
+    np.testing.assert_allclose(
+        scaled.predict(X), model.predict(standardised(X, slice(None))), atol=1e-5 * np.abs(y).max()
+    )
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("shrinkage", [0.0, 0.3, 1.0])
+def test_lda_agrees_with_scikit_learn(classes, shrinkage):
+    X, y = data(classes=classes)
+    y[: 3 * classes] = 0  # unequal priors
+    probe = LDAProbe(shrinkage=shrinkage).fit(X, y)
+    model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage).fit(X.astype(np.float64), y)
+    np.testing.assert_allclose(probe.predict_proba(X), model.predict_proba(X), atol=1e-5)
+    scores, expected = probe.decision_function(X), model.decision_function(X)
+    if classes > 2:
+        scores, expected = (s - s.mean(1, keepdims=True) for s in (scores, expected))
+    np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-4)
+
+
+@given(
+    st.integers(0, 10_000), st.sampled_from(["ridge", "lda", "mean-difference", "mean-difference-whitened"])
+)
+@settings(max_examples=60, deadline=None)
+def test_folds_that_share_their_sums_are_each_fit_alone(seed, kind):
+    rng = np.random.default_rng(seed)
+    classes = int(rng.integers(2, 5))
+    X, y = data(80, int(rng.integers(1, 15)), classes, seed)
+    fold = rng.integers(0, 4, len(X))
+    weights = (fold != np.arange(4)[:, None]) * rng.choice([1.0, 0.5, 2.0], len(X))
+    if rng.random() < 0.3:  # sets that share nothing
+        weights = weights * rng.integers(1, 4, weights.shape)
+    together = fit_many(X, y[None], weights, (0.01, 1.0), kind=kind)
+    for k in range(4):
+        alone = fit_many(X, y[None], weights[k : k + 1], (0.01, 1.0), kind=kind)
+        a, b = together.decision_function(X)[:, 0, k], alone.decision_function(X)[:, 0, 0]
+        finite = np.isfinite(b)
+        assert (finite == np.isfinite(a)).all()
+        np.testing.assert_allclose(a[finite], b[finite], rtol=1e-5, atol=1e-5 * np.abs(b[finite]).max())
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_ridge_on_classes_is_least_squares_on_1_and_minus_1(classes):
+    X, y = data(classes=classes)
+    fits = fit_many(X, y[None], l2=(0.1,), kind="ridge")
+    targets = (
+        np.where(y == 1, 1.0, -1.0) if classes == 2 else np.where(y[:, None] == range(classes), 1.0, -1.0)
+    )
+    expected = RidgeProbe(l2=0.1).fit(X, targets).predict(X)
+    np.testing.assert_allclose(fits.decision_function(X)[0, 0, 0], expected, atol=1e-6)
+    assert fits.gradient_norm.max() < 1e-10
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=40, deadline=None)
+def test_the_optimum_is_scikit_learns(seed):
+    """Separable, collinear and constant columns, fewer rows than columns, two rows, class weights."""
+    rng = np.random.default_rng(seed)
+    n, d, classes = int(rng.choice([2, 5, 40, 200])), int(rng.choice([1, 3, 30])), 2
+    X = rng.normal(size=(n, d)) * rng.uniform(0.1, 10, d) + rng.normal(0, 10, d)
+    y = (X[:, 0] > np.median(X[:, 0])).astype(int) if rng.random() < 0.5 else rng.integers(0, classes, n)
+    y[:2] = [0, 1]
+    if d > 1 and rng.random() < 0.5:
+        X[:, 1] = 2 * X[:, 0]
+    if d > 2 and rng.random() < 0.5:
+        X[:, 2] = 7.0
+    weight = np.where(y == 1, rng.uniform(0.2, 5), 1.0)
+    l2 = float(10 ** rng.uniform(-4, 1))
+    X = X.astype(np.float32).astype(np.float64)
+    fits = fit_many(X, y[None], weight[None], (l2,), tol=1e-9, max_iter=1_000)
+    model, mean, scale = oracle(X, y, l2, weight)
+
+    def objective(w, b):
+        score = (X - mean) / scale @ w + b
+        return np.average(np.logaddexp(0, score) - y * score, weights=weight) + l2 / 2 * w @ w
+
+    constant = X.std(0) == 0
+    ours = np.where(constant, 0, fits.coef[0, 0, 0, 0] / fits.scale[0] * scale)
+    shift = ((mean - fits.mean[0]) / fits.scale[0]) @ fits.coef[0, 0, 0, 0]
+    found = objective(ours, fits.intercept[0, 0, 0, 0] + shift)
+    assert fits.converged.all()
+    assert found <= objective(model.coef_[0], model.intercept_[0]) * (1 + 1e-6)
+    assert fits.objective[0, 0, 0] == pytest.approx(found, rel=1e-5)
+
+
+def test_a_layer_of_a_store_is_fitted_as_it_would_be_in_memory(tmp_path):
+    store, X, y = stored(tmp_path, "bfloat16")
+    folds = (np.arange(len(X)) % 3 != np.arange(3)[:, None]).astype(float)
+    folds[:, :50] = 0
+    for kind in ("logistic", "ridge", "lda", "mean-difference", "mean-difference-whitened"):
+        streamed = fit_many(store.layer(4), y[None], folds, kind=kind)
+        held = fit_many(X, y[None], folds, kind=kind)
+        assert (streamed.coef == held.coef).all()
+        assert (streamed.intercept == held.intercept).all()
+
+
+def test_a_store_that_is_changed_under_a_fit_is_an_error(tmp_path):
+    store, _, y = stored(tmp_path)
+    shard = next((tmp_path / "acts").glob("shard-*.safetensors"))
+    with shard.open("r+b") as file:
+        file.truncate(shard.stat().st_size - 1)
+    with pytest.raises(ProbeError, match=r"shard-.*changed while it was read"):
+        fit_many(store.layer(4), y[None])
+    shard.unlink()
+    with pytest.raises(ProbeError, match="shard-"):
+        fit_many(store.layer(4), y[None])
+
+
+def test_labels_of_another_length_than_the_store_are_refused(tmp_path):
+    store, _, y = stored(tmp_path)
+    with pytest.raises(ProbeError, match="labels"):
+        fit_many(store.layer(4), y[None, :-1])
+
+
+def stored(folder, dtype="float32"):
+    """A store of one layer in several shards, its rows and labels."""
+    X, y = data(400, 6)
+    writer = _core.StoreWriter(folder / "acts", [4], X.shape[1], dtype, False)
+    if dtype == "bfloat16":  # cut, so that what is written is what is read
+        X = (X.view(np.uint32) & 0xFFFF0000).view(np.float32)
+    for start in range(0, len(X), 150):
+        part = X[start : start + 150]
+        values = part if dtype == "float32" else (part.view(np.uint32) >> 16).astype(np.uint16)
+        numbers = np.arange(start, start + len(part))
+        writer.append(
+            "c", len(X), numbers, np.zeros(len(part), np.int64), [values.reshape(-1).view(np.uint8)]
+        )
+    writer.finish()
+    return ActivationStore(folder / "acts"), X, y
+
+
+@pytest.mark.parametrize("kind", ["logistic", "ridge", "lda", "mean-difference", "mean-difference-whitened"])
+def test_every_kind_refuses_what_cannot_be_fitted(kind):
+    X, y = data(classes=3)
+    bad = X.copy()
+    bad[17, 3] = np.nan
+    with pytest.raises(ProbeError, match="NaN at row 17, feature 3"):
+        fit_many(bad, y[None], kind=kind)
+    with pytest.raises(ProbeError, match="one class"):
+        fit_many(X, np.zeros((1, len(X)), int), kind=kind)
+    weights = (y != 2).astype(float)
+    assert np.isneginf(fit_many(X, y[None], weights[None], kind=kind).intercept[0, 0, 0, 2])
+    one = fit_many(X[:, :1], y[None], kind=kind)
+    assert np.isfinite(one.decision_function(X[:, :1])).all()
+
+
+@pytest.mark.parametrize("kind", ["ridge", "lda", "mean-difference", "mean-difference-whitened"])
+def test_threads_do_not_change_a_bit_of_any_kind(kind):
+    X, y = data(2_000, 40, 3)
+    folds = (np.arange(len(X)) % 5 != np.arange(5)[:, None]).astype(float)
+    one, three = (fit_many(X, y[None], folds, kind=kind, threads=t) for t in (1, 3))
+    assert (one.coef == three.coef).all()
+    assert (one.intercept == three.intercept).all()
+
+
+def test_the_gradient_norm_bounds_the_gap():
+    X, y = data()
+    exact = fit_many(X, y[None], l2=(0.01,), tol=1e-10, max_iter=1_000)
+    rough = fit_many(X, y[None], l2=(0.01,), tol=1e-3)
+    gap = rough.objective - exact.objective
+    assert 0 < gap[0, 0, 0] <= rough.gradient_norm[0, 0, 0] ** 2 / (2 * 0.01)

@@ -341,10 +341,10 @@ impl Sums {
         values: impl Fn(usize, &mut dyn FnMut(usize, f64)) + Sync,
     ) -> Result<Self, ProbeError> {
         let d = data.features;
-        let mut of_row = vec![(0, 0.0); data.len()];
+        let mut parts_of_row = vec![Vec::new(); data.len()];
         for (part, Part { rows, weights }) in parts.parts.iter().enumerate() {
             for (&row, &weight) in rows.iter().zip(weights) {
-                of_row[row] = (part, weight);
+                parts_of_row[row].push((part, weight));
             }
         }
         let places = parts.parts.len() * slots;
@@ -359,17 +359,17 @@ impl Sums {
             },
             |sums, tile, x| {
                 for (row, x) in tile.zip(x.chunks_exact(d)) {
-                    let (part, weight) = of_row[row];
                     values(data.rows[row], &mut |slot, value| {
-                        let place = part * slots + slot;
-                        sums.first[place] += weight * value;
-                        sums.second[place] += weight * value * value;
-                        let sum = &mut sums.x[place * d..][..d];
-                        kernels::run(AddScaled {
-                            sum,
-                            factor: weight * value,
-                            x,
-                        });
+                        for &(part, weight) in &parts_of_row[row] {
+                            let place = part * slots + slot;
+                            sums.first[place] += weight * value;
+                            sums.second[place] += weight * value * value;
+                            kernels::run(AddScaled {
+                                sum: &mut sums.x[place * d..][..d],
+                                factor: weight * value,
+                                x,
+                            });
+                        }
                     });
                 }
             },
