@@ -12,16 +12,18 @@ Marks and Tegmark 2023). `fit_many` solves fits that share X (penalties, label s
 from valueattr._core import ProbeError
 from valueattr.measures.probing._batch import FittedProbes, fit_many
 from valueattr.measures.probing._crossfit import KINDS
-from valueattr.measures.probing._estimators import LogisticProbe, MeanDifferenceProbe
+from valueattr.measures.probing._estimators import LDAProbe, LogisticProbe, MeanDifferenceProbe, RidgeProbe
 from valueattr.measures.probing._sweep import L2, sweep
 
 __all__ = [
     "KINDS",
     "L2",
     "FittedProbes",
+    "LDAProbe",
     "LogisticProbe",
     "MeanDifferenceProbe",
     "ProbeError",
+    "RidgeProbe",
     "fit_many",
     "sweep",
 ]
