@@ -178,6 +178,16 @@ def test_a_data_loader_reads_it_with_workers(tmp_path, method):
     assert sorted(seen) == list(range(61))
 
 
+def test_a_shard_that_is_cut_is_an_error_not_a_crash(tmp_path):
+    store, _ = write(tmp_path / "s", [5, 3])
+    shard = sorted((tmp_path / "s").glob("shard-*"))[1]
+    with shard.open("r+b") as file:
+        file.truncate(100)
+    store.gather(np.arange(5))
+    with pytest.raises(StoreError, match=f"{shard.name}: it changed while it was read"):
+        store.gather(np.arange(8))
+
+
 def test_verify_finds_any_flipped_bit(tmp_path):
     store, _ = write(tmp_path / "s", [3, 2])
     store.verify()

@@ -15,24 +15,18 @@ use super::linalg::Real;
 const ROWS: usize = 64;
 type Block = [f64; ROWS];
 
-/// Weighted sums over rows, of one column of scores.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Tally {
-    pub residual: f64,
-    /// Of p (1 - p).
-    pub curvature: f64,
-}
-
-/// Scores of class 1, less `offset`, become weighted residuals w (p - y).
+/// Scores of class 1, less `offset`, become weighted residuals w (p - y). Added up: those, and w p (1 - p).
 pub(super) struct Binary<'a, T> {
     pub z: &'a mut [T],
     pub weights: &'a [f64],
     pub labels: &'a [u32],
     pub offset: f64,
-    pub tally: &'a mut Tally,
+    pub residual: &'a mut f64,
+    pub curvature: &'a mut f64,
 }
 
-/// Scores (classes, rows), less `offsets`, become weighted residuals w (p - y).
+/// Scores (classes, rows), less `offsets`, become weighted residuals w (p - y). Added up: those, and for each pair of
+/// classes the lower triangle of w (diag(p) - p p').
 pub(super) struct Softmax<'a, T> {
     pub z: &'a mut [T],
     pub weights: &'a [f64],
@@ -40,7 +34,8 @@ pub(super) struct Softmax<'a, T> {
     /// A label's column, none for one that does not count.
     pub column_of: &'a [Option<usize>],
     pub offsets: &'a [f64],
-    pub tallies: &'a mut [Tally],
+    pub residuals: &'a mut [f64],
+    pub curvature: &'a mut [f64],
 }
 
 /// `sum += factor * x`.
@@ -75,8 +70,8 @@ impl<T: Real> NullaryFnOnce for Binary<'_, T> {
                 p[i] = weighted(w[i], of_1 - y[i]);
             }
             total += sum(&loss);
-            self.tally.residual += sum(&p);
-            self.tally.curvature += sum(&curvature);
+            *self.residual += sum(&p);
+            *self.curvature += sum(&curvature);
             store(z, &p);
         }
         total
@@ -123,17 +118,28 @@ impl<T: Real> NullaryFnOnce for Softmax<'_, T> {
                 loss[i] = weighted(w[i], largest[i] + all[i].ln() - own_score[i]);
             }
             total += sum(&loss);
-            let columns = p.iter_mut().zip(self.z.chunks_mut(rows));
-            for (column, ((p, z), tally)) in columns.zip(&mut *self.tallies).enumerate() {
-                let mut curvature = [0.0; ROWS];
+            for p in &mut p {
                 for i in 0..ROWS {
-                    let of_class = p[i] / all[i];
-                    let y = if own[i] == column { 1.0 } else { 0.0 };
-                    curvature[i] = weighted(w[i], of_class * (1.0 - of_class));
-                    p[i] = weighted(w[i], of_class - y);
+                    p[i] /= all[i];
                 }
-                tally.residual += sum(p);
-                tally.curvature += sum(&curvature);
+            }
+            for (c, of_class) in p.iter().enumerate() {
+                let mut product = [0.0; ROWS];
+                for (other, of_other) in p[..=c].iter().enumerate() {
+                    let own = if other == c { 1.0 } else { 0.0 };
+                    for i in 0..ROWS {
+                        product[i] = weighted(w[i], of_class[i] * (own - of_other[i]));
+                    }
+                    self.curvature[c * p.len() + other] += sum(&product);
+                }
+            }
+            let columns = p.iter_mut().zip(self.z.chunks_mut(rows));
+            for (column, ((p, z), total)) in columns.zip(&mut *self.residuals).enumerate() {
+                for i in 0..ROWS {
+                    let y = if own[i] == column { 1.0 } else { 0.0 };
+                    p[i] = weighted(w[i], p[i] - y);
+                }
+                *total += sum(p);
                 store(&mut z[start..end], p);
             }
         }

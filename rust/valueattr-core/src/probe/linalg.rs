@@ -165,6 +165,14 @@ impl Spectrum {
     }
 }
 
+/// Values and vectors, (values, size), of a small symmetric matrix by its lower triangle, row-major.
+pub(super) fn eigen(lower: &[f64], size: usize) -> Option<(Vec<f64>, Vec<f64>)> {
+    let matrix = MatRef::from_row_major_slice(lower, size, size);
+    let eigen = matrix.self_adjoint_eigen(Side::Lower).ok()?;
+    let values = eigen.S().column_vector().iter().copied().collect();
+    Some((values, columns(eigen.U())))
+}
+
 /// Lower triangle of `a a'`.
 fn lower_product<T: Real>(out: &mut Mat<T>, a: MatRef<T>) {
     use triangular::BlockStructure::{Rectangular, TriangularLower};

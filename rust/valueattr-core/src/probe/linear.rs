@@ -205,7 +205,9 @@ impl Parts {
         for row in 0..data.len() {
             let most = sets.iter().map(|set| set[row]).fold(0.0, f64::max);
             let share: Vec<f64> = sets.iter().map(|set| set[row] / most).collect();
-            let key = share.iter().map(|s| s.to_bits()).collect();
+            // Shares that only rounding tells apart are one.
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            let key = share.iter().map(|s| (s * 1e12).round() as u64).collect();
             let part = *known.entry(key).or_insert_with(|| {
                 found.parts.push(Part {
                     rows: Vec::new(),

@@ -1,15 +1,15 @@
 //! Logistic regression, many fits that share X solved as one problem.
 //!
 //! Coefficients stand side by side as columns, so that a pass over X costs two matrix products whatever the number of
-//! fits, and X is read once. Each fit runs L-BFGS whose initial Hessian is `(c X'X / n + l2 I)^-1`, c the current mean
-//! of p(1 - p): one eigendecomposition, of some thousands of rows, serves them all. Products are f32 until all fits are
+//! fits, and X is read once. Each fit runs L-BFGS whose initial Hessian is `K (x) X'X / n + l2 I`, K the current mean of
+//! diag(p) - p p': one eigendecomposition of X'X, from some thousands of rows, serves them all. Products are f32 until all fits are
 //! near their optimum, then f64; every reported gradient is f64.
 
 use rayon::ThreadPool;
 
 use super::data::Data;
 use super::lbfgs::{Lbfgs, Step};
-use super::linalg::Spectrum;
+use super::linalg::{Spectrum, eigen};
 use super::objective::{Batch, Evaluation, Point, evaluate};
 use super::{Fit, Fits, Options, ProbeError, Problem, Spec, positive, thread_pool};
 
@@ -131,7 +131,7 @@ fn solve<'a>(
                 taken.push(i);
             }
         }
-        precondition(batch.data, &mut fits, &taken, spectrum);
+        precondition(batch.data, &mut fits, &taken, spectrum)?;
     }
 }
 
@@ -213,28 +213,54 @@ fn start(batch: &Batch, spec: &Spec) -> Vec<f64> {
     theta
 }
 
-/// Give every fit of `taken` its next direction, with one product per side of the eigenvectors.
-fn precondition(data: &Data, fits: &mut [Solved], taken: &[usize], spectrum: &Spectrum) {
+/// Give every fit of `taken` its next direction: `(K (x) X'X / n + l2 I)^-1` of what it asks for, K its curvature, with
+/// one product per side of the eigenvectors of X'X.
+fn precondition(
+    data: &Data,
+    fits: &mut [Solved],
+    taken: &[usize],
+    spectrum: &Spectrum,
+) -> Result<(), ProbeError> {
     let d = data.features;
     let mut columns = Vec::new();
     let mut curvature_and_l2 = Vec::new();
     let mut halves = Vec::new();
     for &i in taken {
         let (q, alphas) = fits[i].solver.begin();
-        for (column, &curvature) in q.chunks_exact(d + 1).zip(&fits[i].solver.curvature) {
+        let (values, modes) = eigen(&fits[i].solver.curvature, fits[i].spec.width)
+            .ok_or(ProbeError::Eigen { features: d })?;
+        let rotated = combine(&q, d + 1, |mode, class| modes[mode * values.len() + class]);
+        for (column, &curvature) in rotated.chunks_exact(d + 1).zip(&values) {
             columns.extend_from_slice(&column[..d]);
-            curvature_and_l2.push((curvature, fits[i].spec.l2));
+            curvature_and_l2.push((curvature.max(0.0), fits[i].spec.l2));
         }
-        halves.push((q, alphas));
+        halves.push((rotated, alphas, modes));
     }
     spectrum.solve(&mut columns, &curvature_and_l2);
     let mut solved = columns.chunks_exact(d).zip(&curvature_and_l2);
-    for (&i, (mut q, alphas)) in taken.iter().zip(halves) {
+    for (&i, (mut q, alphas, modes)) in taken.iter().zip(halves) {
         for (target, (column, (curvature, _))) in q.chunks_exact_mut(d + 1).zip(&mut solved) {
             target[..d].copy_from_slice(column);
             // X is centred, so the intercept's own curvature is all there is.
             target[d] /= curvature.max(1e-6);
         }
+        let width = fits[i].spec.width;
+        let q = combine(&q, d + 1, |class, mode| modes[mode * width + class]);
         fits[i].solver.finish(q, &alphas);
     }
+    Ok(())
+}
+
+/// Columns that are sums of those of `columns`, each `length` long.
+fn combine(columns: &[f64], length: usize, share: impl Fn(usize, usize) -> f64) -> Vec<f64> {
+    let mut out = vec![0.0; columns.len()];
+    for (to, out) in out.chunks_exact_mut(length).enumerate() {
+        for (from, column) in columns.chunks_exact(length).enumerate() {
+            let share = share(to, from);
+            out.iter_mut()
+                .zip(column)
+                .for_each(|(o, c)| *o += share * c);
+        }
+    }
+    out
 }

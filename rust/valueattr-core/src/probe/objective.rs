@@ -8,7 +8,7 @@ use std::ops::Range;
 use rayon::ThreadPool;
 
 use super::data::{Data, add, count};
-use super::kernels::{self, Binary, Softmax, Tally};
+use super::kernels::{self, Binary, Softmax};
 use super::linalg::{Real, product, transposed_product};
 use super::{ProbeError, Spec};
 
@@ -28,13 +28,16 @@ pub(super) struct Point<'a> {
 pub(super) struct Evaluation {
     pub value: f64,
     pub gradient: Vec<f64>,
-    /// Weighted mean of p(1 - p) per column: how much of X'X / n the Hessian holds.
+    /// Weighted mean of diag(p) - p p', (width, width) by its lower triangle: how much of X'X / n the Hessian holds.
     pub curvature: Vec<f64>,
 }
 
 struct Sums<T> {
     loss: Vec<f64>,
-    tallies: Vec<Tally>,
+    /// (columns,).
+    residual: Vec<f64>,
+    /// Of each point (width, width).
+    curvature: Vec<f64>,
     /// (columns, features).
     gradient: Vec<f64>,
     /// Of one tile: scores, then residuals, (columns, rows); their product with X.
@@ -58,7 +61,8 @@ pub(super) fn evaluate<T: Real>(
         pool,
         || Sums {
             loss: vec![0.0; points.len()],
-            tallies: vec![Tally::default(); columns],
+            residual: vec![0.0; columns],
+            curvature: vec![0.0; points.iter().map(|p| p.spec.width * p.spec.width).sum()],
             gradient: vec![0.0; columns * d],
             z: Vec::new(),
             product: vec![T::from_f64(0.0); columns * d],
@@ -66,30 +70,30 @@ pub(super) fn evaluate<T: Real>(
         |sums, tile, x| add_tile(batch, points, &v, &offsets, sums, &tile, x),
         |sums, other| {
             add(&mut sums.loss, &other.loss);
-            for (sum, other) in sums.tallies.iter_mut().zip(&other.tallies) {
-                sum.residual += other.residual;
-                sum.curvature += other.curvature;
-            }
+            add(&mut sums.residual, &other.residual);
+            add(&mut sums.curvature, &other.curvature);
             add(&mut sums.gradient, &other.gradient);
         },
     )?;
     let rows = count(data.len());
-    let mut columns = sums.tallies.iter().zip(sums.gradient.chunks_exact(d));
+    let mut columns = sums.residual.iter().zip(sums.gradient.chunks_exact(d));
+    let mut curvature = sums.curvature.iter().map(|c| c / rows);
     let each = points.iter().zip(&sums.loss).map(|(point, loss)| {
         let l2 = point.spec.l2;
         let (mean, scale) = data.units(point.spec.weight_set);
         let mut at = Evaluation {
             value: loss / rows,
             gradient: Vec::with_capacity(point.theta.len()),
-            curvature: Vec::with_capacity(point.spec.width),
+            curvature: (&mut curvature)
+                .take(point.spec.width * point.spec.width)
+                .collect(),
         };
-        for (theta, (tally, sums)) in point.theta.chunks_exact(d + 1).zip(&mut columns) {
-            let residual = tally.residual / rows;
+        for (theta, (residual, sums)) in point.theta.chunks_exact(d + 1).zip(&mut columns) {
+            let residual = residual / rows;
             at.gradient.extend(
                 (0..d).map(|j| (sums[j] / rows - mean[j] * residual) / scale[j] + l2 * theta[j]),
             );
             at.gradient.push(residual);
-            at.curvature.push(tally.curvature / rows);
             at.value += l2 / 2.0 * theta[..d].iter().map(|w| w * w).sum::<f64>();
         }
         at
@@ -130,6 +134,7 @@ fn add_tile<T: Real>(
     sums.z.resize(rows * offsets.len(), T::from_f64(0.0));
     product(x, v, &mut sums.z, data.features);
     let mut columns = 0..0;
+    let mut curvatures = &mut sums.curvature[..];
     for (point, loss) in points.iter().zip(&mut sums.loss) {
         let spec = point.spec;
         columns = columns.end..columns.end + spec.width;
@@ -137,14 +142,17 @@ fn add_tile<T: Real>(
         let labels = &batch.labels[spec.label_set * data.len()..][tile.clone()];
         let z = &mut sums.z[columns.start * rows..columns.end * rows];
         let offsets = &offsets[columns.clone()];
-        let tallies = &mut sums.tallies[columns.clone()];
+        let residuals = &mut sums.residual[columns.clone()];
+        let (curvature, rest) = curvatures.split_at_mut(spec.width * spec.width);
+        curvatures = rest;
         *loss += if spec.width == 1 {
             kernels::run(Binary {
                 z,
                 weights,
                 labels,
                 offset: offsets[0],
-                tally: &mut tallies[0],
+                residual: &mut residuals[0],
+                curvature: &mut curvature[0],
             })
         } else {
             kernels::run(Softmax {
@@ -153,7 +161,8 @@ fn add_tile<T: Real>(
                 labels,
                 column_of: &spec.column_of,
                 offsets,
-                tallies,
+                residuals,
+                curvature,
             })
         };
     }

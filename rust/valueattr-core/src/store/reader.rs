@@ -1,7 +1,7 @@
 //! A store, open to read.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -135,14 +135,21 @@ impl Store {
     /// Copies rows of a layer, by its index, into `out` (rows, width) as f32.
     ///
     /// # Errors
-    /// A row that is not there.
+    /// A row that is not there; a shard that changed since the store was opened.
     pub fn gather(&self, layer: usize, rows: &[usize], out: &mut [f32]) -> Result<(), StoreError> {
         let (size, width) = (self.manifest.row_bytes(), self.manifest.width);
         if width == 0 {
             return Ok(());
         }
+        let mut checked = vec![false; self.shards.len()];
         for (&row, out) in rows.iter().zip(out.chunks_exact_mut(width)) {
             let (shard, within) = self.find(row)?;
+            if !checked[shard] {
+                // What is cut under a mapping kills who reads it.
+                let path = self.path.join(&self.shards[shard].file);
+                self.check_unchanged(shard, &path, fs::metadata(&path))?;
+                checked[shard] = true;
+            }
             let start = self.data[shard]
                 + self.manifest.layer_offset(self.shards[shard].rows, layer)
                 + within * size;
@@ -209,13 +216,22 @@ impl Store {
     fn reopen(&self, shard: usize) -> Result<File, StoreError> {
         let path = self.path.join(&self.shards[shard].file);
         let file = File::open(&path).map_err(io_error(&path))?;
-        let now = file.metadata().map_err(io_error(&path))?;
-        let same = now.len() == self.maps[shard].len() as u64
-            && now.modified().map_err(io_error(&path))? == self.changed[shard];
-        if same {
-            return Ok(file);
+        self.check_unchanged(shard, &path, file.metadata())?;
+        Ok(file)
+    }
+
+    fn check_unchanged(
+        &self,
+        shard: usize,
+        path: &Path,
+        now: io::Result<Metadata>,
+    ) -> Result<(), StoreError> {
+        let now = now.map_err(io_error(path))?;
+        let changed = now.modified().map_err(io_error(path))?;
+        if now.len() == self.maps[shard].len() as u64 && changed == self.changed[shard] {
+            return Ok(());
         }
-        Err(broken(&path, "it changed while it was read".into()))
+        Err(broken(path, "it changed while it was read".into()))
     }
 
     /// Beyond the last for a row that is not there.
