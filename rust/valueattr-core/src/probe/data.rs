@@ -5,8 +5,8 @@ use std::ops::Range;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::kernels::{self, AddScaled};
-use super::linalg::{Real, gram_panel, transposed_product};
+use super::kernels::{self, AddScaled, Pooled};
+use super::linalg::{Real, Spectrum, gram_panel, transposed_product};
 use super::{ProbeError, Rows};
 use crate::store::RowBuffer;
 
@@ -206,14 +206,17 @@ impl<'a> Data<'a> {
         buffer: &mut RowBuffer,
         out: &mut Vec<T>,
     ) -> Result<(), ProbeError> {
-        out.clear();
+        out.resize(rows.len() * self.features, T::from_f64(0.0));
+        let mut places = out.chunks_exact_mut(self.features);
         self.x.read(rows, buffer, |row| {
-            let units = self.centre.iter().zip(&self.inverse_scale);
-            out.extend(
-                row.iter()
-                    .zip(units)
-                    .map(|(&v, (&c, &s))| T::pooled(v, c, s)),
-            );
+            if let Some(out) = places.next() {
+                kernels::run(Pooled {
+                    out,
+                    row,
+                    centre: &self.centre,
+                    inverse_scale: &self.inverse_scale,
+                });
+            }
         })
     }
 
@@ -305,13 +308,24 @@ impl<'a> Data<'a> {
         Ok(gram)
     }
 
-    /// `count` rows or fewer, evenly spread, in pooled units.
-    pub(super) fn sample(&self, count: usize) -> Result<Vec<f32>, ProbeError> {
-        let step = self.len().div_ceil(count).max(1);
-        let rows: Vec<usize> = self.rows.iter().copied().step_by(step).collect();
-        let (mut buffer, mut x) = (RowBuffer::default(), Vec::new());
-        self.fill(&rows, &mut buffer, &mut x)?;
-        Ok(x)
+    /// Of X'X / n in pooled units, from `most` rows or fewer, evenly spread.
+    pub(super) fn spectrum(&self, most: usize, pool: &ThreadPool) -> Result<Spectrum, ProbeError> {
+        let d = self.features;
+        let step = self.len().div_ceil(most);
+        let rows: Vec<usize> = (0..self.len()).step_by(step).collect();
+        let spectrum = if rows.len() < d {
+            let rows: Vec<usize> = rows.iter().map(|&i| self.rows[i]).collect();
+            let (mut buffer, mut x) = (RowBuffer::default(), Vec::new());
+            self.fill(&rows, &mut buffer, &mut x)?;
+            Spectrum::of_few_rows(&x, d)
+        } else {
+            let share = count(rows.len()).recip();
+            Spectrum::of_gram(
+                &self.gram_of::<f32>(&rows, &vec![share; rows.len()], pool)?,
+                d,
+            )
+        };
+        spectrum.ok_or(ProbeError::Eigen { features: d })
     }
 }
 

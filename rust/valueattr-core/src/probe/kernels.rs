@@ -38,6 +38,14 @@ pub(super) struct Softmax<'a, T> {
     pub curvature: &'a mut [f64],
 }
 
+/// `out = (row - centre) * inverse_scale`.
+pub(super) struct Pooled<'a, T> {
+    pub out: &'a mut [T],
+    pub row: &'a [f32],
+    pub centre: &'a [f32],
+    pub inverse_scale: &'a [f32],
+}
+
 /// `sum += factor * x`.
 pub(super) struct AddScaled<'a> {
     pub sum: &'a mut [f64],
@@ -144,6 +152,18 @@ impl<T: Real> NullaryFnOnce for Softmax<'_, T> {
             }
         }
         total
+    }
+}
+
+impl<T: Real> NullaryFnOnce for Pooled<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let units = self.centre.iter().zip(self.inverse_scale);
+        for ((out, &v), (&centre, &inverse_scale)) in self.out.iter_mut().zip(self.row).zip(units) {
+            *out = T::pooled(v, centre, inverse_scale);
+        }
     }
 }
 

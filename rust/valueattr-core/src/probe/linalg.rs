@@ -82,43 +82,42 @@ pub(super) struct Spectrum {
 }
 
 impl Spectrum {
-    /// Of `x' x / rows`, `x` (rows, size) row-major; `None` if the iteration does not converge.
+    /// Of the lower triangle of a Gram matrix, column-major; `None` if the iteration does not converge.
     ///
-    /// Of the two Gram matrices the smaller one is decomposed. That of the features may be f32: what is made of it is
-    /// positive definite whatever the rounding. That of the rows may not: `solve` subtracts its part from the whole.
-    pub(super) fn of_rows(x: &[f32], size: usize) -> Option<Self> {
+    /// In f32: what is made of it is positive definite whatever the rounding.
+    pub(super) fn of_gram(lower: &[f64], size: usize) -> Option<Self> {
+        let lower = MatRef::from_column_major_slice(lower, size, size);
+        let gram = Mat::from_fn(size, size, |i, j| f32::from_f64(lower[(i, j)]));
+        let eigen = gram.self_adjoint_eigen(Side::Lower).ok()?;
+        let values = eigen.S().column_vector().iter();
+        Some(Self {
+            values: values.map(|&v| f64::from(v).max(0.0)).collect(),
+            vectors: columns(eigen.U()),
+            size,
+        })
+    }
+
+    /// Of `x' x / rows`, `x` (rows, size) row-major with fewer rows than columns, by that of `x x' / rows`.
+    ///
+    /// In f64: `solve` takes the part within the rows from the whole.
+    pub(super) fn of_few_rows(x: &[f64], size: usize) -> Option<Self> {
         let rows = x.len() / size;
         let x = MatRef::from_row_major_slice(x, rows, size);
-        #[allow(clippy::cast_precision_loss)]
-        let count = rows as f64;
-        if rows >= size {
-            let mut gram = Mat::<f32>::zeros(size, size);
-            lower_product(&mut gram, x.transpose());
-            let eigen = gram.self_adjoint_eigen(Side::Lower).ok()?;
-            let values = eigen.S().column_vector().iter();
-            let values = values.map(|v| (f64::from(*v) / count).max(0.0)).collect();
-            let vectors = columns(eigen.U());
-            return Some(Self {
-                values,
-                vectors,
-                size,
-            });
-        }
-        let x = Mat::from_fn(rows, size, |i, j| f64::from(x[(i, j)]));
         let mut gram = Mat::<f64>::zeros(rows, rows);
-        lower_product(&mut gram, x.as_ref());
+        lower_product(&mut gram, x);
         let eigen = gram.self_adjoint_eigen(Side::Lower).ok()?;
         let all: Vec<f64> = eigen.S().column_vector().iter().copied().collect();
         let largest = all.iter().copied().fold(0.0, f64::max);
         let first = all.partition_point(|v| *v <= 1e-12 * largest);
-        let mut vectors =
-            columns((x.transpose() * eigen.U().subcols(first, rows - first)).as_ref());
+        let within = x.transpose() * eigen.U().subcols(first, rows - first);
+        let mut vectors = columns(within.as_ref());
         for (column, value) in vectors.chunks_exact_mut(size).zip(&all[first..]) {
             for v in column {
                 *v /= value.sqrt();
             }
         }
-        let values = all[first..].iter().map(|v| v / count).collect();
+        #[allow(clippy::cast_precision_loss)]
+        let values = all[first..].iter().map(|v| v / rows as f64).collect();
         Some(Self {
             values,
             vectors,
@@ -174,7 +173,7 @@ pub(super) fn eigen(lower: &[f64], size: usize) -> Option<(Vec<f64>, Vec<f64>)> 
 }
 
 /// Lower triangle of `a a'`.
-fn lower_product<T: Real>(out: &mut Mat<T>, a: MatRef<T>) {
+fn lower_product(out: &mut Mat<f64>, a: MatRef<f64>) {
     use triangular::BlockStructure::{Rectangular, TriangularLower};
     triangular::matmul(
         out.as_mut(),
@@ -184,7 +183,7 @@ fn lower_product<T: Real>(out: &mut Mat<T>, a: MatRef<T>) {
         Rectangular,
         a.transpose(),
         Rectangular,
-        T::from_f64(1.0),
+        1.0,
         Par::Seq,
     );
 }

@@ -42,10 +42,7 @@ pub fn fit_logistic(problem: &Problem, options: &Options) -> Result<Fits, ProbeE
         data: &data,
         labels: &labels,
     };
-    let sample = data.sample(SAMPLE * data.features)?;
-    let spectrum = Spectrum::of_rows(&sample, data.features).ok_or(ProbeError::Eigen {
-        features: data.features,
-    })?;
+    let spectrum = data.spectrum(SAMPLE * data.features, &pool)?;
     let mut fits = Fits::new(&specs);
     (fits.mean, fits.scale) = data.reported_units();
     for group in specs.chunks((COLUMNS / fits.width).max(1)) {
