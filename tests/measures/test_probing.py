@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.estimator_checks import check_estimator
 
 from valueattr import _core
@@ -78,6 +79,16 @@ def test_a_weight_of_0_removes_a_row_and_of_2_repeats_it(seed, classes, d):
     weighted = LogisticProbe(**settings).fit(X, y, weight)
     repeated = LogisticProbe(**settings).fit(X[rows], y[rows])
     np.testing.assert_allclose(weighted.predict_proba(X), repeated.predict_proba(X), atol=1e-3)
+
+
+@pytest.mark.parametrize("class_weight", ["balanced", {0: 1.0, 1: 7.0, 2: 0.5}])
+def test_class_weights_are_scikit_learns(class_weight):
+    X, y = data(classes=3)
+    y[:100] = 0
+    probe = LogisticProbe(l2=0.1, tol=1e-8, class_weight=class_weight).fit(X, y)
+    weight = compute_sample_weight(class_weight, y)
+    model, mean, scale = oracle(X.astype(np.float64), y, 0.1, weight)
+    np.testing.assert_allclose(probe.predict_proba(X), model.predict_proba((X - mean) / scale), atol=2e-4)
 
 
 def test_a_batch_is_each_fit_alone():
@@ -331,7 +342,7 @@ def test_every_kind_refuses_what_cannot_be_fitted(kind):
 
 @pytest.mark.parametrize("kind", ["ridge", "lda", "mean-difference", "mean-difference-whitened"])
 def test_threads_do_not_change_a_bit_of_any_kind(kind):
-    X, y = data(2_000, 40, 3)
+    X, y = data(2_000, 300, 3)
     folds = (np.arange(len(X)) % 5 != np.arange(5)[:, None]).astype(float)
     one, three = (fit_many(X, y[None], folds, kind=kind, threads=t) for t in (1, 3))
     assert (one.coef == three.coef).all()

@@ -2,13 +2,15 @@
 
 import copy
 import warnings
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -91,15 +93,22 @@ class LogisticProbe(_LinearProbe):
         tol: converged when the gradient norm is at most `tol` times that of coefficients 0.
         max_iter: L-BFGS steps; ending there without convergence warns.
         standardize: to mean 0 and variance 1 over the training rows; a constant feature is only centred.
+        class_weight: "balanced" for weights against the classes' frequencies, or a weight per class, times those of rows.
     """
 
     def __init__(
-        self, l2: float = 1e-2, tol: float = 1e-6, max_iter: int = 200, standardize: bool = True
+        self,
+        l2: float = 1e-2,
+        tol: float = 1e-6,
+        max_iter: int = 200,
+        standardize: bool = True,
+        class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
     ) -> None:
         self.l2 = l2
         self.tol = tol
         self.max_iter = max_iter
         self.standardize = standardize
+        self.class_weight = class_weight
 
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit on X (n, d), read as float32, and y (n,); a row of weight 0 is as if it were not there.
@@ -108,6 +117,7 @@ class LogisticProbe(_LinearProbe):
             ProbeError: fewer than two classes, a value that is not finite (its row is named), a bad weight or penalty.
         """
         X, codes, weights = self._validated(X, y, sample_weight)
+        weights = weights * compute_sample_weight(self.class_weight, self.classes_[codes])
         fits = fit_many(
             X,
             codes[None],
