@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::data::{Data, add};
+use super::data::{Data, add, count};
 use super::kernels::{self, AddScaled};
 use super::linalg::{lower_times, solve_semidefinite};
 use super::{
@@ -57,7 +57,7 @@ pub fn fit_linear(
         Linear::WhitenedMeanDifference => Data::new(problem.x, &weights, false, &pool)?,
         _ => Data::new(problem.x, &weights, standardize, &pool)?,
     };
-    let parts = Parts::of(&data, &weights);
+    let parts = Parts::of(&data);
     let sums = Sums::of(&data, &parts, label_sets * classes, &pool, |row, put| {
         for (set, labels) in problem.labels.chunks_exact(problem.x.len()).enumerate() {
             put(set * classes + labels[row] as usize, 1.0);
@@ -65,7 +65,7 @@ pub fn fit_linear(
     })?;
     if kind == Linear::MeanDifference {
         data.set_mean = (0..parts.sets())
-            .flat_map(|set| sums.mean(&parts, set, classes))
+            .flat_map(|set| sums.mean(&data, &parts, set, classes))
             .collect();
         if !data.set_mean.iter().all(|v| v.is_finite()) {
             data.pooled_mean(&pool)?;
@@ -139,7 +139,7 @@ pub fn fit_ridge(
     }
     let pool = thread_pool(threads, n)?;
     let data = Data::new(x, &weights, standardize, &pool)?;
-    let parts = Parts::of(&data, &weights);
+    let parts = Parts::of(&data);
     let sums = Sums::of(&data, &parts, outputs, &pool, |row, put| {
         for output in 0..outputs {
             put(output, targets[output * n + row]);
@@ -193,10 +193,8 @@ struct Part {
 }
 
 impl Parts {
-    fn of(data: &Data, weights: &[f64]) -> Self {
-        let sets: Vec<Vec<f64>> = (weights.chunks_exact(data.x.len()))
-            .map(|set| data.of_rows(set).collect())
-            .collect();
+    fn of(data: &Data) -> Self {
+        let sets: Vec<&[f64]> = data.weights.chunks_exact(data.len()).collect();
         let mut found = Self {
             parts: Vec::new(),
             share: Vec::new(),
@@ -231,8 +229,8 @@ impl Parts {
     }
 
     /// Where sets have no more in common than that, as bootstraps have not.
-    fn of_each_set(sets: &[Vec<f64>]) -> Self {
-        let part = |set: &Vec<f64>| {
+    fn of_each_set(sets: &[&[f64]]) -> Self {
+        let part = |set: &&[f64]| {
             let rows: Vec<usize> = (0..set.len()).filter(|&row| set[row] > 0.0).collect();
             let weights = rows.iter().map(|&row| set[row]).collect();
             Part { rows, weights }
@@ -252,12 +250,6 @@ impl Parts {
     fn of_set(&self, set: usize) -> impl Iterator<Item = (usize, f64)> {
         let shares = &self.share[set * self.parts.len()..][..self.parts.len()];
         (shares.iter().copied().enumerate()).filter(|(_, share)| *share > 0.0)
-    }
-
-    fn weight_of_set(&self, set: usize) -> f64 {
-        self.of_set(set)
-            .map(|(part, share)| share * self.parts[part].weights.iter().sum::<f64>())
-            .sum()
     }
 }
 
@@ -302,7 +294,7 @@ impl<'a> Grams<'a> {
                 self.of_part[part] = Some(gram);
             }
         }
-        let weight = self.parts.weight_of_set(set);
+        let weight = count(data.len());
         let (mean, scale) = data.units(set);
         pool.install(|| {
             sum.par_chunks_mut(d).enumerate().for_each(|(j, column)| {
@@ -384,7 +376,7 @@ impl Sums {
     }
 
     /// Mean of the features of a set, in pooled units; `slots` hold each row once, with value 1.
-    fn mean(&self, parts: &Parts, set: usize, slots: usize) -> Vec<f64> {
+    fn mean(&self, data: &Data, parts: &Parts, set: usize, slots: usize) -> Vec<f64> {
         let mut sum = vec![0.0; self.features];
         for (part, share) in parts.of_set(set) {
             for x in self.x[part * self.slots * self.features..]
@@ -394,20 +386,18 @@ impl Sums {
                 sum.iter_mut().zip(x).for_each(|(s, x)| *s += share * x);
             }
         }
-        let weight = parts.weight_of_set(set);
-        sum.into_iter().map(|s| s / weight).collect()
+        sum.into_iter().map(|s| s / count(data.len())).collect()
     }
 
     /// Each slot as a set sees it.
     fn targets(&self, data: &Data, parts: &Parts, set: usize) -> Vec<Target> {
         let d = self.features;
-        let weight = parts.weight_of_set(set);
         let (centre, scale) = data.units(set);
         let target = |slot: usize| {
             let (mut mean, mut square, mut covariance) = (0.0, 0.0, vec![0.0; d]);
             for (part, share) in parts.of_set(set) {
                 let place = part * self.slots + slot;
-                let share = share / weight;
+                let share = share / count(data.len());
                 mean += share * self.first[place];
                 square += share * self.second[place];
                 let x = &self.x[place * d..][..d];
