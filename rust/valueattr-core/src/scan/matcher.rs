@@ -3,9 +3,10 @@
 //! The filter of the trie leaves a word in twenty or so; from those the trie is walked, and the guards are asked of
 //! what it finds. A text is read a window at a time, so that what is kept of it is small however long it is.
 
+use super::filter::{Candidates, find_candidates};
 use super::guard::{Guard, NEGATION_REACH, Place, Surroundings, joined};
 use super::lexicon::{Kind, Lexicon};
-use super::trie::{Candidates, NodeId, find_candidates};
+use super::trie::{End, NodeId, ROOT};
 use super::words::{Reader, Words, read};
 
 /// 8 KiB: text, words and filter stay in the first-level cache.
@@ -59,8 +60,7 @@ pub struct Scratch {
 /// A phrase that begins at the word looked at.
 #[derive(Debug, Clone, Copy)]
 struct Found {
-    kind: Kind,
-    entry: u32,
+    end: End,
     last: usize,
 }
 
@@ -168,7 +168,8 @@ fn scan_text(
         };
         if ready > from {
             find_candidates(
-                lexicon.trie(),
+                lexicon.trie().filter(),
+                lexicon.trie().is_ascii(),
                 text,
                 &scratch.words,
                 from,
@@ -242,23 +243,22 @@ impl<'a> Search<'a> {
         let Some(mut word) = words.get(first) else {
             return;
         };
-        let Some(mut node) = trie.step(0, self.text, word, candidates.hash(first)) else {
+        let Some(mut node) = trie.step(ROOT, self.text, word, candidates.hash(first)) else {
             return;
         };
         let mut last = first;
         loop {
-            for &entry in trie.ends(node) {
-                let kind = self.lexicon.entries()[entry as usize].kind;
-                found.push(Found { kind, entry, last });
-            }
-            if trie.goes_on(node)
+            found.extend(trie.ends(node).iter().map(|&end| Found { end, last }));
+            let (any, hash) = (trie.step_any(node), candidates.hash(last + 1));
+            let may_step = trie.may_step(node, hash);
+            if (may_step || any.is_some())
                 && let Some(next) = words.get(last + 1)
                 && joined(self.text, word, next)
             {
-                if let Some(any) = trie.step_any(node) {
+                if let Some(any) = any {
                     paths.push((any, last + 1));
                 }
-                if let Some(onward) = trie.step(node, self.text, next, candidates.hash(last + 1)) {
+                if may_step && let Some(onward) = trie.step(node, self.text, next, hash) {
                     (node, last, word) = (onward, last + 1, next);
                     continue;
                 }
@@ -288,42 +288,47 @@ impl<'a> Search<'a> {
             self.sentence += 1;
         }
         if found.len() > 1 {
-            found.sort_unstable_by_key(|one| (one.kind, std::cmp::Reverse(one.last), one.entry));
-            found.dedup_by_key(|one| (one.kind, one.last, one.entry)); // two ways through a gap
+            let rank = |one: &Found| (one.end.kind, std::cmp::Reverse(one.last), one.end.entry);
+            found.sort_unstable_by_key(rank);
+            found.dedup_by_key(|one| rank(one)); // two ways through a gap
         }
         let mut taken = None;
-        for one in found.iter() {
-            let Some(end) = words.get(one.last) else {
+        for &Found { end, last } in found.iter() {
+            let Some(word) = words.get(last) else {
                 continue;
             };
             let hit = Hit {
-                kind: one.kind,
-                entry: one.entry,
+                kind: end.kind,
+                entry: end.entry,
                 start: begin.start,
-                end: end.end,
+                end: word.end,
                 sentence: small(self.sentences_before + self.sentence),
             };
-            let verdict = if taken == Some(one.kind) {
-                Verdict::Longer
-            } else if begin.start < self.free_from[one.kind as usize] {
-                Verdict::Covered
-            } else {
+            let silenced = |search: &mut Self| {
                 let mut place = Place {
                     words,
                     first,
-                    last: one.last,
-                    sentence_start: sentences[self.sentence] as usize,
-                    surroundings: &mut self.surroundings,
+                    last,
+                    sentence_start: sentences[search.sentence] as usize,
+                    surroundings: &mut search.surroundings,
                 };
-                let guards = &self.lexicon.entries()[one.entry as usize].guards;
-                match guards.silences(&mut place) {
-                    Some(guard) => Verdict::Silenced(guard),
-                    None => Verdict::Counts,
-                }
+                let guards = &search.lexicon.entries()[end.entry as usize].guards;
+                guards.silences(&mut place)
+            };
+            let verdict = if taken == Some(end.kind) {
+                Verdict::Longer
+            } else if begin.start < self.free_from[end.kind as usize] {
+                Verdict::Covered
+            } else if end.guarded
+                && let Some(guard) = silenced(self)
+            {
+                Verdict::Silenced(guard)
+            } else {
+                Verdict::Counts
             };
             if verdict == Verdict::Counts {
-                taken = Some(one.kind);
-                self.free_from[one.kind as usize] = hit.end;
+                taken = Some(end.kind);
+                self.free_from[end.kind as usize] = hit.end;
             }
             take(&hit, verdict);
         }

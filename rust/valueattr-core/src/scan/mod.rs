@@ -1,7 +1,7 @@
 //! Counts hedging phrases and says where they stand.
 //!
 //! A text is classified 64 bytes at a time ([`blocks`]) and cut into words and sentences ([`words`]); a phrase is a path
-//! in a trie of folded words ([`trie`]), walked from the words that a filter lets pass ([`matcher`]), and the guards are
+//! in a trie of folded words ([`trie`]), walked from the words that a filter lets pass ([`filter`], [`matcher`]), and the guards are
 //! asked of what it finds ([`guard`]).
 //!
 //! Invariants: matches are word-bounded by construction; within a kind they do not overlap and are leftmost, then
@@ -13,6 +13,7 @@
 
 mod blocks;
 mod characters;
+mod filter;
 mod folding;
 mod guard;
 mod lexicon;
