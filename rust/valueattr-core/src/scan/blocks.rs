@@ -516,9 +516,10 @@ macro_rules! on_this_machine {
 }
 pub(super) use on_this_machine;
 
-/// The masks of the block of `text` that begins at byte `base`; beyond the end there is nothing of any class.
+/// The masks of the block of `text` that begins at byte `base`; beyond the end there is nothing of any class. With
+/// the mask of bytes above 127.
 #[inline(always)]
-pub fn masks<C: Kernels>(text: &str, base: usize) -> Masks {
+pub fn masks<C: Kernels>(text: &str, base: usize) -> (Masks, u64) {
     let bytes = &text.as_bytes()[base..];
     let (mut masks, high) = if let Some(block) = bytes.first_chunk() {
         C::ascii(block)
@@ -530,7 +531,7 @@ pub fn masks<C: Kernels>(text: &str, base: usize) -> Masks {
     if high != 0 {
         reclassify(text, base, high, &mut masks);
     }
-    masks
+    (masks, high)
 }
 
 /// Puts the characters beyond ASCII that are no parts of words into their classes.

@@ -71,6 +71,8 @@ struct Hit {
     start: usize,
     end: usize,
     sentence: u32,
+    /// Whether all of the text up to its end is ASCII: bytes are characters there.
+    ascii: bool,
 }
 
 /// Words and sentences of a text.
@@ -90,7 +92,11 @@ impl Lexicon {
             }
             counts.kinds[hit.kind as usize] += 1;
             if hit.kind.is_hedge() && first_hedge.is_none() {
-                first_hedge = Some(hit.start);
+                first_hedge = Some(if hit.ascii {
+                    hit.start
+                } else {
+                    characters(&text[..hit.start])
+                });
             }
             if hit.kind.is_evasive() && hit.sentence != last_evaded {
                 last_evaded = hit.sentence;
@@ -99,7 +105,7 @@ impl Lexicon {
         });
         counts.words = small(size.words);
         counts.sentences = small(size.sentences);
-        counts.first_hedge = first_hedge.map(|start| small(characters(&text[..start])));
+        counts.first_hedge = first_hedge.map(small);
         counts.hedge_only = evaded > 0 && evaded == size.sentences;
         counts
     }
@@ -123,10 +129,9 @@ impl Lexicon {
     }
 
     fn explain_into(&self, text: &str, scratch: &mut Scratch, mut take: impl FnMut(Span, Verdict)) {
-        let mut at = Characters::new(text);
+        let mut counted = Counted::default();
         self.scan(text, scratch, |hit, verdict| {
-            let start = at.of(text, hit.start);
-            let end = at.after(text, hit.start, hit.end);
+            let (start, end) = counted.characters_of(text, hit);
             let span = Span {
                 kind: hit.kind,
                 entry: hit.entry,
@@ -160,6 +165,7 @@ fn scan_text(
     let mut from = 0;
     loop {
         let more = read(&mut reader, text, WINDOW_BLOCKS, &mut scratch.words);
+        search.ascii = reader.is_ascii();
         // A word is looked at when all that a phrase from there may hold, and the word after that, have been read.
         let ready = if more {
             scratch.words.len().saturating_sub(lexicon.trie().longest())
@@ -205,6 +211,8 @@ struct Search<'a> {
     /// The sentence walked through, among those that are kept, and how many are not.
     sentence: usize,
     sentences_before: usize,
+    /// Whether all that has been read of the text is.
+    ascii: bool,
 }
 
 impl<'a> Search<'a> {
@@ -216,6 +224,7 @@ impl<'a> Search<'a> {
             free_from: [0; Kind::ALL.len()],
             sentence: 0,
             sentences_before: 0,
+            ascii: true,
         }
     }
 
@@ -303,6 +312,7 @@ impl<'a> Search<'a> {
                 start: begin.start,
                 end: word.end,
                 sentence: small(self.sentences_before + self.sentence),
+                ascii: self.ascii,
             };
             let silenced = |search: &mut Self| {
                 let mut place = Place {
@@ -348,44 +358,23 @@ fn characters(text: &str) -> usize {
         .count()
 }
 
-/// Turns bytes into characters, from the beginning to the end.
-enum Characters {
-    /// They are the same.
-    Ascii,
-    Counted {
-        byte: usize,
-        character: usize,
-    },
+/// How many characters stand before a byte; asked from the beginning of a text to its end.
+#[derive(Default)]
+struct Counted {
+    byte: usize,
+    characters: usize,
 }
 
-impl Characters {
-    fn new(text: &str) -> Self {
-        if text.is_ascii() {
-            Self::Ascii
+impl Counted {
+    /// Where a phrase starts and ends.
+    fn characters_of(&mut self, text: &str, hit: &Hit) -> (usize, usize) {
+        let (start, length) = if hit.ascii {
+            (hit.start, hit.end - hit.start)
         } else {
-            Self::Counted {
-                byte: 0,
-                character: 0,
-            }
-        }
-    }
-
-    fn of(&mut self, text: &str, at: usize) -> usize {
-        match self {
-            Self::Ascii => at,
-            Self::Counted { byte, character } => {
-                *character += characters(&text[*byte..at]);
-                *byte = at;
-                *character
-            }
-        }
-    }
-
-    /// Of the byte `end` after the byte `start` that was asked for last.
-    fn after(&self, text: &str, start: usize, end: usize) -> usize {
-        match self {
-            Self::Ascii => end,
-            Self::Counted { character, .. } => character + characters(&text[start..end]),
-        }
+            let before = self.characters + characters(&text[self.byte..hit.start]);
+            (before, characters(&text[hit.start..hit.end]))
+        };
+        (self.byte, self.characters) = (hit.start, start);
+        (start, start + length)
     }
 }

@@ -79,7 +79,7 @@ impl Words {
     }
 }
 
-/// Reads a text block by block; each field but the first is a bit for the next block's first byte.
+/// Reads a text block by block; the fields after the first are bits for the next block's first byte.
 #[derive(Debug, Clone)]
 pub struct Reader {
     base: usize,
@@ -88,6 +88,7 @@ pub struct Reader {
     after_newline: u64,
     /// The next word begins a sentence.
     ended: u64,
+    beyond_ascii: u64,
 }
 
 impl Reader {
@@ -98,13 +99,20 @@ impl Reader {
             terminated: 0,
             after_newline: 0,
             ended: 1, // the first word begins one
+            beyond_ascii: 0,
         }
+    }
+
+    /// Whether all that has been read is.
+    pub fn is_ascii(&self) -> bool {
+        self.beyond_ascii == 0
     }
 
     /// Where words begin or end, and where sentences begin.
     #[inline(always)]
     fn block<C: Kernels>(&mut self, text: &str) -> (u64, u64) {
-        let m = masks::<C>(text, self.base);
+        let (m, high) = masks::<C>(text, self.base);
+        self.beyond_ascii |= high;
         let next = m.apostrophe >> 63 == 1
             && text
                 .get(self.base + BLOCK..)
