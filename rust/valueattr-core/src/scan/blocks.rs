@@ -516,6 +516,16 @@ macro_rules! on_this_machine {
 }
 pub(super) use on_this_machine;
 
+/// Asks for the beginning of a text that is scanned soon.
+pub fn prefetch(text: &str) {
+    #[cfg(target_arch = "x86_64")]
+    for line in text.as_bytes().chunks(BLOCK).take(16) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: prefetching any address is allowed.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+}
+
 /// The masks of the block of `text` that begins at byte `base`; beyond the end there is nothing of any class. With
 /// the mask of bytes above 127.
 #[inline(always)]
