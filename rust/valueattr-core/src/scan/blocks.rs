@@ -26,6 +26,8 @@ const SPACE: u8 = 4;
 const NEWLINE: u8 = 8;
 const TERMINATOR: u8 = 16;
 const CLOSER: u8 = 32;
+/// Of the first byte of a character beyond ASCII that may be no part of a word.
+const MARK: u8 = 64;
 /// Of a byte above 127: what it is depends on the character that it is part of.
 const HIGH: u8 = 128;
 
@@ -37,6 +39,8 @@ const fn classes_of(byte: u8) -> u8 {
         b'\t'..=b'\r' | b' ' => SPACE,
         b'.' | b'!' | b'?' => TERMINATOR,
         b'"' | b')' | b']' | b'*' | b'_' => CLOSER,
+        // Others begin letters only, and 0xC3 all but the signs of multiplication and division.
+        0xC2 | 0xC3 | 0xCA | 0xE1..=0xE3 | 0xEF | 0xF0 => HIGH | MARK,
         128.. => HIGH,
         _ => 0,
     }
@@ -58,6 +62,18 @@ static CLASSES: [u8; 256] = {
 pub trait Kernels {
     /// The classes of 64 ASCII bytes; bytes above 127 come as words, with the mask of them beside.
     fn ascii(block: &[u8; BLOCK]) -> (Masks, u64);
+
+    /// Of the bytes above 127, which have a mask, those that may begin a character that is no part of a word.
+    #[inline(always)]
+    fn marks(block: &[u8; BLOCK], high: u64) -> u64 {
+        let (mut marks, mut rest) = (0, high);
+        while rest != 0 {
+            let within = rest.trailing_zeros();
+            marks |= u64::from(CLASSES[block[within as usize] as usize] & MARK != 0) << within;
+            rest &= rest - 1;
+        }
+        marks
+    }
 
     /// Writes `base` plus the place of each bit, and behind them whatever.
     #[inline(always)]
@@ -144,8 +160,8 @@ pub mod x86 {
 
     use super::super::folding::{HIGH_BITS, LOWER, MULTIPLIER};
     use super::{
-        APOSTROPHE, BLOCK, CLASSES, CLOSER, Filter, Kernels, Masks, NEWLINE, SPACE, TERMINATOR,
-        WORD,
+        APOSTROPHE, BLOCK, CLASSES, CLOSER, Filter, Kernels, MARK, Masks, NEWLINE, SPACE,
+        TERMINATOR, WORD,
     };
 
     #[cfg(test)]
@@ -316,6 +332,18 @@ pub mod x86 {
                     closer: of(CLOSER),
                 };
                 (masks, high)
+            }
+        }
+
+        #[inline(always)]
+        fn marks(block: &[u8; BLOCK], high: u64) -> u64 {
+            unsafe {
+                let classes = _mm512_permutex2var_epi8(
+                    _mm512_loadu_si512(CLASSES.as_ptr().add(128).cast()),
+                    _mm512_loadu_si512(block.as_ptr().cast()),
+                    _mm512_loadu_si512(CLASSES.as_ptr().add(192).cast()),
+                );
+                _mm512_mask_test_epi8_mask(high, classes, _mm512_set1_epi8(MARK.cast_signed()))
             }
         }
 
@@ -531,22 +559,27 @@ pub fn prefetch(text: &str) {
 #[inline(always)]
 pub fn masks<C: Kernels>(text: &str, base: usize) -> (Masks, u64) {
     let bytes = &text.as_bytes()[base..];
-    let (mut masks, high) = if let Some(block) = bytes.first_chunk() {
-        C::ascii(block)
-    } else {
-        let mut block = [0; BLOCK];
-        block[..bytes.len()].copy_from_slice(bytes);
-        C::ascii(&block)
-    };
+    if let Some(block) = bytes.first_chunk() {
+        return masks_of::<C>(text, base, block);
+    }
+    let mut padded = [0; BLOCK];
+    padded[..bytes.len()].copy_from_slice(bytes);
+    masks_of::<C>(text, base, &padded)
+}
+
+#[inline(always)]
+fn masks_of<C: Kernels>(text: &str, base: usize, block: &[u8; BLOCK]) -> (Masks, u64) {
+    let (mut masks, high) = C::ascii(block);
     if high != 0 {
-        reclassify(text, base, high, &mut masks);
+        reclassify(text, base, C::marks(block, high), &mut masks);
     }
     (masks, high)
 }
 
-/// Puts the characters beyond ASCII that are no parts of words into their classes.
+/// Puts the characters beyond ASCII that are no parts of words into their classes; they begin at some of
+/// `first_bytes`.
 #[cold]
-fn reclassify(text: &str, base: usize, high: u64, masks: &mut Masks) {
+fn reclassify(text: &str, base: usize, first_bytes: u64, masks: &mut Masks) {
     let bytes = text.as_bytes();
     let mut begin = base;
     while bytes[begin] & 0xC0 == 0x80 {
@@ -555,25 +588,13 @@ fn reclassify(text: &str, base: usize, high: u64, masks: &mut Masks) {
     if begin < base {
         reclassify_character(text, begin, base, masks);
     }
-    let mut rest = high;
+    let mut rest = first_bytes;
     while rest != 0 {
-        let within = rest.trailing_zeros();
-        let at = base + within as usize;
-        let length = match bytes[at] {
-            0xF0.. => 4,
-            0xE0.. => 3,
-            0xC0.. => 2,
-            _ => 1, // of the character that began in the block before
-        };
-        rest &= u64::MAX.checked_shl(within + length).unwrap_or(0);
-        // Other first bytes begin letters only, and 0xC3 all but the signs of multiplication and division.
-        let maybe = match bytes[at] {
-            0xC3 => matches!(bytes[at + 1], 0x97 | 0xB7),
-            first => matches!(first, 0xC2 | 0xCA | 0xE1..=0xE3 | 0xEF | 0xF0),
-        };
-        if maybe {
+        let at = base + rest.trailing_zeros() as usize;
+        if bytes[at] != 0xC3 || matches!(bytes[at + 1], 0x97 | 0xB7) {
             reclassify_character(text, at, base, masks);
         }
+        rest &= rest - 1;
     }
 }
 
