@@ -1,7 +1,9 @@
 //! Reads dumps of generations: texts by the line, plain or compressed, as JSON or as they are.
 //!
 //! [`Chunks`] decompresses on a thread of its own and hands out whole lines, a few megabytes at a time, so that memory
-//! does not grow with the file; [`Chunk::texts`] takes the one field out of each line.
+//! does not grow with the file; [`Lines`] takes the one field out of each line, which is scanned while it is in the cache.
+
+mod json;
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -15,10 +17,14 @@ use std::thread;
 use rayon::prelude::*;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use json::read_text;
+
 use crate::scan::{Counts, Lexicon, Scratch, Span, ThreadsError};
 
-/// Bytes of whole lines in a chunk, or one longer line.
-const CHUNK_BYTES: usize = 2 << 20;
+/// Bytes of whole lines in a chunk, or one longer line: scanned while they are in the second-level cache.
+const CHUNK_BYTES: usize = 512 << 10;
+/// Bytes scanned at once for the caller, or a chunk a thread.
+const BATCH_BYTES: usize = 16 << 20;
 /// Chunks that wait between the reading thread and the scanning ones.
 const WAITING: usize = 4;
 /// A longer line is no generation, and is not held in memory.
@@ -78,59 +84,25 @@ pub struct Chunk {
     bad: Vec<BadLine>,
 }
 
-/// The texts of a chunk, one after the other.
-#[derive(Debug, Default)]
-pub struct Texts {
-    pub rows: Vec<u64>,
-    ends: Vec<usize>,
-    text: String,
-    pub bad: Vec<BadLine>,
-}
-
-impl Texts {
-    #[must_use]
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
-        (0..self.ends.len()).map(|i| {
-            let start = if i == 0 { 0 } else { self.ends[i - 1] };
-            &self.text[start..self.ends[i]]
-        })
-    }
-
-    fn push(&mut self, row: u64, text: &str) {
-        self.text.push_str(text);
-        self.ends.push(self.text.len());
-        self.rows.push(row);
-    }
-}
-
 impl Chunk {
-    /// The texts of the lines; lines of nothing but white space hold none.
-    #[must_use]
-    pub fn texts(mut self, lines: &Lines) -> Texts {
-        let mut texts = Texts {
-            bad: std::mem::take(&mut self.bad),
-            ..Texts::default()
-        };
-        texts.text.reserve(self.bytes.len());
+    /// The lines that are more than white space, and their rows.
+    fn lines(&self) -> impl Iterator<Item = (u64, &[u8])> {
         let mut from = 0;
         let ends = memchr::memchr_iter(b'\n', &self.bytes).chain([self.bytes.len()]);
-        for (row, end) in (self.first_row..).zip(ends) {
-            let line = self.bytes[from..end].trim_ascii();
-            from = end + 1;
-            if !line.is_empty() {
-                match lines.text_of(line) {
-                    Ok(text) => texts.push(row, &text),
-                    Err(message) => texts.bad.push(BadLine { row, message }),
-                }
-            }
-        }
-        texts.bad.sort_by_key(|bad| bad.row);
-        texts
+        (self.first_row..)
+            .zip(ends)
+            .map(move |(row, end)| {
+                let line = self.bytes[from..end].trim_ascii();
+                from = end + 1;
+                (row, line)
+            })
+            .filter(|(_, line)| !line.is_empty())
     }
 }
 
 impl Lines {
-    fn text_of<'a>(&self, line: &'a [u8]) -> Result<Cow<'a, str>, String> {
+    /// The text of a line, in the line or in `buffer`.
+    fn text_of<'a>(&self, line: &'a [u8], buffer: &'a mut String) -> Result<Cow<'a, str>, String> {
         match self {
             Self::Text => simdutf8::compat::from_utf8(line)
                 .map(Cow::Borrowed)
@@ -141,25 +113,33 @@ impl Lines {
                     )
                 }),
             Self::Json { field, chat } => {
-                let mut deserializer = sonic_rs::Deserializer::from_slice(line);
-                let seed = At {
-                    path: field,
-                    chat: *chat,
-                };
-                let found = seed.deserialize(&mut deserializer).and_then(|found| {
-                    // Of what follows the value only its presence matters.
-                    deserializer.end().map(|()| found)
-                });
-                match found {
-                    Ok(Found::Text(text)) => Ok(text),
-                    Ok(Found::Nothing(expected)) => Err(format!("{}: {expected}", dotted(field))),
-                    Err(error) => Err(format!(
-                        "no JSON: {}",
-                        error.to_string().lines().next().unwrap_or_default()
-                    )),
+                if !chat
+                    && let Ok(line) = simdutf8::basic::from_utf8(line)
+                    && read_text(line, field, buffer)
+                {
+                    return Ok(Cow::Borrowed(buffer));
                 }
+                parsed_text(line, field, *chat).map(Cow::Owned)
             }
         }
+    }
+}
+
+/// The text at a path of a line of JSON, or what is wrong with it.
+fn parsed_text(line: &[u8], field: &[Step], chat: bool) -> Result<String, String> {
+    let mut deserializer = sonic_rs::Deserializer::from_slice(line);
+    let seed = At { path: field, chat };
+    let found = seed.deserialize(&mut deserializer).and_then(|found| {
+        // Of what follows the value only its presence matters.
+        deserializer.end().map(|()| found)
+    });
+    match found {
+        Ok(Found::Text(text)) => Ok(text),
+        Ok(Found::Nothing(expected)) => Err(format!("{}: {expected}", dotted(field))),
+        Err(error) => Err(format!(
+            "no JSON: {}",
+            error.to_string().lines().next().unwrap_or_default()
+        )),
     }
 }
 
@@ -171,8 +151,8 @@ fn dotted(path: &[Step]) -> String {
     steps.collect::<Vec<_>>().join(".")
 }
 
-enum Found<'a> {
-    Text(Cow<'a, str>),
+enum Found {
+    Text(String),
     Nothing(&'static str),
 }
 
@@ -186,29 +166,29 @@ struct At<'p> {
 }
 
 impl<'de> DeserializeSeed<'de> for At<'_> {
-    type Value = Found<'de>;
+    type Value = Found;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Found<'de>, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Found, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for At<'_> {
-    type Value = Found<'de>;
+    type Value = Found;
 
     fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         f.write_str("JSON")
     }
 
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Found<'de>, E> {
-        Ok(self.ended(Cow::Borrowed(text)))
+    fn visit_str<E>(self, text: &str) -> Result<Found, E> {
+        if self.path.is_empty() && !self.chat {
+            Ok(Found::Text(text.to_owned()))
+        } else {
+            Ok(Found::Nothing(self.instead("a text")))
+        }
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Found<'de>, E> {
-        Ok(self.ended(Cow::Owned(text.to_owned())))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found<'de>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found, A::Error> {
         let mut found = Found::Nothing(self.instead("an object"));
         let Some((step, path)) = self.path.split_first() else {
             while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
@@ -224,7 +204,7 @@ impl<'de> Visitor<'de> for At<'_> {
         Ok(found)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Found<'de>, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Found, A::Error> {
         let mut found =
             Found::Nothing(self.instead("a list; for lists of chat messages there is --chat"));
         match self.path.split_first() {
@@ -235,7 +215,7 @@ impl<'de> Visitor<'de> for At<'_> {
                         turn.content.add_to(&mut turns);
                     }
                 }
-                found = Found::Text(Cow::Owned(turns));
+                found = Found::Text(turns);
             }
             Some((Step::Index(index), path)) => {
                 for _ in 0..*index {
@@ -253,23 +233,23 @@ impl<'de> Visitor<'de> for At<'_> {
         Ok(found)
     }
 
-    fn visit_unit<E>(self) -> Result<Found<'de>, E> {
+    fn visit_unit<E>(self) -> Result<Found, E> {
         Ok(Found::Nothing(self.instead("null")))
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Found<'de>, E> {
+    fn visit_bool<E>(self, _: bool) -> Result<Found, E> {
         Ok(Found::Nothing(self.instead("a boolean")))
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Found<'de>, E> {
+    fn visit_u64<E>(self, _: u64) -> Result<Found, E> {
         Ok(Found::Nothing(self.instead("a number")))
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Found<'de>, E> {
+    fn visit_i64<E>(self, _: i64) -> Result<Found, E> {
         Ok(Found::Nothing(self.instead("a number")))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Found<'de>, E> {
+    fn visit_f64<E>(self, _: f64) -> Result<Found, E> {
         Ok(Found::Nothing(self.instead("a number")))
     }
 }
@@ -298,14 +278,6 @@ impl Visitor<'_> for IsKey<'_> {
 }
 
 impl At<'_> {
-    fn ended(self, text: Cow<'_, str>) -> Found<'_> {
-        if self.path.is_empty() && !self.chat {
-            Found::Text(text)
-        } else {
-            Found::Nothing(self.instead("a text"))
-        }
-    }
-
     /// What to say when this is found where a path ends, or before it does.
     fn instead(self, kind: &'static str) -> &'static str {
         if !self.path.is_empty() {
@@ -425,7 +397,9 @@ fn read_chunks(source: Counted, mut take: impl FnMut(Chunk) -> bool) -> io::Resu
     } else if magic.starts_with(&[0x28, 0xB5, 0x2F, 0xFD]) {
         Box::new(zstd::Decoder::with_buffer(source)?)
     } else {
-        Box::new(source)
+        // From here on what is read goes where it is wanted, not through the buffer.
+        let beginning = io::Cursor::new(source.buffer().to_vec());
+        Box::new(beginning.chain(source.into_inner()))
     };
     let mut chunk = Chunk::default();
     let mut row = 0;
@@ -434,9 +408,9 @@ fn read_chunks(source: Counted, mut take: impl FnMut(Chunk) -> bool) -> io::Resu
             .saturating_sub(chunk.bytes.len())
             .max(CHUNK_BYTES / 2);
         let before = chunk.bytes.len();
-        (&mut source)
-            .take(wanted as u64)
-            .read_to_end(&mut chunk.bytes)?;
+        chunk.bytes.resize(before + wanted, 0);
+        let filled = read_full(&mut source, &mut chunk.bytes[before..])?;
+        chunk.bytes.truncate(before + filled);
         if chunk.bytes.len() == before {
             break;
         }
@@ -466,6 +440,20 @@ fn read_chunks(source: Counted, mut take: impl FnMut(Chunk) -> bool) -> io::Resu
     }
     take(chunk);
     Ok(())
+}
+
+/// Reads until the buffer is full, or nothing is left; how many bytes.
+fn read_full(source: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match source.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }
 
 /// Reads to the end of the line.
@@ -528,29 +516,30 @@ impl DumpScan {
     /// # Errors
     /// The file cannot be read, or decompressed.
     pub fn next(&mut self, lexicon: &Lexicon) -> Option<io::Result<Scanned>> {
-        let mut ready = match self.chunks.next()? {
-            Ok(chunk) => vec![chunk],
-            Err(error) => return Some(Err(error)),
-        };
-        let mut failure = None;
-        while ready.len() < self.pool.current_num_threads() && failure.is_none() {
-            match self.chunks.next() {
-                Some(Ok(chunk)) => ready.push(chunk),
-                Some(Err(error)) => failure = Some(error),
-                None => break,
+        let mut batch = Scanned::default();
+        let mut bytes = 0;
+        while bytes < BATCH_BYTES {
+            let at_once = self.chunks.by_ref().take(self.pool.current_num_threads());
+            let ready: Vec<Chunk> = match at_once.collect() {
+                Ok(ready) => ready,
+                Err(error) => return Some(Err(error)),
+            };
+            if ready.is_empty() {
+                return (bytes > 0).then_some(Ok(batch));
             }
+            bytes += ready
+                .iter()
+                .map(|chunk| chunk.bytes.len().max(1))
+                .sum::<usize>();
+            let (lines, spans) = (&self.lines, self.spans);
+            let scanned: Vec<Scanned> = self.pool.install(|| {
+                (ready.into_par_iter())
+                    .map(|chunk| scanned(lexicon, chunk, lines, spans))
+                    .collect()
+            });
+            batch = scanned.into_iter().fold(batch, Scanned::and);
         }
-        if let Some(error) = failure {
-            return Some(Err(error));
-        }
-        let scanned: Vec<Scanned> = self.pool.install(|| {
-            (ready.into_par_iter())
-                .map(|chunk| scanned(lexicon, chunk.texts(&self.lines), self.spans))
-                .collect()
-        });
-        Some(Ok(scanned
-            .into_iter()
-            .fold(Scanned::default(), Scanned::and)))
+        Some(Ok(batch))
     }
 }
 
@@ -564,26 +553,26 @@ impl Scanned {
     }
 }
 
-fn scanned(lexicon: &Lexicon, texts: Texts, want_spans: bool) -> Scanned {
-    let mut scratch = Scratch::default();
-    let counts = texts
-        .iter()
-        .map(|text| lexicon.count(text, &mut scratch))
-        .collect();
-    let spans = if want_spans {
-        texts
-            .iter()
-            .map(|text| lexicon.spans(text, &mut scratch))
-            .collect()
-    } else {
-        Vec::new()
+fn scanned(lexicon: &Lexicon, mut chunk: Chunk, lines: &Lines, want_spans: bool) -> Scanned {
+    let mut scanned = Scanned {
+        bad: std::mem::take(&mut chunk.bad),
+        ..Scanned::default()
     };
-    Scanned {
-        rows: texts.rows,
-        counts,
-        spans,
-        bad: texts.bad,
+    let (mut scratch, mut buffer) = (Scratch::default(), String::new());
+    for (row, line) in chunk.lines() {
+        match lines.text_of(line, &mut buffer) {
+            Ok(text) => {
+                scanned.rows.push(row);
+                scanned.counts.push(lexicon.count(&text, &mut scratch));
+                if want_spans {
+                    scanned.spans.push(lexicon.spans(&text, &mut scratch));
+                }
+            }
+            Err(message) => scanned.bad.push(BadLine { row, message }),
+        }
     }
+    scanned.bad.sort_by_key(|bad| bad.row);
+    scanned
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Sixty-four bytes of text at a time, as one bit mask per class of character.
 
 use super::characters::{closes, ends_sentence, is_apostrophe, is_space, is_word};
+use super::filter::Filter;
 use super::folding::{hash, key};
 
 /// Bytes in a block.
@@ -25,6 +26,8 @@ const SPACE: u8 = 4;
 const NEWLINE: u8 = 8;
 const TERMINATOR: u8 = 16;
 const CLOSER: u8 = 32;
+/// Of the first byte of a character beyond ASCII that may be no part of a word.
+const MARK: u8 = 64;
 /// Of a byte above 127: what it is depends on the character that it is part of.
 const HIGH: u8 = 128;
 
@@ -36,6 +39,8 @@ const fn classes_of(byte: u8) -> u8 {
         b'\t'..=b'\r' | b' ' => SPACE,
         b'.' | b'!' | b'?' => TERMINATOR,
         b'"' | b')' | b']' | b'*' | b'_' => CLOSER,
+        // Others begin letters only, and 0xC3 all but the signs of multiplication and division.
+        0xC2 | 0xC3 | 0xCA | 0xE1..=0xE3 | 0xEF | 0xF0 => HIGH | MARK,
         128.. => HIGH,
         _ => 0,
     }
@@ -58,6 +63,18 @@ pub trait Kernels {
     /// The classes of 64 ASCII bytes; bytes above 127 come as words, with the mask of them beside.
     fn ascii(block: &[u8; BLOCK]) -> (Masks, u64);
 
+    /// Of the bytes above 127, which have a mask, those that may begin a character that is no part of a word.
+    #[inline(always)]
+    fn marks(block: &[u8; BLOCK], high: u64) -> u64 {
+        let (mut marks, mut rest) = (0, high);
+        while rest != 0 {
+            let within = rest.trailing_zeros();
+            marks |= u64::from(CLASSES[block[within as usize] as usize] & MARK != 0) << within;
+            rest &= rest - 1;
+        }
+        marks
+    }
+
     /// Writes `base` plus the place of each bit, and behind them whatever.
     #[inline(always)]
     fn places(bits: u64, base: u32, out: &mut [u32; BLOCK]) {
@@ -79,6 +96,16 @@ pub trait Kernels {
         for (out, &[start, end]) in out.iter_mut().zip(words) {
             *out = hash(key(text, start as usize, end as usize, ascii_lexicon));
         }
+    }
+
+    /// Which of the first 63 words the filter may let pass, by its hash and the next.
+    #[inline(always)]
+    fn passing(filter: &Filter, hashes: &[u32; BLOCK]) -> u64 {
+        let mut passing = 0;
+        for (i, pair) in hashes.windows(2).enumerate() {
+            passing |= u64::from(filter.lets_pass(pair[0], pair[1])) << i;
+        }
+        passing
     }
 }
 
@@ -125,14 +152,16 @@ impl Kernels for Portable {
 pub mod x86 {
     //! `unsafe` here: intrinsics need their instructions, which `words` asks the machine for before
     //! it takes one of these types; the loads read the 64 bytes that the array has. Both are compared with
-    //! [`Portable`] on every byte in every place, and run under the property tests of the whole scanner.
+    //! [`Portable`] on every byte in every place, and run under the property tests of the whole scanner. Masked loads
+    //! do not touch what their masks leave out, and prefetching any address is allowed.
 
     #[allow(clippy::wildcard_imports)] // three dozen intrinsics
     use std::arch::x86_64::*;
 
     use super::super::folding::{HIGH_BITS, LOWER, MULTIPLIER};
     use super::{
-        APOSTROPHE, BLOCK, CLASSES, CLOSER, Kernels, Masks, NEWLINE, SPACE, TERMINATOR, WORD,
+        APOSTROPHE, BLOCK, CLASSES, CLOSER, Filter, Kernels, MARK, Masks, NEWLINE, SPACE,
+        TERMINATOR, WORD,
     };
 
     #[cfg(test)]
@@ -215,52 +244,67 @@ pub mod x86 {
     impl Kernels for Avx2 {
         #[inline(always)]
         fn ascii(block: &[u8; BLOCK]) -> (Masks, u64) {
-            let half = |at: usize| unsafe {
-                let load = |table: &[u8; 32]| _mm256_loadu_si256(table.as_ptr().cast());
-                let bytes = _mm256_loadu_si256(block.as_ptr().add(at).cast());
-                let high_nibble =
-                    _mm256_and_si256(_mm256_srli_epi16(bytes, 4), _mm256_set1_epi8(15));
-                // A byte above 127 has its top bit set, for which the shuffle gives nothing.
-                let look = |(low, high): &([u8; 32], [u8; 32])| {
-                    _mm256_and_si256(
-                        _mm256_shuffle_epi8(load(low), bytes),
-                        _mm256_shuffle_epi8(load(high), high_nibble),
-                    )
-                };
-                let mask = |found, bits: i8| {
-                    let none = _mm256_cmpeq_epi8(
-                        _mm256_and_si256(found, _mm256_set1_epi8(bits)),
-                        _mm256_setzero_si256(),
-                    );
-                    u64::from(!_mm256_movemask_epi8(none).cast_unsigned())
-                };
-                let is = |byte: u8| {
-                    let equal = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(byte.cast_signed()));
-                    u64::from(_mm256_movemask_epi8(equal).cast_unsigned())
-                };
-                let (first, second) = (look(&FIRST), look(&SECOND));
-                let high = u64::from(_mm256_movemask_epi8(bytes).cast_unsigned());
-                let masks = Masks {
-                    word: mask(first, 0b0_0111) | high,
-                    apostrophe: is(b'\''),
-                    space: mask(first, 0b1_1000),
-                    newline: is(b'\n'),
-                    terminator: mask(second, 0b0011),
-                    closer: mask(second, 0b1100),
-                };
-                (masks, high)
-            };
-            let ((a, a_high), (b, b_high)) = (half(0), half(32));
-            let masks = Masks {
-                word: a.word | b.word << 32,
-                apostrophe: a.apostrophe | b.apostrophe << 32,
-                space: a.space | b.space << 32,
-                newline: a.newline | b.newline << 32,
-                terminator: a.terminator | b.terminator << 32,
-                closer: a.closer | b.closer << 32,
-            };
-            (masks, a_high | b_high << 32)
+            unsafe { classify(block) }
         }
+    }
+
+    // Functions that name their instructions: only so are intrinsics inlined into closures.
+
+    /// A mask of 32 bytes, out of the compiler's sight: of two it would make a vector of 64 bits, which it then takes
+    /// apart byte by byte.
+    #[inline(always)]
+    fn to_integer(mask: i32) -> u64 {
+        u64::from(std::hint::black_box(mask).cast_unsigned())
+    }
+
+    /// As [`Kernels::ascii`].
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn classify(block: &[u8; BLOCK]) -> (Masks, u64) {
+        let half = |at: usize| {
+            let load = |table: &[u8; 32]| unsafe { _mm256_loadu_si256(table.as_ptr().cast()) };
+            let bytes = unsafe { _mm256_loadu_si256(block.as_ptr().add(at).cast()) };
+            let high_nibble = _mm256_and_si256(_mm256_srli_epi16(bytes, 4), _mm256_set1_epi8(15));
+            // A byte above 127 has its top bit set, for which the shuffle gives nothing.
+            let look = |(low, high): &([u8; 32], [u8; 32])| {
+                _mm256_and_si256(
+                    _mm256_shuffle_epi8(load(low), bytes),
+                    _mm256_shuffle_epi8(load(high), high_nibble),
+                )
+            };
+            let mask = |found, bits: i8| {
+                let none = _mm256_cmpeq_epi8(
+                    _mm256_and_si256(found, _mm256_set1_epi8(bits)),
+                    _mm256_setzero_si256(),
+                );
+                to_integer(!_mm256_movemask_epi8(none))
+            };
+            let is = |byte: u8| {
+                let equal = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(byte.cast_signed()));
+                to_integer(_mm256_movemask_epi8(equal))
+            };
+            let (first, second) = (look(&FIRST), look(&SECOND));
+            let high = to_integer(_mm256_movemask_epi8(bytes));
+            let masks = Masks {
+                word: mask(first, 0b0_0111) | high,
+                apostrophe: is(b'\''),
+                space: mask(first, 0b1_1000),
+                newline: is(b'\n'),
+                terminator: mask(second, 0b0011),
+                closer: mask(second, 0b1100),
+            };
+            (masks, high)
+        };
+        let ((a, a_high), (b, b_high)) = (half(0), half(32));
+        let masks = Masks {
+            word: a.word | b.word << 32,
+            apostrophe: a.apostrophe | b.apostrophe << 32,
+            space: a.space | b.space << 32,
+            newline: a.newline | b.newline << 32,
+            terminator: a.terminator | b.terminator << 32,
+            closer: a.closer | b.closer << 32,
+        };
+        (masks, a_high | b_high << 32)
     }
 
     impl Kernels for Avx512 {
@@ -268,6 +312,8 @@ pub mod x86 {
         fn ascii(block: &[u8; BLOCK]) -> (Masks, u64) {
             unsafe {
                 let bytes = _mm512_loadu_si512(block.as_ptr().cast());
+                // The machine itself looks ahead within a page only, and texts are short.
+                _mm_prefetch::<_MM_HINT_T0>(block.as_ptr().wrapping_add(1024).cast());
                 let classes = _mm512_permutex2var_epi8(
                     _mm512_loadu_si512(CLASSES.as_ptr().cast()),
                     bytes,
@@ -286,6 +332,18 @@ pub mod x86 {
                     closer: of(CLOSER),
                 };
                 (masks, high)
+            }
+        }
+
+        #[inline(always)]
+        fn marks(block: &[u8; BLOCK], high: u64) -> u64 {
+            unsafe {
+                let classes = _mm512_permutex2var_epi8(
+                    _mm512_loadu_si512(CLASSES.as_ptr().add(128).cast()),
+                    _mm512_loadu_si512(block.as_ptr().cast()),
+                    _mm512_loadu_si512(CLASSES.as_ptr().add(192).cast()),
+                );
+                _mm512_mask_test_epi8_mask(high, classes, _mm512_set1_epi8(MARK.cast_signed()))
             }
         }
 
@@ -310,57 +368,131 @@ pub mod x86 {
 
         #[inline(always)]
         fn hashes(text: &str, words: &[[u32; 2]], ascii_lexicon: bool, out: &mut [u32]) {
-            let (eights, rest) = words.as_chunks::<EIGHT>();
-            let (outs, out_rest) = out.split_at_mut(EIGHT * eights.len());
-            for (words, out) in eights.iter().zip(outs.as_chunks_mut::<EIGHT>().0) {
-                if !Self::eight_hashes(text.as_bytes(), words, ascii_lexicon, out) {
+            for (i, words) in words.chunks(EIGHT).enumerate() {
+                let Some(out) = out[EIGHT * i..].first_chunk_mut() else {
+                    return;
+                };
+                if !unsafe { eight_hashes(text.as_bytes(), words, ascii_lexicon, out) } {
                     Avx2::hashes(text, words, ascii_lexicon, out);
                 }
             }
-            Avx2::hashes(text, rest, ascii_lexicon, out_rest);
         }
+
+        #[inline(always)]
+        fn passing(filter: &Filter, hashes: &[u32; BLOCK]) -> u64 {
+            unsafe { passing(filter, hashes) }
+        }
+    }
+
+    /// As [`Kernels::passing`].
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+    fn passing(filter: &Filter, hashes: &[u32; BLOCK]) -> u64 {
+        let load = |at: usize| unsafe { _mm512_loadu_si512(hashes.as_ptr().add(at).cast()) };
+        let bytes = |select: &[u8; 64]| {
+            let select = unsafe { _mm512_loadu_si512(select.as_ptr().cast()) };
+            (
+                _mm512_permutex2var_epi8(load(0), select, load(16)),
+                _mm512_permutex2var_epi8(load(32), select, load(48)),
+            )
+        };
+        let (a, b) = bytes(&HIGH_BYTES);
+        let (c, d) = bytes(&LOW_BYTES);
+        let hashes = [
+            _mm512_inserti64x4::<1>(a, _mm512_castsi512_si256(b)),
+            _mm512_shuffle_i64x2::<0b1110_1110>(a, b),
+            _mm512_inserti64x4::<1>(c, _mm512_castsi512_si256(d)),
+        ];
+        let sets = |tables: &[[u8; 128]; 3]| {
+            let look = |i: usize| {
+                let half =
+                    |at: usize| unsafe { _mm512_loadu_si512(tables[i].as_ptr().add(at).cast()) };
+                _mm512_permutex2var_epi8(half(0), hashes[i], half(64))
+            };
+            _mm512_and_si512(_mm512_and_si512(look(0), look(1)), look(2))
+        };
+        let all = unsafe { _mm512_loadu_si512(PLACES.as_ptr().cast()) };
+        let next = _mm512_add_epi8(all, _mm512_set1_epi8(1));
+        let seconds = _mm512_permutexvar_epi8(next, sets(&filter.seconds));
+        _mm512_test_epi8_mask(sets(&filter.firsts), seconds)
+    }
+
+    /// Bytes 3 of 32 hashes, then bytes 2.
+    static HIGH_BYTES: [u8; 64] = selected(3, 2);
+    /// Bytes 1 of 32 hashes, then bytes 0.
+    static LOW_BYTES: [u8; 64] = selected(1, 0);
+
+    #[allow(clippy::cast_possible_truncation)] // below 128
+    const fn selected(one: usize, other: usize) -> [u8; 64] {
+        let mut bytes = [0; 64];
+        let mut i = 0;
+        while i < 32 {
+            bytes[i] = (4 * i + one) as u8;
+            bytes[32 + i] = (4 * i + other) as u8;
+            i += 1;
+        }
+        bytes
     }
 
     /// Words at once.
     const EIGHT: usize = 8;
 
-    impl Avx512 {
-        /// As [`hash`] of [`key`], if all eight bytes from the beginning of the last word are in the text, and no byte
-        /// beyond ASCII, or in words that the lexicon has none like no byte that may begin an apostrophe, is among
-        /// those that count.
-        #[inline(always)]
-        fn eight_hashes(
-            text: &[u8],
-            words: &[[u32; 2]; EIGHT],
-            ascii_lexicon: bool,
-            out: &mut [u32; EIGHT],
-        ) -> bool {
-            if words[EIGHT - 1][0] as usize + EIGHT > text.len() {
+    /// As [`hash`] of [`key`] of at most eight words, if they stand in 128 bytes, and no byte beyond ASCII, or in words
+    /// that the lexicon has none like no byte that may begin an apostrophe, is among those that count.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vbmi")]
+    fn eight_hashes(
+        text: &[u8],
+        words: &[[u32; 2]],
+        ascii_lexicon: bool,
+        out: &mut [u32; EIGHT],
+    ) -> bool {
+        let (first, last) = (words[0][0], words[words.len() - 1][0]);
+        if last - first > 128 - 8 {
+            return false;
+        }
+        let here = u8::MAX >> (EIGHT - words.len());
+        let pairs = unsafe { _mm512_maskz_loadu_epi64(here, words.as_ptr().cast()) };
+        let ends = _mm512_srli_epi64::<32>(pairs);
+        let bits = _mm512_mul_epu32(_mm512_sub_epi32(ends, pairs), _mm512_set1_epi64(8));
+        let beyond = _mm512_max_epi64(
+            _mm512_sub_epi64(_mm512_set1_epi64(64), bits),
+            _mm512_setzero_si512(),
+        );
+        let counting = _mm512_srlv_epi64(_mm512_set1_epi64(-1), beyond);
+        // Of the places in 256 bytes only the lowest seven bits count.
+        let places = _mm512_sub_epi8(
+            _mm512_shuffle_epi8(pairs, _mm512_set4_epi32(0x0808_0808, 0x0808_0808, 0, 0)),
+            _mm512_sub_epi8(
+                _mm512_set1_epi8(first.to_le_bytes()[0].cast_signed()),
+                _mm512_set1_epi64(0x0706_0504_0302_0100),
+            ),
+        );
+        let rest = &text[first as usize..];
+        let load = |at: usize| {
+            let there = match rest.len().saturating_sub(at) {
+                few @ ..BLOCK => (1 << few) - 1,
+                _ => u64::MAX,
+            };
+            unsafe { _mm512_maskz_loadu_epi8(there, rest.as_ptr().wrapping_add(at).cast()) }
+        };
+        let raw = _mm512_permutex2var_epi8(load(0), places, load(64));
+        let lower = _mm512_or_si512(raw, _mm512_set1_epi64(LOWER.cast_signed()));
+        let mut keys = _mm512_and_si512(lower, counting);
+        let high = _mm512_set1_epi64(HIGH_BITS.cast_signed());
+        if _mm512_test_epi64_mask(raw, high) != 0 {
+            let counting = _mm512_and_si512(raw, counting);
+            let not_ascii = _mm512_test_epi64_mask(counting, high);
+            if not_ascii != 0 && (!ascii_lexicon || begins_apostrophe(counting)) {
                 return false;
             }
-            unsafe {
-                let pairs = _mm512_loadu_si512(words.as_ptr().cast());
-                let starts = _mm512_and_si512(pairs, _mm512_set1_epi64(0xFFFF_FFFF));
-                let lengths = _mm512_sub_epi64(_mm512_srli_epi64::<32>(pairs), starts);
-                let shift = _mm512_max_epi64(
-                    _mm512_sub_epi64(_mm512_set1_epi64(64), _mm512_slli_epi64::<3>(lengths)),
-                    _mm512_setzero_si512(),
-                );
-                let raw = _mm512_i64gather_epi64::<1>(starts, text.as_ptr().cast());
-                let high = _mm512_set1_epi64(HIGH_BITS.cast_signed());
-                let counting = _mm512_sllv_epi64(raw, shift);
-                let beyond = _mm512_test_epi64_mask(counting, high);
-                if beyond != 0 && (!ascii_lexicon || begins_apostrophe(counting)) {
-                    return false;
-                }
-                let lower = _mm512_or_si512(raw, _mm512_set1_epi64(LOWER.cast_signed()));
-                let keys = _mm512_maskz_sllv_epi64(!beyond, lower, shift);
-                let product = _mm512_mullo_epi64(keys, _mm512_set1_epi64(MULTIPLIER.cast_signed()));
-                let hashes = _mm512_cvtepi64_epi32(_mm512_srli_epi64::<32>(product));
-                _mm256_storeu_si256(out.as_mut_ptr().cast(), hashes);
-            }
-            true
+            keys = _mm512_maskz_mov_epi64(!not_ascii, keys);
         }
+        let product = _mm512_mullo_epi64(keys, _mm512_set1_epi64(MULTIPLIER.cast_signed()));
+        let odd = _mm512_set_epi32(0, 0, 0, 0, 0, 0, 0, 0, 15, 13, 11, 9, 7, 5, 3, 1);
+        let hashes = _mm512_castsi512_si256(_mm512_permutexvar_epi32(odd, product));
+        unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), hashes) };
+        true
     }
 
     /// Whether there is a first byte of an apostrophe beyond ASCII, or of another character with the same.
@@ -412,26 +544,42 @@ macro_rules! on_this_machine {
 }
 pub(super) use on_this_machine;
 
-/// The masks of the block of `text` that begins at byte `base`; beyond the end there is nothing of any class.
-#[inline(always)]
-pub fn masks<C: Kernels>(text: &str, base: usize) -> Masks {
-    let bytes = &text.as_bytes()[base..];
-    let (mut masks, high) = if let Some(block) = bytes.first_chunk() {
-        C::ascii(block)
-    } else {
-        let mut block = [0; BLOCK];
-        block[..bytes.len()].copy_from_slice(bytes);
-        C::ascii(&block)
-    };
-    if high != 0 {
-        reclassify(text, base, high, &mut masks);
+/// Asks for the beginning of a text that is scanned soon.
+pub fn prefetch(text: &str) {
+    #[cfg(target_arch = "x86_64")]
+    for line in text.as_bytes().chunks(BLOCK).take(16) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: prefetching any address is allowed.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
     }
-    masks
 }
 
-/// Puts the characters beyond ASCII that are no parts of words into their classes.
+/// The masks of the block of `text` that begins at byte `base`; beyond the end there is nothing of any class. With
+/// the mask of bytes above 127.
+#[inline(always)]
+pub fn masks<C: Kernels>(text: &str, base: usize) -> (Masks, u64) {
+    let bytes = &text.as_bytes()[base..];
+    if let Some(block) = bytes.first_chunk() {
+        return masks_of::<C>(text, base, block);
+    }
+    let mut padded = [0; BLOCK];
+    padded[..bytes.len()].copy_from_slice(bytes);
+    masks_of::<C>(text, base, &padded)
+}
+
+#[inline(always)]
+fn masks_of<C: Kernels>(text: &str, base: usize, block: &[u8; BLOCK]) -> (Masks, u64) {
+    let (mut masks, high) = C::ascii(block);
+    if high != 0 {
+        reclassify(text, base, C::marks(block, high), &mut masks);
+    }
+    (masks, high)
+}
+
+/// Puts the characters beyond ASCII that are no parts of words into their classes; they begin at some of
+/// `first_bytes`.
 #[cold]
-fn reclassify(text: &str, base: usize, high: u64, masks: &mut Masks) {
+fn reclassify(text: &str, base: usize, first_bytes: u64, masks: &mut Masks) {
     let bytes = text.as_bytes();
     let mut begin = base;
     while bytes[begin] & 0xC0 == 0x80 {
@@ -440,25 +588,13 @@ fn reclassify(text: &str, base: usize, high: u64, masks: &mut Masks) {
     if begin < base {
         reclassify_character(text, begin, base, masks);
     }
-    let mut rest = high;
+    let mut rest = first_bytes;
     while rest != 0 {
-        let within = rest.trailing_zeros();
-        let at = base + within as usize;
-        let length = match bytes[at] {
-            0xF0.. => 4,
-            0xE0.. => 3,
-            0xC0.. => 2,
-            _ => 1, // of the character that began in the block before
-        };
-        rest &= u64::MAX.checked_shl(within + length).unwrap_or(0);
-        // Other first bytes begin letters only, and 0xC3 all but the signs of multiplication and division.
-        let maybe = match bytes[at] {
-            0xC3 => matches!(bytes[at + 1], 0x97 | 0xB7),
-            first => matches!(first, 0xC2 | 0xCA | 0xE1..=0xE3 | 0xEF | 0xF0),
-        };
-        if maybe {
+        let at = base + rest.trailing_zeros() as usize;
+        if bytes[at] != 0xC3 || matches!(bytes[at + 1], 0x97 | 0xB7) {
             reclassify_character(text, at, base, masks);
         }
+        rest &= rest - 1;
     }
 }
 

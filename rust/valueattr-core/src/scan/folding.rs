@@ -12,7 +12,7 @@ pub const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
 /// Key of a word that is in no lexicon.
 pub const NEVER: u64 = 0;
 
-/// The first eight bytes (fewer in a shorter word) of the folded word `text[start..end]`, the last of them highest.
+/// The first eight bytes (fewer in a shorter word) of the folded word `text[start..end]`, the first of them lowest.
 /// [`NEVER`] if it holds a letter beyond ASCII, which `ascii_lexicon` says no word to compare with does.
 #[inline(always)]
 pub fn key(text: &str, start: usize, end: usize, ascii_lexicon: bool) -> u64 {
@@ -21,9 +21,9 @@ pub fn key(text: &str, start: usize, end: usize, ascii_lexicon: bool) -> u64 {
         Some(&eight) => u64::from_le_bytes(eight),
         None => up_to_eight(&bytes[start..]),
     };
-    let shift = 64usize.saturating_sub(8 * (end - start));
-    if (raw << shift) & HIGH_BITS == 0 {
-        (raw | LOWER) << shift
+    let counting = u64::MAX >> 64usize.saturating_sub(8 * (end - start));
+    if raw & counting & HIGH_BITS == 0 {
+        (raw | LOWER) & counting
     } else {
         key_beyond_ascii(&text[start..end], ascii_lexicon)
     }
@@ -48,7 +48,7 @@ fn key_beyond_ascii(word: &str, ascii_lexicon: bool) -> u64 {
             }
         }
     }
-    u64::from_le_bytes(folded) << (64 - 8 * filled)
+    u64::from_le_bytes(folded)
 }
 
 fn up_to_eight(bytes: &[u8]) -> u64 {
@@ -58,26 +58,11 @@ fn up_to_eight(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(eight)
 }
 
-/// Hash of a key.
+/// Hash of a key; its high bits are mixed best.
 #[inline(always)]
 #[allow(clippy::cast_possible_truncation)]
 pub fn hash(key: u64) -> u32 {
     (key.wrapping_mul(MULTIPLIER) >> 32) as u32
-}
-
-/// Hash of the bytes of a folded word after the eighth, so that long words differ too.
-pub fn hash_rest(word: &str) -> u32 {
-    let hash_bytes = |so_far: u32, bytes: &[u8]| {
-        hash(up_to_eight(bytes) | LOWER ^ u64::from(so_far).rotate_left(40))
-    };
-    if word.is_ascii() {
-        let rest = word.as_bytes().get(8..).unwrap_or_default();
-        rest.chunks(8).fold(0, hash_bytes)
-    } else {
-        let folded = folded(word);
-        let rest = folded.as_bytes().get(8..).unwrap_or_default();
-        rest.chunks(8).fold(0, hash_bytes)
-    }
 }
 
 /// Whether a word of a text folds to `folded`.

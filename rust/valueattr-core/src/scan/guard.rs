@@ -110,6 +110,12 @@ impl Guards {
         self.unless_after.add(word)
     }
 
+    pub fn is_empty(&self) -> bool {
+        !(self.negation || self.quotation || self.question)
+            && self.unless_before.is_empty()
+            && self.unless_after.is_empty()
+    }
+
     /// The first guard that keeps the phrase from counting.
     #[inline]
     pub fn silences(&self, place: &mut Place) -> Option<Guard> {

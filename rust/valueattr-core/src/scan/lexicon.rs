@@ -17,7 +17,7 @@ use toml::Spanned;
 
 use super::guard::Guards;
 use super::pattern::expand;
-use super::trie::{Builder, Trie};
+use super::trie::{Builder, End, Trie};
 
 /// What a phrase does. Booster is the opposite of a hedge and counted beside them; modal (what would, could or must be,
 /// and conditions) is counted if asked for.
@@ -197,8 +197,13 @@ impl Lexicon {
             }
             let entry =
                 u32::try_from(entries.len()).map_err(|_| at(place, "too many entries".into()))?;
+            let end = End {
+                entry,
+                kind: raw.kind,
+                guarded: !guards.is_empty(),
+            };
             for wording in wordings {
-                trie.insert(&wording, entry);
+                trie.insert(&wording, end);
             }
             entries.push(Entry {
                 kind: raw.kind,

@@ -3,9 +3,10 @@
 //! The filter of the trie leaves a word in twenty or so; from those the trie is walked, and the guards are asked of
 //! what it finds. A text is read a window at a time, so that what is kept of it is small however long it is.
 
+use super::filter::{Candidates, find_candidates};
 use super::guard::{Guard, NEGATION_REACH, Place, Surroundings, joined};
 use super::lexicon::{Kind, Lexicon};
-use super::trie::{Candidates, NodeId, find_candidates};
+use super::trie::{End, NodeId, ROOT};
 use super::words::{Reader, Words, read};
 
 /// 8 KiB: text, words and filter stay in the first-level cache.
@@ -59,8 +60,7 @@ pub struct Scratch {
 /// A phrase that begins at the word looked at.
 #[derive(Debug, Clone, Copy)]
 struct Found {
-    kind: Kind,
-    entry: u32,
+    end: End,
     last: usize,
 }
 
@@ -71,6 +71,8 @@ struct Hit {
     start: usize,
     end: usize,
     sentence: u32,
+    /// Whether all of the text up to its end is ASCII: bytes are characters there.
+    ascii: bool,
 }
 
 /// Words and sentences of a text.
@@ -90,7 +92,11 @@ impl Lexicon {
             }
             counts.kinds[hit.kind as usize] += 1;
             if hit.kind.is_hedge() && first_hedge.is_none() {
-                first_hedge = Some(hit.start);
+                first_hedge = Some(if hit.ascii {
+                    hit.start
+                } else {
+                    characters(&text[..hit.start])
+                });
             }
             if hit.kind.is_evasive() && hit.sentence != last_evaded {
                 last_evaded = hit.sentence;
@@ -99,7 +105,7 @@ impl Lexicon {
         });
         counts.words = small(size.words);
         counts.sentences = small(size.sentences);
-        counts.first_hedge = first_hedge.map(|start| small(characters(&text[..start])));
+        counts.first_hedge = first_hedge.map(small);
         counts.hedge_only = evaded > 0 && evaded == size.sentences;
         counts
     }
@@ -123,10 +129,9 @@ impl Lexicon {
     }
 
     fn explain_into(&self, text: &str, scratch: &mut Scratch, mut take: impl FnMut(Span, Verdict)) {
-        let mut at = Characters::new(text);
+        let mut counted = Counted::default();
         self.scan(text, scratch, |hit, verdict| {
-            let start = at.of(text, hit.start);
-            let end = at.after(text, hit.start, hit.end);
+            let (start, end) = counted.characters_of(text, hit);
             let span = Span {
                 kind: hit.kind,
                 entry: hit.entry,
@@ -160,6 +165,7 @@ fn scan_text(
     let mut from = 0;
     loop {
         let more = read(&mut reader, text, WINDOW_BLOCKS, &mut scratch.words);
+        search.ascii = reader.is_ascii();
         // A word is looked at when all that a phrase from there may hold, and the word after that, have been read.
         let ready = if more {
             scratch.words.len().saturating_sub(lexicon.trie().longest())
@@ -168,7 +174,8 @@ fn scan_text(
         };
         if ready > from {
             find_candidates(
-                lexicon.trie(),
+                lexicon.trie().filter(),
+                lexicon.trie().is_ascii(),
                 text,
                 &scratch.words,
                 from,
@@ -204,6 +211,8 @@ struct Search<'a> {
     /// The sentence walked through, among those that are kept, and how many are not.
     sentence: usize,
     sentences_before: usize,
+    /// Whether all that has been read of the text is.
+    ascii: bool,
 }
 
 impl<'a> Search<'a> {
@@ -215,6 +224,7 @@ impl<'a> Search<'a> {
             free_from: [0; Kind::ALL.len()],
             sentence: 0,
             sentences_before: 0,
+            ascii: true,
         }
     }
 
@@ -242,23 +252,22 @@ impl<'a> Search<'a> {
         let Some(mut word) = words.get(first) else {
             return;
         };
-        let Some(mut node) = trie.step(0, self.text, word, candidates.hash(first)) else {
+        let Some(mut node) = trie.step(ROOT, self.text, word, candidates.hash(first)) else {
             return;
         };
         let mut last = first;
         loop {
-            for &entry in trie.ends(node) {
-                let kind = self.lexicon.entries()[entry as usize].kind;
-                found.push(Found { kind, entry, last });
-            }
-            if trie.goes_on(node)
+            found.extend(trie.ends(node).iter().map(|&end| Found { end, last }));
+            let (any, hash) = (trie.step_any(node), candidates.hash(last + 1));
+            let may_step = trie.may_step(node, hash);
+            if (may_step || any.is_some())
                 && let Some(next) = words.get(last + 1)
                 && joined(self.text, word, next)
             {
-                if let Some(any) = trie.step_any(node) {
+                if let Some(any) = any {
                     paths.push((any, last + 1));
                 }
-                if let Some(onward) = trie.step(node, self.text, next, candidates.hash(last + 1)) {
+                if may_step && let Some(onward) = trie.step(node, self.text, next, hash) {
                     (node, last, word) = (onward, last + 1, next);
                     continue;
                 }
@@ -288,42 +297,48 @@ impl<'a> Search<'a> {
             self.sentence += 1;
         }
         if found.len() > 1 {
-            found.sort_unstable_by_key(|one| (one.kind, std::cmp::Reverse(one.last), one.entry));
-            found.dedup_by_key(|one| (one.kind, one.last, one.entry)); // two ways through a gap
+            let rank = |one: &Found| (one.end.kind, std::cmp::Reverse(one.last), one.end.entry);
+            found.sort_unstable_by_key(rank);
+            found.dedup_by_key(|one| rank(one)); // two ways through a gap
         }
         let mut taken = None;
-        for one in found.iter() {
-            let Some(end) = words.get(one.last) else {
+        for &Found { end, last } in found.iter() {
+            let Some(word) = words.get(last) else {
                 continue;
             };
             let hit = Hit {
-                kind: one.kind,
-                entry: one.entry,
+                kind: end.kind,
+                entry: end.entry,
                 start: begin.start,
-                end: end.end,
+                end: word.end,
                 sentence: small(self.sentences_before + self.sentence),
+                ascii: self.ascii,
             };
-            let verdict = if taken == Some(one.kind) {
-                Verdict::Longer
-            } else if begin.start < self.free_from[one.kind as usize] {
-                Verdict::Covered
-            } else {
+            let silenced = |search: &mut Self| {
                 let mut place = Place {
                     words,
                     first,
-                    last: one.last,
-                    sentence_start: sentences[self.sentence] as usize,
-                    surroundings: &mut self.surroundings,
+                    last,
+                    sentence_start: sentences[search.sentence] as usize,
+                    surroundings: &mut search.surroundings,
                 };
-                let guards = &self.lexicon.entries()[one.entry as usize].guards;
-                match guards.silences(&mut place) {
-                    Some(guard) => Verdict::Silenced(guard),
-                    None => Verdict::Counts,
-                }
+                let guards = &search.lexicon.entries()[end.entry as usize].guards;
+                guards.silences(&mut place)
+            };
+            let verdict = if taken == Some(end.kind) {
+                Verdict::Longer
+            } else if begin.start < self.free_from[end.kind as usize] {
+                Verdict::Covered
+            } else if end.guarded
+                && let Some(guard) = silenced(self)
+            {
+                Verdict::Silenced(guard)
+            } else {
+                Verdict::Counts
             };
             if verdict == Verdict::Counts {
-                taken = Some(one.kind);
-                self.free_from[one.kind as usize] = hit.end;
+                taken = Some(end.kind);
+                self.free_from[end.kind as usize] = hit.end;
             }
             take(&hit, verdict);
         }
@@ -343,44 +358,23 @@ fn characters(text: &str) -> usize {
         .count()
 }
 
-/// Turns bytes into characters, from the beginning to the end.
-enum Characters {
-    /// They are the same.
-    Ascii,
-    Counted {
-        byte: usize,
-        character: usize,
-    },
+/// How many characters stand before a byte; asked from the beginning of a text to its end.
+#[derive(Default)]
+struct Counted {
+    byte: usize,
+    characters: usize,
 }
 
-impl Characters {
-    fn new(text: &str) -> Self {
-        if text.is_ascii() {
-            Self::Ascii
+impl Counted {
+    /// Where a phrase starts and ends.
+    fn characters_of(&mut self, text: &str, hit: &Hit) -> (usize, usize) {
+        let (start, length) = if hit.ascii {
+            (hit.start, hit.end - hit.start)
         } else {
-            Self::Counted {
-                byte: 0,
-                character: 0,
-            }
-        }
-    }
-
-    fn of(&mut self, text: &str, at: usize) -> usize {
-        match self {
-            Self::Ascii => at,
-            Self::Counted { byte, character } => {
-                *character += characters(&text[*byte..at]);
-                *byte = at;
-                *character
-            }
-        }
-    }
-
-    /// Of the byte `end` after the byte `start` that was asked for last.
-    fn after(&self, text: &str, start: usize, end: usize) -> usize {
-        match self {
-            Self::Ascii => end,
-            Self::Counted { character, .. } => character + characters(&text[start..end]),
-        }
+            let before = self.characters + characters(&text[self.byte..hit.start]);
+            (before, characters(&text[hit.start..hit.end]))
+        };
+        (self.byte, self.characters) = (hit.start, start);
+        (start, start + length)
     }
 }

@@ -1,7 +1,7 @@
 //! Counts hedging phrases and says where they stand.
 //!
 //! A text is classified 64 bytes at a time ([`blocks`]) and cut into words and sentences ([`words`]); a phrase is a path
-//! in a trie of folded words ([`trie`]), walked from the words that a filter lets pass ([`matcher`]), and the guards are
+//! in a trie of folded words ([`trie`]), walked from the words that a filter lets pass ([`filter`], [`matcher`]), and the guards are
 //! asked of what it finds ([`guard`]).
 //!
 //! Invariants: matches are word-bounded by construction; within a kind they do not overlap and are leftmost, then
@@ -13,6 +13,7 @@
 
 mod blocks;
 mod characters;
+mod filter;
 mod folding;
 mod guard;
 mod lexicon;
@@ -68,10 +69,18 @@ fn each<T: Send>(
     threads: usize,
     scan: impl Fn(&str, &mut Scratch) -> T + Sync,
 ) -> Result<Vec<T>, ThreadsError> {
+    let scan_after_prefetch = |(i, text): (usize, &&str), scratch: &mut Scratch| {
+        if let Some(next) = texts.get(i + 1) {
+            blocks::prefetch(next);
+        }
+        scan(text, scratch)
+    };
     let bytes: usize = texts.iter().map(|text| text.len()).sum();
     if threads == 1 || bytes < PARALLEL_FROM_BYTES {
         let mut scratch = Scratch::default();
-        return Ok(texts.iter().map(|text| scan(text, &mut scratch)).collect());
+        return Ok((texts.iter().enumerate())
+            .map(|text| scan_after_prefetch(text, &mut scratch))
+            .collect());
     }
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
@@ -80,8 +89,11 @@ fn each<T: Send>(
     Ok(pool.install(|| {
         texts
             .par_iter()
+            .enumerate()
             .with_min_len(16)
-            .map_init(Scratch::default, |scratch, text| scan(text, scratch))
+            .map_init(Scratch::default, |scratch, text| {
+                scan_after_prefetch(text, scratch)
+            })
             .collect()
     }))
 }

@@ -79,7 +79,7 @@ impl Words {
     }
 }
 
-/// Reads a text block by block; each field but the first is a bit for the next block's first byte.
+/// Reads a text block by block; the fields after the first are bits for the next block's first byte.
 #[derive(Debug, Clone)]
 pub struct Reader {
     base: usize,
@@ -88,6 +88,7 @@ pub struct Reader {
     after_newline: u64,
     /// The next word begins a sentence.
     ended: u64,
+    beyond_ascii: u64,
 }
 
 impl Reader {
@@ -98,12 +99,20 @@ impl Reader {
             terminated: 0,
             after_newline: 0,
             ended: 1, // the first word begins one
+            beyond_ascii: 0,
         }
     }
 
+    /// Whether all that has been read is.
+    pub fn is_ascii(&self) -> bool {
+        self.beyond_ascii == 0
+    }
+
+    /// Where words begin or end, and where sentences begin.
     #[inline(always)]
-    fn block<C: Kernels>(&mut self, text: &str, words: &mut Words) {
-        let m = masks::<C>(text, self.base);
+    fn block<C: Kernels>(&mut self, text: &str) -> (u64, u64) {
+        let (m, high) = masks::<C>(text, self.base);
+        self.beyond_ascii |= high;
         let next = m.apostrophe >> 63 == 1
             && text
                 .get(self.base + BLOCK..)
@@ -127,26 +136,7 @@ impl Reader {
         self.ended = ended;
         let sentences = word & begins;
 
-        let base = offset(self.base);
-        let out = &mut words.boundaries[words.filled..];
-        if let Some(room) = out.first_chunk_mut() {
-            C::places(boundaries, base, room);
-        }
-        words.filled += boundaries.count_ones() as usize;
-        let out = &mut words.sentences[words.sentences_filled..];
-        let mut rest = sentences;
-        for slot in &mut out[..2] {
-            *slot = base.wrapping_add(rest.trailing_zeros());
-            rest &= rest.wrapping_sub(1);
-        }
-        for slot in &mut out[2..] {
-            if rest == 0 {
-                break;
-            }
-            *slot = base.wrapping_add(rest.trailing_zeros());
-            rest &= rest - 1;
-        }
-        words.sentences_filled += sentences.count_ones() as usize;
+        (boundaries, sentences)
     }
 }
 
@@ -164,10 +154,34 @@ fn read_blocks<C: Kernels>(
         .len()
         .min(reader.base.saturating_add(blocks.saturating_mul(BLOCK)));
     words.make_room((end - reader.base) / BLOCK + 2);
-    while reader.base < end {
-        reader.block::<C>(text, words);
-        reader.base += BLOCK;
+    // In local variables they stay in registers.
+    let mut state = reader.clone();
+    let (mut filled, mut sentences_filled) = (words.filled, words.sentences_filled);
+    while state.base < end {
+        let (boundaries, sentences) = state.block::<C>(text);
+        let base = offset(state.base);
+        if let Some(room) = words.boundaries[filled..].first_chunk_mut() {
+            C::places(boundaries, base, room);
+        }
+        filled += boundaries.count_ones() as usize;
+        let mut rest = sentences;
+        let out = &mut words.sentences[sentences_filled..];
+        for slot in &mut out[..2] {
+            *slot = base.wrapping_add(rest.trailing_zeros());
+            rest &= rest.wrapping_sub(1);
+        }
+        for slot in &mut out[2..] {
+            if rest == 0 {
+                break;
+            }
+            *slot = base.wrapping_add(rest.trailing_zeros());
+            rest &= rest - 1;
+        }
+        sentences_filled += sentences.count_ones() as usize;
+        state.base += BLOCK;
     }
+    *reader = state;
+    (words.filled, words.sentences_filled) = (filled, sentences_filled);
     if end < text.len() {
         return true;
     }
@@ -181,9 +195,11 @@ fn read_blocks<C: Kernels>(
 /// Where `bits` arrive outside `run` when each walks to the end of the run that it is in, and whether one walks out of
 /// the block.
 #[inline(always)]
+#[allow(clippy::cast_possible_truncation)] // to the two halves
 fn carried(bits: u64, run: u64) -> (u64, u64) {
-    let (sum, out) = run.overflowing_add(bits & run);
-    ((sum | bits) & !run, u64::from(out))
+    // One number of 128 bits: of two sums the compiler would make a vector, and move it to and fro.
+    let sum = u128::from(run) + u128::from(bits & run);
+    ((sum as u64 | bits) & !run, (sum >> 64) as u64)
 }
 
 /// A place in a text; texts of 4 GiB are refused before they come here.
