@@ -5,7 +5,7 @@ use std::ops::Range;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::kernels::{self, AddScaled, Pooled};
+use super::kernels::{self, Pooled};
 use super::linalg::{Real, Spectrum, gram_panel, transposed_product};
 use super::{ProbeError, Rows};
 use crate::store::RowBuffer;
@@ -18,8 +18,8 @@ const CONSTANT: f64 = 1e-13;
 /// Rows of a Gram matrix are multiplied this many values at a time, in panels of this many columns.
 const GRAM_VALUES: usize = 1 << 23;
 const GRAM_PANEL: usize = 256;
-/// Products that f64 does in a few hundredths of a second.
-const SMALL: usize = 1 << 30;
+/// Rows whose square is more than so many times the median count as if it were that.
+const FAR_OUT: f64 = 30.0;
 
 /// How many threads have something to do.
 pub(super) fn chunks(rows: usize) -> usize {
@@ -28,8 +28,9 @@ pub(super) fn chunks(rows: usize) -> usize {
 
 /// Rows with a weight in some set, their weights scaled to mean 1 per set, and the moments.
 ///
-/// A tile of X is handed out pooled: `(x - centre) / scale` over all sets, so that f32 products lose nothing to a large
-/// mean. `set_mean` and `set_scale` are in these pooled units.
+/// A tile of X is handed out pooled: `(x - centre) / scale`, so that f32 products lose nothing to a large mean. Per
+/// feature these are the least of the sets' means and scales: rows that are far out spoil the precision of no set that
+/// leaves them out. `set_mean` and `set_scale` are in these pooled units.
 pub(super) struct Data<'a> {
     pub x: Rows<'a>,
     /// Of X.
@@ -50,9 +51,32 @@ impl<'a> Data<'a> {
         standardize: bool,
         pool: &ThreadPool,
     ) -> Result<Self, ProbeError> {
+        let mut data = Self::centred(x, weights, pool)?;
+        if standardize {
+            data.set_scales(pool)?;
+        }
+        Ok(data)
+    }
+
+    /// Not scaled.
+    pub(super) fn centred(
+        x: Rows<'a>,
+        weights: &[f64],
+        pool: &ThreadPool,
+    ) -> Result<Self, ProbeError> {
         let mut data = Self::as_it_is(x, weights);
-        data.centre = data.pooled_mean(pool)?;
-        data.set_moments(standardize, pool)?;
+        let d = data.features;
+        data.set_mean = data.means(pool)?;
+        for j in 0..d {
+            let means = data.set_mean.iter().skip(j).step_by(d);
+            let least = means.copied().min_by(|a, b| a.abs().total_cmp(&b.abs()));
+            #[allow(clippy::cast_possible_truncation)]
+            let centre = least.unwrap_or(0.0) as f32;
+            data.centre[j] = centre;
+            for mean in data.set_mean.iter_mut().skip(j).step_by(d) {
+                *mean -= f64::from(centre);
+            }
+        }
         Ok(data)
     }
 
@@ -90,91 +114,88 @@ impl<'a> Data<'a> {
         self.rows.iter().map(|&i| values[i])
     }
 
-    /// Mean over rows and weight sets; also the one look at every value that has to be finite.
-    pub(super) fn pooled_mean(&self, pool: &ThreadPool) -> Result<Vec<f32>, ProbeError> {
-        let (n, d, sets) = (self.len(), self.features, self.weight_sets());
-        let (sum, bad) = self.reduce::<f32, _>(
-            pool,
-            || (vec![0.0; d], None),
-            |(sum, bad), tile, x| {
-                for (i, row) in tile.zip(x.chunks_exact(d)) {
-                    let weight: f64 = (0..sets).map(|k| self.weights[k * n + i]).sum();
-                    kernels::run(AddScaled {
-                        sum,
-                        factor: weight,
-                        x: row,
-                    });
-                    if bad.is_none() {
-                        *bad = (row.iter().position(|v| !v.is_finite())).map(|feature| {
-                            ProbeError::NotFinite {
-                                row: self.rows[i],
-                                feature,
-                                found: row[feature],
-                            }
-                        });
-                    }
-                }
-            },
-            |(sum, bad), (other_sum, other_bad)| {
-                add(sum, &other_sum);
-                *bad = bad.take().or(other_bad);
-            },
-        )?;
-        if let Some(error) = bad {
-            return Err(error);
+    /// Mean of every weight set; also the one look at every value that has to be finite.
+    pub(super) fn means(&self, pool: &ThreadPool) -> Result<Vec<f64>, ProbeError> {
+        let sums = self.weighted_sums(pool, f64::from)?;
+        if sums.iter().all(|v| v.is_finite()) {
+            return Ok(sums);
         }
-        let count = count(n * sets);
-        #[allow(clippy::cast_possible_truncation)]
-        Ok(sum.into_iter().map(|s| (s / count) as f32).collect())
+        Err(self.first_not_finite()?)
     }
 
-    /// Mean and scale of every weight set, and the pooled scale.
-    fn set_moments(&mut self, standardize: bool, pool: &ThreadPool) -> Result<(), ProbeError> {
-        let (n, d, sets) = (self.len(), self.features, self.weight_sets());
-        let (first, second) = self.reduce::<f64, _>(
-            pool,
-            || (vec![0.0; sets * d], vec![0.0; sets * d]),
-            |(first, second), tile, x| {
-                let weights = self.tile_weights(&tile);
-                let mut sums = vec![0.0; sets * d];
-                transposed_product(x, &weights, &mut sums, tile.len());
-                add(first, &sums);
-                if standardize {
-                    let squares: Vec<f64> = x.iter().map(|v| v * v).collect();
-                    transposed_product(&squares, &weights, &mut sums, tile.len());
-                    add(second, &sums);
-                }
-            },
-            |(first, second), (other_first, other_second)| {
-                add(first, &other_first);
-                add(second, &other_second);
-            },
-        )?;
-        self.set_mean = first.into_iter().map(|s| s / count(n)).collect();
-        if !standardize {
-            return Ok(());
-        }
+    /// Scale of every weight set, and the pooled one. A constant feature keeps its own.
+    fn set_scales(&mut self, pool: &ThreadPool) -> Result<(), ProbeError> {
+        let squares = self.weighted_sums(pool, |v: f64| v * v)?;
+        let d = self.features;
         for j in 0..d {
             let centre = f64::from(self.centre[j]);
-            let square = (0..sets).map(|k| second[k * d + j]).sum::<f64>();
-            let variance = square / count(n * sets);
-            if variance > CONSTANT * centre * centre {
-                #[allow(clippy::cast_possible_truncation)]
-                let inverse = variance.sqrt().recip() as f32;
-                self.inverse_scale[j] = inverse;
-            }
-            let inverse = f64::from(self.inverse_scale[j]);
-            for k in (0..sets).map(|k| k * d + j) {
-                let square = second[k] / count(n);
-                let variance = square - self.set_mean[k] * self.set_mean[k];
-                let constant = variance <= CONSTANT * square
+            let mut least = f64::INFINITY;
+            for k in (0..self.weight_sets()).map(|k| k * d + j) {
+                let variance = squares[k] - self.set_mean[k] * self.set_mean[k];
+                let constant = variance <= CONSTANT * squares[k]
                     || variance <= CONSTANT * (centre + self.set_mean[k]).powi(2);
-                let scale = if constant { 1.0 } else { variance.sqrt() };
-                self.set_mean[k] *= inverse;
-                self.set_scale[k] = scale * inverse;
+                if !constant {
+                    self.set_scale[k] = variance.sqrt();
+                    least = least.min(self.set_scale[k]);
+                }
+            }
+            // Within what f32 divides by.
+            if (1e-30..1e30).contains(&least) {
+                #[allow(clippy::cast_possible_truncation)]
+                let inverse = least.recip() as f32;
+                self.inverse_scale[j] = inverse;
+                for k in (0..self.weight_sets()).map(|k| k * d + j) {
+                    self.set_mean[k] *= f64::from(inverse);
+                    self.set_scale[k] *= f64::from(inverse);
+                }
             }
         }
         Ok(())
+    }
+
+    /// Weighted mean of a function of the values in every set: (sets, features).
+    fn weighted_sums(
+        &self,
+        pool: &ThreadPool,
+        of: impl Fn(f64) -> f64 + Sync,
+    ) -> Result<Vec<f64>, ProbeError> {
+        let (sets, d) = (self.weight_sets(), self.features);
+        let mut sums = self.reduce::<f64, _>(
+            pool,
+            || vec![0.0; sets * d],
+            |sums, tile, x| {
+                let weights = self.tile_weights(&tile);
+                let values: Vec<f64> = x.iter().map(|&v| of(v)).collect();
+                let mut of_tile = vec![0.0; sets * d];
+                transposed_product(&values, &weights, &mut of_tile, tile.len());
+                add(sums, &of_tile);
+            },
+            |sums, other| add(sums, &other),
+        )?;
+        for sum in &mut sums {
+            *sum /= count(self.len());
+        }
+        Ok(sums)
+    }
+
+    /// The error that names a value that is not finite.
+    pub(super) fn first_not_finite(&self) -> Result<ProbeError, ProbeError> {
+        let mut buffer = RowBuffer::default();
+        let mut found = None;
+        let mut rows = self.rows.iter();
+        self.x.read(&self.rows, &mut buffer, |values| {
+            let row = rows.next();
+            if let (None, Some(&row), Some(feature)) =
+                (&found, row, values.iter().position(|v| !v.is_finite()))
+            {
+                found = Some(ProbeError::NotFinite {
+                    row,
+                    feature,
+                    found: values[feature],
+                });
+            }
+        })?;
+        Ok(found.unwrap_or(ProbeError::Overflow))
     }
 
     /// Mean and scale of a weight set, in pooled units.
@@ -255,21 +276,8 @@ impl<'a> Data<'a> {
 
     /// `sum_i w_i x_i x_i'` over some of the rows that count, in pooled units: its lower triangle, column-major.
     ///
-    /// Products are f64 where that costs next to nothing. Panels of columns are formed in parallel, so that the memory is that of the result whatever the threads.
-    pub(super) fn gram(
-        &self,
-        rows: &[usize],
-        weights: &[f64],
-        pool: &ThreadPool,
-    ) -> Result<Vec<f64>, ProbeError> {
-        if rows.len() * self.features * self.features <= SMALL {
-            self.gram_of::<f64>(rows, weights, pool)
-        } else {
-            self.gram_of::<f32>(rows, weights, pool)
-        }
-    }
-
-    fn gram_of<T: Real>(
+    /// Panels of columns are formed in parallel, so that the memory is that of the result whatever the threads.
+    pub(super) fn gram<T: Real>(
         &self,
         rows: &[usize],
         weights: &[f64],
@@ -319,11 +327,24 @@ impl<'a> Data<'a> {
             self.fill(&rows, &mut buffer, &mut x)?;
             Spectrum::of_few_rows(&x, d)
         } else {
-            let share = count(rows.len()).recip();
-            Spectrum::of_gram(
-                &self.gram_of::<f32>(&rows, &vec![share; rows.len()], pool)?,
-                d,
-            )
+            // Rows that are far out, which some sets leave out, must not hide what the others are like.
+            let (mut buffer, mut x) = (RowBuffer::default(), Vec::<f32>::new());
+            let mut shares = Vec::with_capacity(rows.len());
+            for block in rows.chunks(TILE) {
+                let block: Vec<usize> = block.iter().map(|&i| self.rows[i]).collect();
+                self.fill(&block, &mut buffer, &mut x)?;
+                shares.extend(x.chunks_exact(d).map(|row| {
+                    let square: f64 = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
+                    square
+                }));
+            }
+            let mut sorted = shares.clone();
+            sorted.sort_by(f64::total_cmp);
+            let most = FAR_OUT * sorted[sorted.len() / 2];
+            for share in &mut shares {
+                *share = (most / *share).min(1.0) / count(rows.len());
+            }
+            Spectrum::of_gram(&self.gram::<f32>(&rows, &shares, pool)?, d)
         };
         spectrum.ok_or(ProbeError::Eigen { features: d })
     }

@@ -15,11 +15,13 @@ use super::linalg::Real;
 const ROWS: usize = 64;
 type Block = [f64; ROWS];
 
-/// Scores of class 1, less `offset`, become weighted residuals w (p - y). Added up: those, and w p (1 - p).
+/// Scores of the second of two classes, less `offset`, become weighted residuals w (p - y). Added up: those, and w p (1 - p).
 pub(super) struct Binary<'a, T> {
     pub z: &'a mut [T],
     pub weights: &'a [f64],
     pub labels: &'a [u32],
+    /// A label's column: 0 or 1, or none for one that does not count.
+    pub column_of: &'a [Option<usize>],
     pub offset: f64,
     pub residual: &'a mut f64,
     pub curvature: &'a mut f64,
@@ -47,10 +49,10 @@ pub(super) struct Pooled<'a, T> {
 }
 
 /// `sum += factor * x`.
-pub(super) struct AddScaled<'a> {
+pub(super) struct AddScaled<'a, T> {
     pub sum: &'a mut [f64],
     pub factor: f64,
-    pub x: &'a [f32],
+    pub x: &'a [T],
 }
 
 /// Run with the machine's vectors; of scores, the weighted loss.
@@ -66,7 +68,14 @@ impl<T: Real> NullaryFnOnce for Binary<'_, T> {
         let mut total = 0.0;
         let blocks = self.z.chunks_mut(ROWS).zip(self.weights.chunks(ROWS));
         for ((z, weights), labels) in blocks.zip(self.labels.chunks(ROWS)) {
-            let (mut p, w, y) = (load(z), load(weights), load(labels));
+            let (mut p, w, mut y) = (load(z), load(weights), [0.0; ROWS]);
+            for (y, &label) in y.iter_mut().zip(labels) {
+                *y = if self.column_of[label as usize] == Some(1) {
+                    1.0
+                } else {
+                    0.0
+                };
+            }
             let (mut loss, mut curvature) = ([0.0; ROWS], [0.0; ROWS]);
             for i in 0..ROWS {
                 let score = p[i] + self.offset;
@@ -167,13 +176,13 @@ impl<T: Real> NullaryFnOnce for Pooled<'_, T> {
     }
 }
 
-impl NullaryFnOnce for AddScaled<'_> {
+impl<T: Real> NullaryFnOnce for AddScaled<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn call(self) {
         for (sum, &x) in self.sum.iter_mut().zip(self.x) {
-            *sum += self.factor * f64::from(x);
+            *sum += self.factor * x.into();
         }
     }
 }

@@ -73,6 +73,11 @@ impl Lbfgs {
         self.value
     }
 
+    /// How far the value is from its least, by the direction that was set up: half its slope (the Newton decrement).
+    pub(super) fn decrement(&self) -> f64 {
+        -self.slope / 2.0
+    }
+
     pub(super) fn gradient_norm(&self) -> f64 {
         dot(&self.gradient, &self.gradient).sqrt()
     }

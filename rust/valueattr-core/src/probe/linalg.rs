@@ -193,45 +193,57 @@ fn columns<T: Real>(matrix: MatRef<T>) -> Vec<f64> {
     columns.flat_map(|c| c.iter().map(|&v| v.into())).collect()
 }
 
+/// Directions whose variance is below this share, in units of each feature's own, hold the rounding of f32 and no data.
+const RESOLUTION: f64 = 1e-13;
+
 /// `a^-1 b` for each column b of `b` in place, `a` symmetric positive semidefinite by its lower triangle, both
-/// column-major. Directions of `a` below `resolution` times its largest are left out (the pseudo-inverse); `None` if an
-/// eigendecomposition, which only those need, does not converge.
-pub(super) fn solve_semidefinite(
-    a: &[f64],
-    b: &mut [f64],
-    size: usize,
-    resolution: f64,
-) -> Option<()> {
-    let a = MatRef::from_column_major_slice(a, size, size);
+/// column-major. Directions without data are left out (the pseudo-inverse, in units of each feature's own spread); `None`
+/// if the eigendecomposition that only those need does not converge.
+pub(super) fn solve_semidefinite(a: &[f64], b: &mut [f64], size: usize) -> Option<()> {
     let columns = b.len() / size;
-    let mut b = MatMut::from_column_major_slice_mut(b, size, columns);
-    if let Ok(cholesky) = a.llt(Side::Lower) {
-        let pivots = cholesky
-            .L()
-            .diagonal()
-            .column_vector()
-            .iter()
-            .map(|v| v * v);
-        let (least, largest) =
-            pivots.fold((f64::INFINITY, 0.0_f64), |(a, b), v| (a.min(v), b.max(v)));
-        if least > resolution * largest {
-            cholesky.solve_in_place(b.as_mut());
-            return Some(());
-        }
-    }
-    let eigen = a.self_adjoint_eigen(Side::Lower).ok()?;
-    let values = eigen.S().column_vector();
-    let largest = values.iter().copied().fold(0.0, f64::max);
-    let mut rotated = eigen.U().transpose() * b.as_ref();
-    for (mut row, &value) in rotated.row_iter_mut().zip(values.iter()) {
-        let inverse = if value > resolution * largest {
-            value.recip()
-        } else {
+    let variances = a.iter().step_by(size + 1);
+    let spread: Vec<f64> = variances
+        .map(|&v| if v > 0.0 { v.sqrt() } else { 1.0 })
+        .collect();
+    let scaled = Mat::from_fn(size, size, |i, j| {
+        if i < j {
             0.0
-        };
-        row *= Scale(inverse);
+        } else {
+            a[j * size + i] / (spread[i] * spread[j])
+        }
+    });
+    let rescale = |b: &mut [f64]| {
+        for column in b.chunks_exact_mut(size) {
+            let pairs = column.iter_mut().zip(&spread);
+            pairs.for_each(|(b, spread)| *b /= spread);
+        }
+    };
+    rescale(b);
+    let mut right = MatMut::from_column_major_slice_mut(b, size, columns);
+    #[allow(clippy::cast_precision_loss)]
+    let resolution = size as f64 * RESOLUTION;
+    // A pivot is what is left of a feature's variance when the others before it are known.
+    let cholesky = (scaled.llt(Side::Lower).ok()).filter(|cholesky| {
+        let mut pivots = cholesky.L().diagonal().column_vector().iter();
+        pivots.all(|pivot| pivot * pivot > resolution)
+    });
+    if let Some(cholesky) = cholesky {
+        cholesky.solve_in_place(right.as_mut());
+    } else {
+        let eigen = scaled.self_adjoint_eigen(Side::Lower).ok()?;
+        let mut rotated = eigen.U().transpose() * right.as_ref();
+        let values = eigen.S().column_vector().iter();
+        for (mut row, &value) in rotated.row_iter_mut().zip(values) {
+            let inverse = if value > resolution {
+                value.recip()
+            } else {
+                0.0
+            };
+            row *= Scale(inverse);
+        }
+        right.copy_from(eigen.U() * rotated);
     }
-    b.copy_from(eigen.U() * rotated);
+    rescale(b);
     Some(())
 }
 

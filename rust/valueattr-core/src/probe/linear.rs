@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::data::{Data, add, count};
 use super::kernels::{self, AddScaled};
-use super::linalg::{lower_times, solve_semidefinite};
+use super::linalg::{Real, lower_times, solve_semidefinite};
 use super::{
     Fit, Fits, ProbeError, Problem, Rows, Spec, check_rows, positive, shape, thread_pool,
     weights_or_ones,
@@ -30,6 +30,9 @@ pub enum Linear {
     /// As that, with distances by the covariance within classes.
     WhitenedMeanDifference,
 }
+
+/// Entries of the matrices that are solved at once.
+const MATRICES: usize = 1 << 26;
 
 /// Fit the batch.
 ///
@@ -54,21 +57,27 @@ pub fn fit_linear(
     let pool = thread_pool(threads, problem.x.len())?;
     let mut data = match kind {
         Linear::MeanDifference => Data::as_it_is(problem.x, &weights),
-        Linear::WhitenedMeanDifference => Data::new(problem.x, &weights, false, &pool)?,
+        Linear::WhitenedMeanDifference => Data::centred(problem.x, &weights, &pool)?,
         _ => Data::new(problem.x, &weights, standardize, &pool)?,
     };
     let parts = Parts::of(&data);
-    let sums = Sums::of(&data, &parts, label_sets * classes, &pool, |row, put| {
+    let slots = label_sets * classes;
+    let into_classes = |row: usize, put: &mut dyn FnMut(usize, f64)| {
         for (set, labels) in problem.labels.chunks_exact(problem.x.len()).enumerate() {
             put(set * classes + labels[row] as usize, 1.0);
         }
-    })?;
+    };
+    let sums = if kind == Linear::MeanDifference {
+        Sums::of::<f32>(&data, &parts, slots, &pool, into_classes)?
+    } else {
+        Sums::of::<f64>(&data, &parts, slots, &pool, into_classes)?
+    };
     if kind == Linear::MeanDifference {
         data.set_mean = (0..parts.sets())
             .flat_map(|set| sums.mean(&data, &parts, set, classes))
             .collect();
         if !data.set_mean.iter().all(|v| v.is_finite()) {
-            data.pooled_mean(&pool)?;
+            return Err(data.first_not_finite()?);
         }
     }
     let mut grams = Grams::new(&data, &parts);
@@ -93,10 +102,13 @@ pub fn fit_linear(
         let of_set: Vec<usize> = (0..specs.len())
             .filter(|&i| specs[i].weight_set == set)
             .collect();
-        let found: Result<Vec<_>, ProbeError> =
-            pool.install(|| of_set.into_par_iter().map(fit).collect());
-        for (i, fit) in found? {
-            fits[i] = fit;
+        // Each holds a matrix of its own: no more at once than memory allows.
+        for some in of_set.chunks((MATRICES / data.features.pow(2)).max(1)) {
+            let found: Result<Vec<_>, ProbeError> =
+                pool.install(|| some.par_iter().map(|&i| fit(i)).collect());
+            for (i, fit) in found? {
+                fits[i] = fit;
+            }
         }
     }
     let mut out = Fits::new(&specs);
@@ -140,9 +152,13 @@ pub fn fit_ridge(
     let pool = thread_pool(threads, n)?;
     let data = Data::new(x, &weights, standardize, &pool)?;
     let parts = Parts::of(&data);
-    let sums = Sums::of(&data, &parts, outputs, &pool, |row, put| {
-        for output in 0..outputs {
-            put(output, targets[output * n + row]);
+    // A large mean would drown what is predicted.
+    let centres: Vec<f64> = (targets.chunks_exact(n))
+        .map(|target| data.of_rows(target).sum::<f64>() / count(data.len()))
+        .collect();
+    let sums = Sums::of::<f64>(&data, &parts, outputs, &pool, |row, put| {
+        for (output, centre) in centres.iter().enumerate() {
+            put(output, targets[output * n + row] - centre);
         }
     })?;
     let mut grams = Grams::new(&data, &parts);
@@ -172,7 +188,12 @@ pub fn fit_ridge(
         width: outputs,
     };
     for _ in l2 {
-        for fit in fits.iter_mut().filter_map(Iterator::next) {
+        for mut fit in fits.iter_mut().filter_map(Iterator::next) {
+            let intercepts = fit.theta.iter_mut().skip(data.features);
+            let intercepts = intercepts.step_by(data.features + 1);
+            intercepts
+                .zip(&centres)
+                .for_each(|(b, centre)| *b += centre);
             out.push(&spec, &fit);
         }
     }
@@ -277,7 +298,7 @@ impl<'a> Grams<'a> {
         for (part, share) in self.parts.of_set(set) {
             let gram = match self.of_part[part].take() {
                 Some(gram) => gram,
-                None => data.gram(
+                None => data.gram::<f64>(
                     &self.parts.parts[part].rows,
                     &self.parts.parts[part].weights,
                     pool,
@@ -327,7 +348,7 @@ struct Target {
 
 impl Sums {
     /// `values` puts the values v of a row of X into slots.
-    fn of(
+    fn of<T: Real>(
         data: &Data,
         parts: &Parts,
         slots: usize,
@@ -342,7 +363,7 @@ impl Sums {
             }
         }
         let places = parts.parts.len() * slots;
-        data.reduce::<f32, _>(
+        data.reduce::<T, _>(
             pool,
             || Self {
                 slots,
@@ -452,8 +473,7 @@ fn ridge(covariance: &[f64], targets: &[Target], l2: f64) -> Result<Fit, ProbeEr
         .copied()
         .collect();
     let mut w = right.clone();
-    solve_semidefinite(&shifted, &mut w, d, f64::EPSILON)
-        .ok_or(ProbeError::Eigen { features: d })?;
+    solve_semidefinite(&shifted, &mut w, d).ok_or(ProbeError::Eigen { features: d })?;
     let product = lower_times(&shifted, &w, d);
     let (mut objective, mut gradient) = (0.0, 0.0);
     for (w, (product, right)) in w.iter().zip(product.iter().zip(&right)) {
@@ -503,9 +523,7 @@ fn discriminant(
     }
     let means = class_means(&classes);
     let mut w = means.clone();
-    #[allow(clippy::cast_precision_loss)]
-    let resolution = d as f64 * f64::from(f32::EPSILON);
-    solve_semidefinite(&within, &mut w, d, resolution).ok_or(ProbeError::Eigen { features: d })?;
+    solve_semidefinite(&within, &mut w, d).ok_or(ProbeError::Eigen { features: d })?;
     let prior = |class: &Target| if regularised { class.mean.ln() } else { 0.0 };
     Ok(scores_of_classes(
         &w,

@@ -32,7 +32,12 @@ pub fn fit_logistic(problem: &Problem, options: &Options) -> Result<Fits, ProbeE
     problem.check()?;
     problem.l2.iter().try_for_each(|&l2| positive("l2", l2))?;
     positive("tol", options.tol)?;
-    let specs = problem.specs()?;
+    let mut specs = problem.specs()?;
+    for spec in &mut specs {
+        if spec.column_of.iter().flatten().count() == 2 {
+            spec.width = 1;
+        }
+    }
     let pool = thread_pool(options.threads, problem.x.len())?;
     let data = Data::new(problem.x, &problem.weights(), options.standardize, &pool)?;
     let labels: Vec<u32> = (problem.labels.chunks_exact(problem.x.len()))
@@ -72,6 +77,8 @@ struct Solved<'a> {
     solver: Lbfgs,
     /// Gradient norm at the start.
     first_norm: f64,
+    /// Values and vectors of the curvature, as it was at the last power of two of steps.
+    modes: (Vec<f64>, Vec<f64>),
     exact: bool,
     outcome: Option<bool>,
 }
@@ -90,6 +97,7 @@ fn solve<'a>(
             spec,
             solver: Lbfgs::new(start(batch, spec), F32_ROUNDING),
             first_norm: 0.0,
+            modes: (Vec::new(), Vec::new()),
             exact: false,
             outcome: None,
         })
@@ -124,44 +132,44 @@ fn solve<'a>(
         };
         let mut taken = Vec::new();
         for (i, evaluation) in active.into_iter().zip(evaluations) {
-            if fits[i].advance(evaluation, options, floor) {
+            if fits[i].advance(evaluation) {
                 taken.push(i);
             }
         }
         precondition(batch.data, &mut fits, &taken, spectrum)?;
+        for i in taken {
+            fits[i].judge(options, floor);
+        }
     }
 }
 
 impl Solved<'_> {
     /// Whether the fit now needs a direction.
-    fn advance(&mut self, at: Evaluation, options: &Options, floor: f64) -> bool {
+    fn advance(&mut self, at: Evaluation) -> bool {
         match self.solver.receive(at) {
-            Step::Shortened => return false,
-            Step::Stuck if self.exact => {
-                self.outcome = Some(false);
-                return false;
-            }
-            Step::Stuck => {
-                self.go_exact();
-                return false;
-            }
-            Step::Taken => {}
+            Step::Taken => return true,
+            Step::Shortened => {}
+            Step::Stuck if self.exact => self.outcome = Some(false),
+            Step::Stuck => self.go_exact(),
         }
+        false
+    }
+
+    /// Whether the fit, given its next direction, has come to its end.
+    fn judge(&mut self, options: &Options, floor: f64) {
         let norm = self.solver.gradient_norm();
         if self.first_norm == 0.0 {
             self.first_norm = norm;
         }
-        let converged = norm <= (options.tol * self.first_norm).max(floor);
+        let near = self.solver.decrement() <= options.tol * self.solver.value().abs();
+        let converged = norm <= floor || (norm <= options.tol * self.first_norm && near);
         let exhausted = self.solver.iterations >= options.max_iter;
         if self.exact && (converged || exhausted) {
             self.outcome = Some(converged);
-            return false;
-        }
-        if !self.exact && (converged || exhausted || norm <= F32_TOLERANCE * self.first_norm) {
+        } else if !self.exact && (converged || exhausted || norm <= F32_TOLERANCE * self.first_norm)
+        {
             self.go_exact();
-            return false;
         }
-        true
     }
 
     fn into_fit(self, features: usize) -> Fit {
@@ -198,14 +206,11 @@ fn start(batch: &Batch, spec: &Spec) -> Vec<f64> {
         .iter_mut()
         .skip(data.features)
         .step_by(data.features + 1);
+    let present: Vec<f64> = share.into_iter().filter(|s| *s > 0.0).collect();
     if spec.width == 1 {
-        intercepts.for_each(|b| *b = (share[1] / share[0]).ln());
+        intercepts.for_each(|b| *b = (present[1] / present[0]).ln());
     } else {
-        share
-            .iter()
-            .filter(|s| **s > 0.0)
-            .zip(intercepts)
-            .for_each(|(s, b)| *b = s.ln());
+        intercepts.zip(present).for_each(|(b, s)| *b = s.ln());
     }
     theta
 }
@@ -223,25 +228,30 @@ fn precondition(
     let mut curvature_and_l2 = Vec::new();
     let mut halves = Vec::new();
     for &i in taken {
-        let (q, alphas) = fits[i].solver.begin();
-        let (values, modes) = eigen(&fits[i].solver.curvature, fits[i].spec.width)
-            .ok_or(ProbeError::Eigen { features: d })?;
-        let rotated = combine(&q, d + 1, |mode, class| modes[mode * values.len() + class]);
-        for (column, &curvature) in rotated.chunks_exact(d + 1).zip(&values) {
-            columns.extend_from_slice(&column[..d]);
-            curvature_and_l2.push((curvature.max(0.0), fits[i].spec.l2));
+        let fit = &mut fits[i];
+        let width = fit.spec.width;
+        if fit.solver.iterations == 0 || fit.solver.iterations.is_power_of_two() {
+            fit.modes =
+                eigen(&fit.solver.curvature, width).ok_or(ProbeError::Eigen { features: d })?;
         }
-        halves.push((rotated, alphas, modes));
+        let (values, modes) = &fit.modes;
+        let (q, alphas) = fit.solver.begin();
+        let rotated = combine(&q, d + 1, |mode, class| modes[mode * width + class]);
+        for (column, &curvature) in rotated.chunks_exact(d + 1).zip(values) {
+            columns.extend_from_slice(&column[..d]);
+            curvature_and_l2.push((curvature.max(0.0), fit.spec.l2));
+        }
+        halves.push((rotated, alphas));
     }
     spectrum.solve(&mut columns, &curvature_and_l2);
     let mut solved = columns.chunks_exact(d).zip(&curvature_and_l2);
-    for (&i, (mut q, alphas, modes)) in taken.iter().zip(halves) {
+    for (&i, (mut q, alphas)) in taken.iter().zip(halves) {
         for (target, (column, (curvature, _))) in q.chunks_exact_mut(d + 1).zip(&mut solved) {
             target[..d].copy_from_slice(column);
             // X is centred, so the intercept's own curvature is all there is.
             target[d] /= curvature.max(1e-6);
         }
-        let width = fits[i].spec.width;
+        let (width, modes) = (fits[i].spec.width, &fits[i].modes.1);
         let q = combine(&q, d + 1, |class, mode| modes[mode * width + class]);
         fits[i].solver.finish(q, &alphas);
     }

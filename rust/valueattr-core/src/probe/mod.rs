@@ -69,6 +69,8 @@ pub enum ProbeError {
         weight_set: usize,
         found: &'static str,
     },
+    #[error("the values of X are too large to be added up: scale them")]
+    Overflow,
     #[error("weight set {weight_set} trains on no rows")]
     NoRows { weight_set: usize },
     #[error("the target of row {row} is {found}; expected a finite number")]
@@ -144,7 +146,7 @@ struct Spec {
     l2: f64,
     label_set: usize,
     weight_set: usize,
-    /// Column of each class, `None` for one without a training row; two classes share one column.
+    /// Column of each class, `None` for one without a training row; two may share one score, of the second.
     column_of: Vec<Option<usize>>,
     width: usize,
 }
@@ -214,7 +216,8 @@ fn positive(what: &'static str, found: f64) -> Result<(), ProbeError> {
 pub struct Options {
     /// Scale every feature to unit variance over the training rows of each weight set. A constant one is left as it is.
     pub standardize: bool,
-    /// A fit has converged when its gradient norm is at most `tol` times that of W = 0 with the best intercept.
+    /// A fit has converged when its gradient norm is at most `tol` times that of W = 0 with the best intercept, and what is
+    /// left to gain, by a quadratic model, at most `tol` times the objective.
     pub tol: f64,
     /// Steps per fit.
     pub max_iter: u32,
@@ -239,7 +242,7 @@ pub struct Fits {
     pub iterations: Vec<u32>,
     /// The minimised objective, as in the module's formula; NaN where nothing is minimised.
     pub objective: Vec<f64>,
-    /// Of the objective; with l2 it bounds how far that is from the optimum: `|g|^2 / (2 l2)`.
+    /// Of the objective, in f64.
     pub gradient_norm: Vec<f64>,
 }
 
@@ -263,11 +266,20 @@ impl Fits {
             self.coefficients.extend_from_slice(&column[..length - 1]);
             self.intercepts.push(column[length - 1]);
         };
-        if spec.width == 1 {
+        if self.width == 1 {
             return push(&fit.theta);
         }
         let mut absent = vec![0.0; length];
         absent[length - 1] = f64::NEG_INFINITY;
+        if spec.width == 1 {
+            // Two classes of more: half the score each way.
+            let halves =
+                [-0.5, 0.5].map(|half| fit.theta.iter().map(|v| v * half).collect::<Vec<_>>());
+            for column in &spec.column_of {
+                push(column.map_or(&absent, |c| &halves[c]));
+            }
+            return;
+        }
         for column in &spec.column_of {
             push(column.map_or(&absent, |c| &fit.theta[c * length..][..length]));
         }

@@ -150,6 +150,7 @@ fn add_tile<T: Real>(
                 z,
                 weights,
                 labels,
+                column_of: &spec.column_of,
                 offset: offsets[0],
                 residual: &mut residuals[0],
                 curvature: &mut curvature[0],
