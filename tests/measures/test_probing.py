@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import expit
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.utils.class_weight import compute_sample_weight
@@ -349,9 +350,97 @@ def test_threads_do_not_change_a_bit_of_any_kind(kind):
     assert (one.intercept == three.intercept).all()
 
 
-def test_the_gradient_norm_bounds_the_gap():
+def test_the_gradient_norm_is_that_of_the_objective():
     X, y = data()
-    exact = fit_many(X, y[None], l2=(0.01,), tol=1e-10, max_iter=1_000)
-    rough = fit_many(X, y[None], l2=(0.01,), tol=1e-3)
-    gap = rough.objective - exact.objective
-    assert 0 < gap[0, 0, 0] <= rough.gradient_norm[0, 0, 0] ** 2 / (2 * 0.01)
+    fits = fit_many(X, y[None], l2=(0.01,), tol=1e-3)
+    rows = (X - fits.mean[0]) / fits.scale[0]
+    w, b = fits.coef[0, 0, 0, 0], fits.intercept[0, 0, 0, 0]
+    residual = expit(rows @ w + b) - y
+    gradient = np.append(rows.T @ residual / len(X) + 0.01 * w, residual.mean())
+    assert fits.gradient_norm[0, 0, 0] == pytest.approx(np.linalg.norm(gradient), rel=1e-6)
+
+
+@pytest.mark.parametrize("probe", [LDAProbe(), MeanDifferenceProbe(whiten=True)])
+def test_whitening_does_not_depend_on_the_units_of_the_features(probe):
+    X, y = data(400, 30, spread=0.3)
+    units = 10 ** np.random.default_rng(2).uniform(-3, 3, X.shape[1])
+    expected = probe.fit(X, y).decision_function(X)
+    np.testing.assert_allclose(
+        probe.fit(X * units, y).decision_function(X * units), expected, rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("kind", ["logistic", "ridge", "lda", "mean-difference", "mean-difference-whitened"])
+@pytest.mark.parametrize("far", [1e4, 1e12])
+def test_a_row_far_out_has_no_part_in_sets_that_leave_it_out(kind, far):
+    X, y = data(600, 8, spread=0.5)
+    X[0] = far
+    weights = np.ones((2, len(X)))
+    weights[0, :100] = weights[1, 100:200] = 0
+    together, alone = (fit_many(X, y[None], w, kind=kind) for w in (weights, weights[:1]))
+    a, b = (fits.decision_function(X[1:])[0, 0, 0] for fits in (together, alone))
+    np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max())
+    assert together.converged[0, 0, 0]
+
+
+def test_ridge_reads_targets_with_a_large_mean():
+    X, _ = data()
+    t = X.astype(np.float64) @ np.arange(12)
+    coef = RidgeProbe(l2=0.01).fit(X, t).coef_
+    np.testing.assert_allclose(RidgeProbe(l2=0.01).fit(X, t + 1.7e9).coef_, coef, rtol=1e-5, atol=1e-5)
+
+
+def test_ridge_is_exact_where_features_have_much_in_common():
+    rng = np.random.default_rng(0)
+    X = (10 * rng.normal(size=(900, 1)) + rng.normal(size=(900, 200))).astype(np.float32)
+    t = X[:, :5].astype(np.float64) @ rng.normal(size=5)
+    rows, centred = X - X.astype(np.float64).mean(0), t - t.mean()
+    expected = np.linalg.solve(rows.T @ rows / 900 + 1e-6 * np.eye(200), rows.T @ centred / 900)
+    probe = RidgeProbe(l2=1e-6, standardize=False).fit(X, t)
+
+    def objective(w):
+        return ((centred - rows @ w) ** 2).mean() / 2 + 1e-6 / 2 * w @ w
+
+    assert objective(probe.coef_) <= objective(expected) * (1 + 1e-6)
+
+
+def test_a_label_does_not_depend_on_the_others_of_the_batch():
+    X, y = data(300, 5)
+    three = np.random.default_rng(0).integers(0, 3, len(X))
+    alone = fit_many(X, y[None], l2=(0.3,)).decision_function(X)[0, 0, 0]
+    among = fit_many(X, np.stack([y, three]), l2=(0.3,)).decision_function(X)[0, 0, 0]
+    np.testing.assert_allclose(among[:, 1] - among[:, 0], alone, atol=1e-6)
+    assert np.isneginf(among[:, 2]).all()
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=60, deadline=None)
+def test_the_default_tolerance_keeps_the_gap_below_a_millionth(seed):
+    rng = np.random.default_rng(seed)
+    n, d = int(rng.choice([2, 5, 30, 100])), int(rng.choice([1, 5, 80]))
+    X, y = rng.normal(size=(n, d)), rng.integers(0, 2, n)
+    y[:2] = [0, 1]
+    l2 = (float(10 ** rng.uniform(-4, 2)),)
+    fits, exact = (fit_many(X, y[None], l2=l2, **how) for how in ({}, {"tol": 1e-11, "max_iter": 5_000}))
+    assert fits.converged.all()
+    assert fits.objective[0, 0, 0] <= exact.objective[0, 0, 0] * (1 + 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"l2": ()}, "l2 is"),
+        ({"l2": [[0.1]]}, "l2 is"),
+        ({"l2": [-1.0], "kind": "lda"}, "l2 is"),
+        ({"threads": -1}, "threads is -1"),
+        ({"max_iter": 0}, "max_iter is 0"),
+    ],
+)
+def test_settings_out_of_range_are_named(change, message):
+    X, y = data()
+    with pytest.raises(ProbeError, match=message):
+        fit_many(X, y[None], **change)
+    with pytest.raises(ProbeError, match="no rows"):
+        fit_many(X[:0], y[None, :0])
+    with pytest.raises(ProbeError, match=r"expected X \(n, 12\)"):
+        fit_many(X, y[None]).decision_function(X[:, :3])

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from valueattr import _core
-from valueattr.measures.probing import KINDS, ProbeError, _crossfit, sweep
+from valueattr.measures.probing import KINDS, ProbeError, _crossfit, fit_many, sweep
 from valueattr.measures.probing._intervals import Resampling
 from valueattr.measures.probing._splits import PREFIXES, control_codes, deal, prequential, resampled_groups
 from valueattr.measures.store import ActivationStore
@@ -680,8 +680,11 @@ def test_another_store_that_does_not_match_is_named(tmp_path, small):
     wide = write(tmp_path / "wide", {0: X, 4: X}, columns(codes, group))
     layer = write(tmp_path / "layer", {0: X[:, :3]}, columns(codes, group))
     short = write(tmp_path / "short", {0: X[:50, :3], 4: X[:50, :3]}, columns(codes[:50], group[:50]))
+    again = columns(codes, group) | {"id": [f"t{i // 2}" for i in range(len(X))]}
+    twice = write(tmp_path / "twice", {0: X[:, :3], 4: X[:, :3]}, again)
     for other, message in [
         (wide, "store 'o' is 5 wide; the probes are fitted on 3"),
+        (twice, "store 'o' has 't0', token 0 twice"),
         (layer, "layer 4 is not in the store 'o'; it has 0"),
         (short, r"store 'o' lacks 40 of 90 rows \(by id and token\), such as 't50', token 0"),
     ]:
@@ -689,3 +692,36 @@ def test_another_store_that_does_not_match_is_named(tmp_path, small):
             sweep(small, "label", apply_to={"o": other}, **FAST)
     with pytest.raises(ProbeError, match="cannot be called 'fitted'"):
         sweep(small, "label", apply_to={"fitted": small}, **FAST)
+
+
+def test_a_label_that_names_the_rows_holds_no_classes(tmp_path):
+    X, codes, group = problem()
+    store = write(tmp_path / "s", {0: X}, columns(codes, group, number=np.arange(len(X))))
+    with pytest.raises(ProbeError, match="label 'number' has 90 classes in 90 rows"):
+        sweep(store, "number", **FAST)
+
+
+def test_every_fit_behind_a_line_counts_as_converged_or_not(tmp_path, monkeypatch):
+    label = np.arange(180) // 6 % 2
+    store = worded(tmp_path / "s", np.random.default_rng(0).normal(size=(180, 3)), label, 30, 6)
+    counted = []
+
+    def counting(*arguments, **how):
+        fits = fit_many(*arguments, **how)
+        counted.append((fits.converged.size, fits.gradient_norm.max()))
+        return fits
+
+    monkeypatch.setattr("valueattr.measures.probing._crossfit.fit_many", counting)
+    line = sweep(store, "label", "subject", wordings="wording", **FAST).iloc[0]
+    assert line["converged"] == 1.0
+    assert line["gradient_norm"] == max(norm for _, norm in counted)
+    for broken in range(len(counted)):
+        left = iter(range(len(counted)))
+
+        def once(*arguments, broken=broken, left=left, **how):
+            return fit_many(
+                *arguments, **how | ({"max_iter": 1, "tol": 1e-12} if next(left) == broken else {})
+            )
+
+        monkeypatch.setattr("valueattr.measures.probing._crossfit.fit_many", once)
+        assert sweep(store, "label", "subject", wordings="wording", **FAST)["converged"].item() < 1.0

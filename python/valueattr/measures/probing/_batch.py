@@ -38,7 +38,7 @@ class FittedProbes:
     objective: Floats
     """(p, m, k): the minimised objective in nats or squared units; NaN for kinds that minimise none."""
     gradient_norm: Floats
-    """(p, m, k): of the objective, in float64. That is within `gradient_norm ** 2 / (2 * l2)` of the optimum."""
+    """(p, m, k): of the minimised objective at the end, in float64; NaN for kinds that minimise none."""
 
     def decision_function(self, X: ArrayLike) -> Floats:
         """Scores of every fit: (p, m, k, n) for two classes (of class 1), else (p, m, k, n, classes).
@@ -47,6 +47,8 @@ class FittedProbes:
             ProbeError: a value is not finite; the message names its row.
         """
         X = np.asarray(X)
+        if X.ndim != 2 or X.shape[1] != self.mean.shape[1]:
+            raise ProbeError(f"expected X (n, {self.mean.shape[1]}), found {X.shape}")
         require_finite(X)
         # One product for all: each set's mean is taken as a shift of the first's.
         centre = self.mean[0]
@@ -82,7 +84,8 @@ def fit_many(
         l2: (p,) penalties above 0. For `lda` a penalty stands for the shrinkage `l2 / (1 + l2)`; mean differences have
             none, and p is 1.
         kind: which probe; see the module.
-        tol: a logistic fit has converged when its gradient norm is at most `tol` times that of coefficients 0.
+        tol: a logistic fit has converged when its gradient norm is at most `tol` times that of coefficients 0, and what is
+            left to gain, by a quadratic model, at most `tol` times the objective.
         max_iter: L-BFGS steps per logistic fit.
         standardize: to variance 1 over the rows with a weight above 0; a constant feature is only centred. Mean
             differences are taken in X's own units.
@@ -90,9 +93,15 @@ def fit_many(
 
     Raises:
         ProbeError: shapes that do not match, a value that is not finite (its row is named), one class in a fit, a store
-            that cannot be read or was changed.
+            that cannot be read or whose files' length or time of change is another than when it was opened.
     """
+    if threads is not None and threads < 1:
+        raise ProbeError(f"threads is {threads}; expected 1 or more, or None")
+    if max_iter < 1:
+        raise ProbeError(f"max_iter is {max_iter}; expected 1 or more")
     rows, n, d = as_rows(X)
+    if n == 0:
+        raise ProbeError("X has no rows")
     codes = np.asarray(labels)
     if codes.ndim != 2 or codes.shape[1] != n:
         raise ProbeError(f"expected X (n, d) and labels (m, n), found {(n, d)} and {codes.shape}")
@@ -101,6 +110,8 @@ def fit_many(
     codes = np.ascontiguousarray(codes, dtype=np.uint32)
     weights = as_weights(sample_weight, n)
     penalties = np.ascontiguousarray(l2, dtype=np.float64)
+    if penalties.ndim != 1 or len(penalties) == 0 or not ((penalties > 0) & (penalties < np.inf)).all():
+        raise ProbeError(f"l2 is {penalties}; expected finite numbers > 0, shape (p,)")
     if kind == "logistic":
         fits = fit_logistic(
             rows,

@@ -11,6 +11,7 @@ import numpy as np
 
 from valueattr.measures.probing._crossfit import (
     Activations,
+    Convergence,
     Task,
     fit_splits,
     held_out_losses,
@@ -21,8 +22,8 @@ from valueattr.measures.probing._splits import Split
 
 def codelength(
     task: Task, activations: Activations, l2: Sequence[float], online: Split, threads: int | None
-) -> float:
-    """Bits of the labels by logistic probes, with the first block coded uniformly; every row counts alike.
+) -> tuple[float, Convergence]:
+    """Bits of the labels by logistic probes, with the first block coded uniformly; every row counts alike. And the fits'.
 
     online: as by `prequential`. Each block is coded at the penalty that gave the shortest code for the blocks before it,
     the first of them at the strongest, so that nothing of a block has a say in its own code.
@@ -42,4 +43,4 @@ def codelength(
     before = np.cumsum(nats, axis=0) - nats
     coded = nats[np.arange(len(nats)), before.argmin(1)].sum()
     uniform = int((online.part == 0).sum()) * np.log(task.classes)
-    return float((uniform + coded) / np.log(2))
+    return float((uniform + coded) / np.log(2)), Convergence.of(fits)

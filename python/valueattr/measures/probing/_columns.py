@@ -114,6 +114,11 @@ def classes(values: pa.Array, name: str) -> Codes:
         raise ProbeError(f"label {name!r} is null in every row")
     if len(label.values) == 1:
         raise ProbeError(f"label {name!r} is constant: {label.values[0]!r} in every row that has one")
+    counts = np.bincount(label.codes[label.codes >= 0])
+    if np.median(counts) < 2:
+        raise ProbeError(
+            f"label {name!r} has {len(counts):,} classes in {counts.sum():,} rows, most of one row: no classes to be read"
+        )
     return label
 
 
@@ -144,6 +149,9 @@ def matched(index: pa.Table, other: pa.Table, name: str) -> Ints:
     """
     several = any(len(table["capture"].unique()) > 1 for table in (index, other))
     keys, other_keys = _keys(index, several), _keys(other, several)
+    if not other_keys.is_unique:
+        *_, text, token = other_keys[other_keys.duplicated()].tolist()[0]
+        raise ProbeError(f"store {name!r} has {text!r}{'' if token < 0 else f', token {token}'} twice")
     at = other_keys.get_indexer(keys)
     missing = np.flatnonzero(at < 0)
     if len(missing):

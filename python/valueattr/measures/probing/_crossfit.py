@@ -101,20 +101,43 @@ class Probes:
 
 
 @dataclass(frozen=True)
+class Convergence:
+    """How many fits reached the tolerance, and the largest gradient norm among them (NaN if nothing was minimised)."""
+
+    fits: int
+    converged: int
+    gradient_norm: float
+
+    @classmethod
+    def of(cls, fits: Sequence[FittedProbes]) -> "Convergence":
+        """Of all fits together."""
+        return cls(
+            sum(fit.converged.size for fit in fits),
+            sum(int(fit.converged.sum()) for fit in fits),
+            max(float(fit.gradient_norm.max()) for fit in fits),
+        )
+
+    def __add__(self, other: "Convergence") -> "Convergence":
+        return Convergence(
+            self.fits + other.fits,
+            self.converged + other.converged,
+            max(self.gradient_norm, other.gradient_norm),
+        )
+
+
+@dataclass(frozen=True)
 class CrossFit:
     """The probes that leave out each fold of one seed, at the penalties chosen for them.
 
     fold: (n,) of each row. weights: (folds, n) what each row weighs in the training of each. l2: (folds,), None for a
-    kind without one. converged: share of all fits of the seed, those to choose by included. gradient_norm: the largest.
-    bits: length of the online code, None without one.
+    kind without one. convergence: of all fits of the seed, those to choose by included.
     """
 
     probes: Probes
     fold: Ints
     weights: Floats
     l2: Floats | None
-    converged: float
-    gradient_norm: float
+    convergence: Convergence
 
 
 def cross_fit(
@@ -157,8 +180,7 @@ def cross_fit(
                 fold,
                 weights[seed] * split.training(),
                 path[chosen] if kind in PENALISED else None,
-                float(np.concatenate([fit.converged.reshape(-1) for fit in of_seed]).mean()),
-                max(float(fit.gradient_norm.max()) for fit in of_seed),
+                Convergence.of(of_seed),
             )
         )
     return fitted

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from valueattr._core import ProbeError
 from valueattr.measures.probing._batch import Kind
@@ -16,6 +17,7 @@ from valueattr.measures.probing._crossfit import (
     KINDS,
     PENALISED,
     Activations,
+    Convergence,
     CrossFit,
     Task,
     cross_fit,
@@ -225,19 +227,25 @@ def _cell(
             {**keys, "seed": seed, "store": name, "centre": centre, **about}
             | resampling.measure(scores[i], task.codes, probes[i].fold, study.group, seed)
             | dict.fromkeys(("real", "control", "selectivity", "codelength", "compression"), np.nan)
-            | _fits(probes[i])
+            | {"l2": _listed(probes[i].l2)}
+            | _reached(probes[i].convergence)
             for i, seed in enumerate(study.seeds)
         ]
 
     result = lines(FITTED, "own", activations, fitted)
     for i, line in enumerate(result):
+        convergence = fitted[i].convergence
         if kind == "logistic":
             online = prequential(study.group, task.codes, study.seeds[i])
-            bits = codelength(task, activations, l2, online, threads)
+            bits, of_code = codelength(task, activations, l2, online, threads)
+            convergence += of_code
             uniform = len(task.codes) * float(np.log2(task.classes))
             line |= {"codelength": bits, "compression": uniform / bits}
         if study.controls:
-            line |= _selectivity(study, study.controls[i], activations, kind, l2, threads)
+            measured, of_control = _selectivity(study, study.controls[i], activations, kind, l2, threads)
+            convergence += of_control
+            line |= measured
+        line |= _reached(convergence)
     for name, (other, rows) in targets.items():
         read = Activations(other, layer, rows)
         result += lines(name, "own", read, fitted)
@@ -245,11 +253,14 @@ def _cell(
     return result
 
 
-def _fits(fitted: CrossFit) -> dict[str, Any]:
+def _listed(values: NDArray[np.float64] | None) -> list[float] | None:
+    return None if values is None else list(map(float, values))
+
+
+def _reached(convergence: Convergence) -> dict[str, float]:
     return {
-        "l2": None if fitted.l2 is None else fitted.l2.tolist(),
-        "converged": fitted.converged,
-        "gradient_norm": fitted.gradient_norm,
+        "converged": convergence.converged / convergence.fits,
+        "gradient_norm": convergence.gradient_norm,
     }
 
 
@@ -260,18 +271,20 @@ def _selectivity(
     kind: Kind,
     l2: Sequence[float],
     threads: int | None,
-) -> dict[str, float]:
-    """Accuracy on wordings left out of the same groups, for the label, for the control label, and their difference."""
+) -> tuple[dict[str, float], Convergence]:
+    """Accuracy on wordings left out of the same groups, for the label, for the control label, and their difference; and the fits'."""
     read = Activations(activations.store, activations.layer, activations.rows[control.at])
-    measured = []
+    measured, convergences = [], []
     for of_rows in (study.task.codes[control.at], control.codes):
         codes, left = _renumbered(of_rows)
         task = Task(codes, left, study.task.weight[control.at], study.task.balanced)
         fitted = cross_fit(task, read, kind, l2, [control.part], threads)
         (scores,) = held_out_scores(read, fitted, task.classes)
         measured.append(float((scores.argmax(1) == codes).mean()))
+        convergences.append(fitted[0].convergence)
     real, of_control = measured
-    return {"real": real, "control": of_control, "selectivity": real - of_control}
+    accuracies = {"real": real, "control": of_control, "selectivity": real - of_control}
+    return accuracies, convergences[0] + convergences[1]
 
 
 def _study(
