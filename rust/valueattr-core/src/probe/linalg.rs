@@ -59,15 +59,30 @@ pub(super) fn transposed_product<T: Real>(x: &[T], r: &[T], g: &mut [T], inner: 
     );
 }
 
-/// `g = x' x` of the columns `from..to` of `x`, below and on the diagonal: (features - from, to - from), column-major;
+/// `g = x' x` of the columns `from..to` of `x`, on and below the diagonal: (features - from, to - from), column-major;
 /// `x` is (rows, features) row-major.
 pub(super) fn gram_panel<T: Real>(x: &[T], features: usize, from: usize, to: usize, g: &mut [T]) {
+    use triangular::BlockStructure::{Rectangular, TriangularLower};
     let x = MatRef::from_row_major_slice(x, x.len() / features, features);
-    matmul(
-        MatMut::from_column_major_slice_mut(g, features - from, to - from),
+    let own = x.subcols(from, to - from);
+    let g = MatMut::from_column_major_slice_mut(g, features - from, to - from);
+    let (diagonal, below) = g.split_at_row_mut(to - from);
+    triangular::matmul(
+        diagonal,
+        TriangularLower,
         Accum::Replace,
-        x.subcols(from, features - from).transpose(),
-        x.subcols(from, to - from),
+        own.transpose(),
+        Rectangular,
+        own,
+        Rectangular,
+        T::from_f64(1.0),
+        Par::Seq,
+    );
+    matmul(
+        below,
+        Accum::Replace,
+        x.subcols(to, features - to).transpose(),
+        own,
         T::from_f64(1.0),
         Par::Seq,
     );
@@ -205,13 +220,13 @@ pub(super) fn solve_semidefinite(a: &[f64], b: &mut [f64], size: usize) -> Optio
     let spread: Vec<f64> = variances
         .map(|&v| if v > 0.0 { v.sqrt() } else { 1.0 })
         .collect();
-    let scaled = Mat::from_fn(size, size, |i, j| {
-        if i < j {
-            0.0
-        } else {
-            a[j * size + i] / (spread[i] * spread[j])
+    let mut scaled = a.to_vec();
+    for (j, column) in scaled.chunks_exact_mut(size).enumerate() {
+        for (value, other) in column[j..].iter_mut().zip(&spread[j..]) {
+            *value /= spread[j] * other;
         }
-    });
+    }
+    let scaled = MatRef::from_column_major_slice(&scaled, size, size);
     let rescale = |b: &mut [f64]| {
         for column in b.chunks_exact_mut(size) {
             let pairs = column.iter_mut().zip(&spread);
