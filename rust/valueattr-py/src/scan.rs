@@ -81,6 +81,7 @@ impl Scanner {
     /// Scans a dump; see `DumpScanner`.
     fn dump(
         &self,
+        py: Python<'_>,
         path: PathBuf,
         field: Option<&str>,
         chat: bool,
@@ -90,8 +91,9 @@ impl Scanner {
             field: Step::path(field),
             chat,
         });
-        let scan = DumpScan::new(Chunks::open(&path)?, lines, spans, self.threads)
-            .map_err(threads_error)?;
+        // What comes through a pipe may be waited for.
+        let chunks = py.detach(|| Chunks::open(&path, self.threads))?;
+        let scan = DumpScan::new(chunks, lines, spans, self.threads).map_err(threads_error)?;
         Ok(DumpScanner {
             scan: Mutex::new(scan),
             lexicon: Arc::clone(&self.lexicon),
@@ -192,13 +194,14 @@ impl DumpScanner {
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<DumpBatch<'py>>> {
         let next = py.detach(|| {
             let mut scan = self.scan.lock().unwrap_or_else(PoisonError::into_inner);
-            scan.next(&self.lexicon).transpose()
+            scan.next(&self.lexicon)
         });
         let Some(Scanned {
             rows,
             counts,
             spans,
             bad,
+            ..
         }) = next?
         else {
             return Ok(None);

@@ -1,7 +1,8 @@
 //! Reads dumps of generations: texts by the line, plain or compressed, as JSON or as they are.
 //!
-//! [`Chunks`] decompresses on a thread of its own and hands out whole lines, a few megabytes at a time, so that memory
-//! does not grow with the file; [`Lines`] takes the one field out of each line, which is scanned while it is in the cache.
+//! [`Chunks`] reads, decompresses and hands out whole lines, half a megabyte at a time in buffers that are used again, so
+//! that memory does not grow with the file; [`Lines`] takes the one field out of each line, which is scanned while it is
+//! in the cache.
 
 mod json;
 
@@ -11,7 +12,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::thread;
 
 use rayon::prelude::*;
@@ -76,27 +77,26 @@ pub struct BadLine {
     pub message: String,
 }
 
-/// Whole lines of a dump.
+/// Whole lines of a dump, at the beginning of a buffer.
 #[derive(Debug, Default)]
-pub struct Chunk {
-    bytes: Vec<u8>,
-    first_row: u64,
-    bad: Vec<BadLine>,
+struct Chunk {
+    buffer: Vec<u8>,
+    end: usize,
+    /// Lines before these that are longer than any text, and were not kept.
+    too_long: u64,
 }
 
 impl Chunk {
-    /// The lines that are more than white space, and their rows.
-    fn lines(&self) -> impl Iterator<Item = (u64, &[u8])> {
+    /// The lines that are kept, without white space around them.
+    fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        let bytes = &self.buffer[..self.end];
         let mut from = 0;
-        let ends = memchr::memchr_iter(b'\n', &self.bytes).chain([self.bytes.len()]);
-        (self.first_row..)
-            .zip(ends)
-            .map(move |(row, end)| {
-                let line = self.bytes[from..end].trim_ascii();
-                from = end + 1;
-                (row, line)
-            })
-            .filter(|(_, line)| !line.is_empty())
+        let ends = memchr::memchr_iter(b'\n', bytes).chain([bytes.len()]);
+        ends.map(move |end| {
+            let line = bytes[from..end].trim_ascii();
+            from = end + 1;
+            line
+        })
     }
 }
 
@@ -334,18 +334,26 @@ impl Content {
     }
 }
 
-/// Chunks of a dump, in order, read on a thread of its own.
+/// Chunks of a dump, in order.
 pub struct Chunks {
-    chunks: Receiver<io::Result<Chunk>>,
+    source: Source,
     read: Arc<AtomicU64>,
 }
 
+enum Source {
+    /// What is read stays in the cache of the one core that scans it.
+    Here(Reader),
+    /// A thread that reads ahead, and buffers to be used again on their way back to it.
+    Ahead(Receiver<io::Result<Chunk>>, Sender<Chunk>),
+}
+
 impl Chunks {
-    /// Opens a file, or standard input for `-`. Gzip and Zstandard are told by their first bytes.
+    /// Opens a file, or standard input for `-`. Gzip and Zstandard are told by their first bytes. For one thread that
+    /// scans it reads when it is asked to, for more on a thread of its own.
     ///
     /// # Errors
-    /// It cannot be opened.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    /// It cannot be opened, or its beginning cannot be read.
+    pub fn open(path: &Path, threads: usize) -> io::Result<Self> {
         let source: Box<dyn Read + Send> = if path == Path::new("-") {
             Box::new(io::stdin())
         } else {
@@ -354,28 +362,51 @@ impl Chunks {
             Box::new(file)
         };
         let read = Arc::new(AtomicU64::new(0));
-        let counted = Counted(source, Arc::clone(&read));
+        let mut reader = Reader::new(Counted(source, Arc::clone(&read)))?;
+        if threads == 1 {
+            let source = Source::Here(reader);
+            return Ok(Self { source, read });
+        }
         let (send, chunks) = sync_channel(WAITING);
+        let (give_back, spent) = channel();
         thread::Builder::new().spawn(move || {
-            // The receiver is gone when nobody wants more.
-            let _ = read_chunks(counted, |chunk| send.send(Ok(chunk)).is_ok())
-                .map_err(|error| send.send(Err(error)));
+            loop {
+                let mut chunk = spent.try_recv().unwrap_or_default();
+                let next = match reader.read(&mut chunk) {
+                    Ok(false) => return,
+                    Ok(true) => Ok(chunk),
+                    Err(error) => Err(error),
+                };
+                let is_last = next.is_err();
+                // The receiver is gone when nobody wants more.
+                if send.send(next).is_err() || is_last {
+                    return;
+                }
+            }
         })?;
-        Ok(Self { chunks, read })
+        let source = Source::Ahead(chunks, give_back);
+        Ok(Self { source, read })
+    }
+
+    /// Puts the next lines in place of those in `chunk`; whether there are any.
+    fn next(&mut self, chunk: &mut Chunk) -> io::Result<bool> {
+        match &mut self.source {
+            Source::Here(reader) => reader.read(chunk),
+            Source::Ahead(chunks, give_back) => {
+                let Ok(next) = chunks.recv() else {
+                    return Ok(false);
+                };
+                // A reader that has come to the end wants no buffers.
+                give_back.send(std::mem::replace(chunk, next?)).ok();
+                Ok(true)
+            }
+        }
     }
 
     /// Bytes of the file that have been read.
     #[must_use]
     pub fn bytes_read(&self) -> u64 {
         self.read.load(Ordering::Relaxed)
-    }
-}
-
-impl Iterator for Chunks {
-    type Item = io::Result<Chunk>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.chunks.recv().ok()
     }
 }
 
@@ -389,57 +420,60 @@ impl Read for Counted {
     }
 }
 
-fn read_chunks(source: Counted, mut take: impl FnMut(Chunk) -> bool) -> io::Result<()> {
-    let mut source = BufReader::with_capacity(1 << 20, source);
-    let magic = source.fill_buf()?;
-    let mut source: Box<dyn Read> = if magic.starts_with(&[0x1F, 0x8B]) {
-        Box::new(flate2::bufread::MultiGzDecoder::new(source))
-    } else if magic.starts_with(&[0x28, 0xB5, 0x2F, 0xFD]) {
-        Box::new(zstd::Decoder::with_buffer(source)?)
-    } else {
-        // From here on what is read goes where it is wanted, not through the buffer.
-        let beginning = io::Cursor::new(source.buffer().to_vec());
-        Box::new(beginning.chain(source.into_inner()))
-    };
-    let mut chunk = Chunk::default();
-    let mut row = 0;
-    loop {
-        let wanted = CHUNK_BYTES
-            .saturating_sub(chunk.bytes.len())
-            .max(CHUNK_BYTES / 2);
-        let before = chunk.bytes.len();
-        chunk.bytes.resize(before + wanted, 0);
-        let filled = read_full(&mut source, &mut chunk.bytes[before..])?;
-        chunk.bytes.truncate(before + filled);
-        if chunk.bytes.len() == before {
-            break;
-        }
-        let Some(last) = memchr::memrchr(b'\n', &chunk.bytes[before..]).map(|i| before + i) else {
-            if chunk.bytes.len() > LONGEST_LINE {
-                chunk.bytes.clear();
-                skip_line(&mut source)?;
-                let message = format!("longer than {} MiB", LONGEST_LINE >> 20);
-                chunk.bad.push(BadLine { row, message });
-                row += 1;
-                chunk.first_row = row;
+struct Reader {
+    source: Box<dyn Read + Send>,
+    /// The beginning of a line that the last chunk ended in.
+    begun: Vec<u8>,
+}
+
+impl Reader {
+    fn new(source: Counted) -> io::Result<Self> {
+        let mut source = BufReader::with_capacity(1 << 20, source);
+        let magic = source.fill_buf()?;
+        let source: Box<dyn Read + Send> = if magic.starts_with(&[0x1F, 0x8B]) {
+            Box::new(flate2::bufread::MultiGzDecoder::new(source))
+        } else if magic.starts_with(&[0x28, 0xB5, 0x2F, 0xFD]) {
+            Box::new(zstd::Decoder::with_buffer(source)?)
+        } else {
+            // From here on what is read goes where it is wanted, not through the buffer.
+            let beginning = io::Cursor::new(source.buffer().to_vec());
+            Box::new(beginning.chain(source.into_inner()))
+        };
+        Ok(Self {
+            source,
+            begun: Vec::new(),
+        })
+    }
+
+    /// As [`Chunks::next`].
+    fn read(&mut self, chunk: &mut Chunk) -> io::Result<bool> {
+        let buffer = &mut chunk.buffer;
+        chunk.too_long = 0;
+        let mut filled = self.begun.len();
+        buffer.resize(buffer.len().max(CHUNK_BYTES).max(filled), 0);
+        buffer[..filled].copy_from_slice(&self.begun);
+        self.begun.clear();
+        loop {
+            let before = filled;
+            let wanted = CHUNK_BYTES.saturating_sub(filled).max(CHUNK_BYTES / 2);
+            buffer.resize(buffer.len().max(filled + wanted), 0);
+            filled += read_full(&mut self.source, &mut buffer[filled..filled + wanted])?;
+            if filled == before {
+                chunk.end = filled;
+                return Ok(filled > 0 || chunk.too_long > 0);
             }
-            continue;
-        };
-        let mut rest = Vec::with_capacity(2 * CHUNK_BYTES);
-        rest.extend_from_slice(&chunk.bytes[last + 1..]);
-        chunk.bytes.truncate(last);
-        row += memchr::memchr_iter(b'\n', &chunk.bytes).count() as u64 + 1;
-        let next = Chunk {
-            bytes: rest,
-            first_row: row,
-            bad: Vec::new(),
-        };
-        if !take(std::mem::replace(&mut chunk, next)) {
-            return Ok(());
+            if let Some(last) = memchr::memrchr(b'\n', &buffer[before..filled]) {
+                chunk.end = before + last;
+                self.begun.extend_from_slice(&buffer[chunk.end + 1..filled]);
+                return Ok(true);
+            }
+            if filled > LONGEST_LINE {
+                filled = 0;
+                skip_line(&mut self.source)?;
+                chunk.too_long += 1;
+            }
         }
     }
-    take(chunk);
-    Ok(())
 }
 
 /// Reads until the buffer is full, or nothing is left; how many bytes.
@@ -472,18 +506,31 @@ pub struct Scanned {
     /// Spans of each row, if they were asked for.
     pub spans: Vec<Vec<Span>>,
     pub bad: Vec<BadLine>,
+    next_row: u64,
 }
 
 /// Scans a dump chunk by chunk, several at a time.
 pub struct DumpScan {
     chunks: Chunks,
+    next_row: u64,
     lines: Lines,
     spans: bool,
     pool: rayon::ThreadPool,
+    /// One a thread.
+    workers: Vec<Worker>,
+}
+
+/// A chunk, and what scanning it takes and gives.
+#[derive(Default)]
+struct Worker {
+    chunk: Chunk,
+    scanned: Scanned,
+    scratch: Scratch,
+    text: String,
 }
 
 impl DumpScan {
-    /// Scans with at most so many threads, beside the one that reads; 0 is one per core.
+    /// Scans with at most so many threads, beside one that reads if they are several; 0 is one per core.
     ///
     /// # Errors
     /// The operating system refuses to start threads.
@@ -497,10 +544,13 @@ impl DumpScan {
             .num_threads(threads)
             .build()
             .map_err(|error| ThreadsError(threads, error))?;
+        let workers = std::iter::repeat_with(Worker::default);
         Ok(Self {
             chunks,
+            next_row: 0,
             lines,
             spans,
+            workers: workers.take(pool.current_num_threads()).collect(),
             pool,
         })
     }
@@ -515,64 +565,82 @@ impl DumpScan {
     ///
     /// # Errors
     /// The file cannot be read, or decompressed.
-    pub fn next(&mut self, lexicon: &Lexicon) -> Option<io::Result<Scanned>> {
-        let mut batch = Scanned::default();
+    pub fn next(&mut self, lexicon: &Lexicon) -> io::Result<Option<Scanned>> {
+        let mut batch = Scanned {
+            next_row: self.next_row,
+            ..Scanned::default()
+        };
         let mut bytes = 0;
         while bytes < BATCH_BYTES {
-            let at_once = self.chunks.by_ref().take(self.pool.current_num_threads());
-            let ready: Vec<Chunk> = match at_once.collect() {
-                Ok(ready) => ready,
-                Err(error) => return Some(Err(error)),
-            };
-            if ready.is_empty() {
-                return (bytes > 0).then_some(Ok(batch));
+            let mut ready = 0;
+            while ready < self.workers.len() && self.chunks.next(&mut self.workers[ready].chunk)? {
+                ready += 1;
             }
-            bytes += ready
-                .iter()
-                .map(|chunk| chunk.bytes.len().max(1))
-                .sum::<usize>();
+            let ready = &mut self.workers[..ready];
             let (lines, spans) = (&self.lines, self.spans);
-            let scanned: Vec<Scanned> = self.pool.install(|| {
-                (ready.into_par_iter())
-                    .map(|chunk| scanned(lexicon, chunk, lines, spans))
-                    .collect()
-            });
-            batch = scanned.into_iter().fold(batch, Scanned::and);
+            match &mut *ready {
+                [] if bytes == 0 => return Ok(None),
+                [] => break,
+                [worker] => worker.scan(lexicon, lines, spans),
+                several => self.pool.install(|| {
+                    (several.par_iter_mut()).for_each(|worker| worker.scan(lexicon, lines, spans));
+                }),
+            }
+            for worker in ready {
+                bytes += worker.chunk.end.max(1);
+                batch.append(&mut worker.scanned);
+                if worker.chunk.buffer.len() > 2 * CHUNK_BYTES {
+                    *worker = Worker::default(); // a long line's buffers are too large to keep
+                }
+            }
         }
-        Some(Ok(batch))
+        self.next_row = batch.next_row;
+        Ok(Some(batch))
     }
 }
 
 impl Scanned {
-    fn and(mut self, mut next: Self) -> Self {
-        self.rows.append(&mut next.rows);
+    /// Moves the rows of the next chunk, which are counted from its beginning, behind these.
+    fn append(&mut self, next: &mut Self) {
+        let first_row = self.next_row;
+        self.rows
+            .extend(next.rows.drain(..).map(|row| first_row + row));
         self.counts.append(&mut next.counts);
         self.spans.append(&mut next.spans);
-        self.bad.append(&mut next.bad);
-        self
+        self.bad.extend(next.bad.drain(..).map(|bad| BadLine {
+            row: first_row + bad.row,
+            ..bad
+        }));
+        self.next_row += std::mem::take(&mut next.next_row);
     }
 }
 
-fn scanned(lexicon: &Lexicon, mut chunk: Chunk, lines: &Lines, want_spans: bool) -> Scanned {
-    let mut scanned = Scanned {
-        bad: std::mem::take(&mut chunk.bad),
-        ..Scanned::default()
-    };
-    let (mut scratch, mut buffer) = (Scratch::default(), String::new());
-    for (row, line) in chunk.lines() {
-        match lines.text_of(line, &mut buffer) {
-            Ok(text) => {
-                scanned.rows.push(row);
-                scanned.counts.push(lexicon.count(&text, &mut scratch));
-                if want_spans {
-                    scanned.spans.push(lexicon.spans(&text, &mut scratch));
-                }
+impl Worker {
+    fn scan(&mut self, lexicon: &Lexicon, lines: &Lines, want_spans: bool) {
+        let scanned = &mut self.scanned;
+        for row in 0..self.chunk.too_long {
+            let message = format!("longer than {} MiB", LONGEST_LINE >> 20);
+            scanned.bad.push(BadLine { row, message });
+        }
+        scanned.next_row = self.chunk.too_long;
+        for line in self.chunk.lines() {
+            let row = scanned.next_row;
+            scanned.next_row += 1;
+            if line.is_empty() {
+                continue;
             }
-            Err(message) => scanned.bad.push(BadLine { row, message }),
+            match lines.text_of(line, &mut self.text) {
+                Ok(text) => {
+                    scanned.rows.push(row);
+                    scanned.counts.push(lexicon.count(&text, &mut self.scratch));
+                    if want_spans {
+                        scanned.spans.push(lexicon.spans(&text, &mut self.scratch));
+                    }
+                }
+                Err(message) => scanned.bad.push(BadLine { row, message }),
+            }
         }
     }
-    scanned.bad.sort_by_key(|bad| bad.row);
-    scanned
 }
 
 #[cfg(test)]

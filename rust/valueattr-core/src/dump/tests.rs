@@ -5,17 +5,15 @@ use proptest::prelude::*;
 use super::*;
 use crate::scan::ENGLISH;
 
-fn chunks(bytes: &[u8]) -> io::Result<Vec<Chunk>> {
-    let source = Counted(
-        Box::new(io::Cursor::new(bytes.to_vec())),
-        Arc::new(AtomicU64::new(0)),
-    );
-    let mut all = Vec::new();
-    read_chunks(source, |chunk| {
-        all.push(chunk);
-        true
-    })?;
-    Ok(all)
+/// Chunks of a dump, each read into the buffer of the one before.
+fn for_chunks(bytes: &[u8], mut take: impl FnMut(&Chunk)) -> io::Result<()> {
+    let source = Box::new(io::Cursor::new(bytes.to_vec()));
+    let mut reader = Reader::new(Counted(source, Arc::default()))?;
+    let mut chunk = Chunk::default();
+    while reader.read(&mut chunk)? {
+        take(&chunk);
+    }
+    Ok(())
 }
 
 fn json(field: &str) -> Lines {
@@ -28,17 +26,81 @@ fn json(field: &str) -> Lines {
 type Rows = Vec<(u64, String)>;
 
 fn rows(bytes: &[u8], lines: &Lines) -> io::Result<(Rows, Vec<BadLine>)> {
-    let (mut rows, mut bad) = (Vec::new(), Vec::new());
-    for chunk in chunks(bytes)? {
-        for (row, line) in chunk.lines() {
+    let (mut rows, mut bad, mut row) = (Vec::new(), Vec::new(), 0);
+    for_chunks(bytes, |chunk| {
+        for line in chunk.lines() {
             match lines.text_of(line, &mut String::new()) {
+                _ if line.is_empty() => {}
                 Ok(text) => rows.push((row, text.into_owned())),
                 Err(message) => bad.push(BadLine { row, message }),
             }
+            row += 1;
         }
-        bad.extend(chunk.bad);
-    }
+    })?;
     Ok((rows, bad))
+}
+
+/// What a whole dump holds, by so many threads.
+fn scan(dump: &[u8], lexicon: &Lexicon, threads: usize) -> Scanned {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("dump.jsonl");
+    std::fs::write(&path, dump).expect("written");
+    let chunks = Chunks::open(&path, threads).expect("opened");
+    let mut scan = DumpScan::new(chunks, json("text"), true, threads).expect("threads");
+    let mut all = Scanned::default();
+    while let Some(next) = scan.next(lexicon).expect("read") {
+        all.rows.extend(next.rows);
+        all.counts.extend(next.counts);
+        all.spans.extend(next.spans);
+        all.bad.extend(next.bad);
+    }
+    assert_eq!(scan.bytes_read(), dump.len() as u64);
+    all
+}
+
+#[test]
+fn a_dump_is_scanned_alike_by_one_thread_and_by_several() {
+    let lexicon = Lexicon::parse(ENGLISH, false).expect("the shipped lexicon parses");
+    let line = |row: usize| match row % 7 {
+        3 => "{\"text\": 3}\n".to_owned(),
+        5 => " \r\n".to_owned(),
+        _ => format!(
+            "{{\"text\": \"Perhaps.{}\"}}\n",
+            " It may be.".repeat(row * 791 % 30_000)
+        ),
+    };
+    let dump: String = (0..300).map(line).collect();
+    assert!(dump.len() > 2 * BATCH_BYTES);
+    let one = scan(dump.as_bytes(), &lexicon, 1);
+    let of_kind = |kind: fn(usize) -> bool| {
+        (0..300)
+            .filter(move |&row| kind(row % 7))
+            .map(|row| row as u64)
+    };
+    assert_eq!(
+        one.rows,
+        of_kind(|kind| kind != 3 && kind != 5).collect::<Vec<_>>()
+    );
+    let bad: Vec<u64> = one.bad.iter().map(|bad| bad.row).collect();
+    assert_eq!(bad, of_kind(|kind| kind == 3).collect::<Vec<_>>());
+    let several = scan(dump.as_bytes(), &lexicon, 3);
+    assert_eq!(one.rows, several.rows);
+    assert_eq!(one.counts, several.counts);
+    assert_eq!(one.spans, several.spans);
+    assert_eq!(one.bad, several.bad);
+}
+
+#[test]
+fn lines_too_long_are_told_and_left() {
+    let mut dump = b"{\"text\": \"one\"}\n".to_vec();
+    dump.resize(dump.len() + LONGEST_LINE + 2 * CHUNK_BYTES, b'x');
+    dump.extend_from_slice(b"\n{\"text\": \"two\"}\n");
+    let lexicon = Lexicon::parse(ENGLISH, false).expect("the shipped lexicon parses");
+    let found = scan(&dump, &lexicon, 1);
+    assert_eq!(found.rows, [0, 2]);
+    let row = 1;
+    let message = "longer than 256 MiB".to_owned();
+    assert_eq!(found.bad, [BadLine { row, message }]);
 }
 
 #[test]
@@ -204,10 +266,6 @@ proptest! {
         let dump = lines.join("\n");
         let mut scratch = Scratch::default();
         let expected: Vec<Counts> = texts.iter().map(|text| lexicon.count(text, &mut scratch)).collect();
-        let mut found = Vec::new();
-        for chunk in chunks(dump.as_bytes()).expect("readable") {
-            found.extend(scanned(&lexicon, chunk, &json("text"), true).counts);
-        }
-        prop_assert_eq!(found, expected);
+        prop_assert_eq!(scan(dump.as_bytes(), &lexicon, 1).counts, expected);
     }
 }
