@@ -116,16 +116,16 @@ impl<'a> Data<'a> {
 
     /// Mean of every weight set; also the one look at every value that has to be finite.
     pub(super) fn means(&self, pool: &ThreadPool) -> Result<Vec<f64>, ProbeError> {
-        let sums = self.weighted_sums(pool, f64::from)?;
-        if sums.iter().all(|v| v.is_finite()) {
-            return Ok(sums);
+        let means = self.weighted_means(pool, false)?;
+        if means.iter().all(|v| v.is_finite()) {
+            return Ok(means);
         }
         Err(self.first_not_finite()?)
     }
 
     /// Scale of every weight set, and the pooled one. A constant feature keeps its own.
     fn set_scales(&mut self, pool: &ThreadPool) -> Result<(), ProbeError> {
-        let squares = self.weighted_sums(pool, |v: f64| v * v)?;
+        let squares = self.weighted_means(pool, true)?;
         let d = self.features;
         for j in 0..d {
             let centre = f64::from(self.centre[j]);
@@ -153,24 +153,25 @@ impl<'a> Data<'a> {
         Ok(())
     }
 
-    /// Weighted mean of a function of the values in every set: (sets, features).
-    fn weighted_sums(
-        &self,
-        pool: &ThreadPool,
-        of: impl Fn(f64) -> f64 + Sync,
-    ) -> Result<Vec<f64>, ProbeError> {
+    /// Weighted mean of the values, or of their squares, in every set: (sets, features).
+    fn weighted_means(&self, pool: &ThreadPool, squares: bool) -> Result<Vec<f64>, ProbeError> {
         let (sets, d) = (self.weight_sets(), self.features);
-        let mut sums = self.reduce::<f64, _>(
+        let (mut sums, ..) = self.reduce::<f64, _>(
             pool,
-            || vec![0.0; sets * d],
-            |sums, tile, x| {
+            || (vec![0.0; sets * d], vec![0.0; sets * d], Vec::new()),
+            |(sums, of_tile, squared), tile, x| {
                 let weights = self.tile_weights(&tile);
-                let values: Vec<f64> = x.iter().map(|&v| of(v)).collect();
-                let mut of_tile = vec![0.0; sets * d];
-                transposed_product(&values, &weights, &mut of_tile, tile.len());
-                add(sums, &of_tile);
+                let values = if squares {
+                    squared.clear();
+                    squared.extend(x.iter().map(|v| v * v));
+                    squared
+                } else {
+                    x
+                };
+                transposed_product(values, &weights, of_tile, tile.len());
+                add(sums, of_tile);
             },
-            |sums, other| add(sums, &other),
+            |(sums, ..), (other, ..)| add(sums, &other),
         )?;
         for sum in &mut sums {
             *sum /= count(self.len());
@@ -285,12 +286,21 @@ impl<'a> Data<'a> {
     ) -> Result<Vec<f64>, ProbeError> {
         let d = self.features;
         let mut gram = vec![0.0; d * d];
+        let even = weights
+            .windows(2)
+            .all(|pair| pair[0].to_bits() == pair[1].to_bits());
+        let factor = if even {
+            weights.first().copied().unwrap_or(1.0)
+        } else {
+            1.0
+        };
         let (mut buffer, mut x) = (RowBuffer::default(), Vec::<T>::new());
         let at_once = (GRAM_VALUES / d).max(TILE);
         for (block, weights) in rows.chunks(at_once).zip(weights.chunks(at_once)) {
             let block: Vec<usize> = block.iter().map(|&i| self.rows[i]).collect();
             self.fill(&block, &mut buffer, &mut x)?;
-            for (row, weight) in x.chunks_exact_mut(d).zip(weights) {
+            let uneven = x.chunks_exact_mut(d).zip(weights).filter(|_| !even);
+            for (row, weight) in uneven {
                 let root = weight.sqrt();
                 for v in row {
                     *v = T::from_f64((*v).into() * root);
@@ -308,7 +318,7 @@ impl<'a> Data<'a> {
                         .zip(products.chunks_exact(d - from))
                     {
                         let below = sums[from..].iter_mut().zip(products);
-                        below.for_each(|(sum, &product)| *sum += product.into());
+                        below.for_each(|(sum, &product)| *sum += factor * product.into());
                     }
                 });
             });

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 
+use super::linalg::dot;
 use super::objective::Evaluation;
 
 const MEMORY: usize = 10;
@@ -197,10 +198,6 @@ impl Lbfgs {
     pub(super) fn into_theta(self) -> Vec<f64> {
         self.theta
     }
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 fn axpy(y: &mut [f64], a: f64, x: &[f64]) {

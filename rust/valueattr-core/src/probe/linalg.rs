@@ -214,19 +214,18 @@ const RESOLUTION: f64 = 1e-13;
 /// `a^-1 b` for each column b of `b` in place, `a` symmetric positive semidefinite by its lower triangle, both
 /// column-major. Directions without data are left out (the pseudo-inverse, in units of each feature's own spread); `None`
 /// if the eigendecomposition that only those need does not converge.
-pub(super) fn solve_semidefinite(a: &[f64], b: &mut [f64], size: usize) -> Option<()> {
+pub(super) fn solve_semidefinite(mut a: Vec<f64>, b: &mut [f64], size: usize) -> Option<()> {
     let columns = b.len() / size;
     let variances = a.iter().step_by(size + 1);
     let spread: Vec<f64> = variances
         .map(|&v| if v > 0.0 { v.sqrt() } else { 1.0 })
         .collect();
-    let mut scaled = a.to_vec();
-    for (j, column) in scaled.chunks_exact_mut(size).enumerate() {
+    for (j, column) in a.chunks_exact_mut(size).enumerate() {
         for (value, other) in column[j..].iter_mut().zip(&spread[j..]) {
             *value /= spread[j] * other;
         }
     }
-    let scaled = MatRef::from_column_major_slice(&scaled, size, size);
+    let scaled = MatRef::from_column_major_slice(&a, size, size);
     let rescale = |b: &mut [f64]| {
         for column in b.chunks_exact_mut(size) {
             let pairs = column.iter_mut().zip(&spread);
@@ -267,15 +266,23 @@ pub(super) fn lower_times(a: &[f64], b: &[f64], size: usize) -> Vec<f64> {
     let mut out = vec![0.0; b.len()];
     for (b, out) in b.chunks_exact(size).zip(out.chunks_exact_mut(size)) {
         for (j, column) in a.chunks_exact(size).enumerate() {
-            let (head, below) = column[j..].split_first().expect("j < size");
-            out[j] += head * b[j];
-            let mut sum = 0.0;
-            for ((out, a), b_i) in out[j + 1..].iter_mut().zip(below).zip(&b[j + 1..]) {
-                *out += a * b[j];
-                sum += a * b_i;
-            }
-            out[j] += sum;
+            out[j] += dot(&column[j..], &b[j..]);
+            let below = out[j + 1..].iter_mut().zip(&column[j + 1..]);
+            below.for_each(|(out, a)| *out += a * b[j]);
         }
     }
     out
+}
+
+/// In eight lanes, which compilers turn into vectors.
+pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let mut lanes = [0.0; 8];
+    for (a, b) in a.iter().zip(b) {
+        for i in 0..8 {
+            lanes[i] += a[i] * b[i];
+        }
+    }
+    let rest = a_rest.iter().zip(b_rest).map(|(a, b)| a * b);
+    lanes.into_iter().chain(rest).sum()
 }

@@ -473,10 +473,11 @@ fn ridge(covariance: &[f64], targets: &[Target], l2: f64) -> Result<Fit, ProbeEr
         .copied()
         .collect();
     let mut w = right.clone();
-    solve_semidefinite(&shifted, &mut w, d).ok_or(ProbeError::Eigen { features: d })?;
-    let product = lower_times(&shifted, &w, d);
+    solve_semidefinite(shifted, &mut w, d).ok_or(ProbeError::Eigen { features: d })?;
+    let product = lower_times(covariance, &w, d);
     let (mut objective, mut gradient) = (0.0, 0.0);
     for (w, (product, right)) in w.iter().zip(product.iter().zip(&right)) {
+        let product = product + l2 * w;
         objective += w * (product / 2.0 - right);
         gradient += (product - right) * (product - right);
     }
@@ -523,7 +524,7 @@ fn discriminant(
     }
     let means = class_means(&classes);
     let mut w = means.clone();
-    solve_semidefinite(&within, &mut w, d).ok_or(ProbeError::Eigen { features: d })?;
+    solve_semidefinite(within, &mut w, d).ok_or(ProbeError::Eigen { features: d })?;
     let prior = |class: &Target| if regularised { class.mean.ln() } else { 0.0 };
     Ok(scores_of_classes(
         &w,
