@@ -383,6 +383,27 @@ def test_a_row_far_out_has_no_part_in_sets_that_leave_it_out(kind, far):
     assert together.converged[0, 0, 0]
 
 
+def test_sets_of_different_populations_converge_as_each_alone():
+    rng = np.random.default_rng(0)
+    groups, n, d = 12, 200, 64
+    X = np.concatenate(
+        [rng.normal(size=(n, d)) @ rng.normal(size=(d, d)) + 10 * rng.normal(size=d) for _ in range(groups)]
+    )
+    y = (X @ rng.normal(size=d) + 20 * rng.normal(size=len(X)) > 0).astype(int)
+    group = np.repeat(np.arange(groups), n)
+    weights = (group == np.arange(groups)[:, None]).astype(float)
+    l2 = (1.0, 0.1, 0.01, 0.001)
+    together = fit_many(X, y[None], weights, l2)
+    assert together.converged.all()
+    for k in range(groups):
+        alone = fit_many(X[group == k], y[None, group == k], l2=l2)
+        assert (together.n_iter[:, 0, k] == alone.n_iter[:, 0, 0]).all()
+        np.testing.assert_allclose(together.objective[:, 0, k], alone.objective[:, 0, 0], rtol=1e-9)
+    # a set over all of them links them
+    linked = fit_many(X, y[None], np.concatenate([weights, np.ones((1, len(X)))]), l2)
+    np.testing.assert_allclose(linked.objective[:, :, :groups], together.objective, rtol=1e-6)
+
+
 def test_ridge_reads_targets_with_a_large_mean():
     X, _ = data()
     t = X.astype(np.float64) @ np.arange(12)

@@ -18,8 +18,6 @@ const CONSTANT: f64 = 1e-13;
 /// Rows of a Gram matrix are multiplied this many values at a time, in panels of this many columns.
 const GRAM_VALUES: usize = 1 << 23;
 const GRAM_PANEL: usize = 256;
-/// Rows whose square is more than so many times the median count as if it were that.
-const FAR_OUT: f64 = 30.0;
 
 /// How many threads have something to do.
 pub(super) fn chunks(rows: usize) -> usize {
@@ -275,35 +273,29 @@ impl<'a> Data<'a> {
         Ok(total)
     }
 
-    /// `sum_i w_i x_i x_i'` over some of the rows that count, in pooled units: its lower triangle, column-major.
+    /// `sum_i x_i x_i'` over some of the rows that count: its lower triangle, column-major.
     ///
-    /// Panels of columns are formed in parallel, so that the memory is that of the result whatever the threads.
+    /// `adjust` is handed the place of each in `rows` and its values in pooled units, to change them. Panels of columns are formed in
+    /// parallel, so that the memory is that of the result whatever the threads.
     pub(super) fn gram<T: Real>(
         &self,
         rows: &[usize],
-        weights: &[f64],
+        adjust: impl Fn(usize, &mut [f64]),
         pool: &ThreadPool,
     ) -> Result<Vec<f64>, ProbeError> {
         let d = self.features;
         let mut gram = vec![0.0; d * d];
-        let even = weights
-            .windows(2)
-            .all(|pair| pair[0].to_bits() == pair[1].to_bits());
-        let factor = if even {
-            weights.first().copied().unwrap_or(1.0)
-        } else {
-            1.0
-        };
-        let (mut buffer, mut x) = (RowBuffer::default(), Vec::<T>::new());
-        let at_once = (GRAM_VALUES / d).max(TILE);
-        for (block, weights) in rows.chunks(at_once).zip(weights.chunks(at_once)) {
-            let block: Vec<usize> = block.iter().map(|&i| self.rows[i]).collect();
-            self.fill(&block, &mut buffer, &mut x)?;
-            let uneven = x.chunks_exact_mut(d).zip(weights).filter(|_| !even);
-            for (row, weight) in uneven {
-                let root = weight.sqrt();
-                for v in row {
-                    *v = T::from_f64((*v).into() * root);
+        let (mut buffer, mut pooled, mut x) = (RowBuffer::default(), Vec::new(), Vec::<T>::new());
+        let mut place = 0;
+        for block in rows.chunks((GRAM_VALUES / d).max(TILE)) {
+            x.clear();
+            for rows in block.chunks(TILE) {
+                let of_x: Vec<usize> = rows.iter().map(|&i| self.rows[i]).collect();
+                self.fill(&of_x, &mut buffer, &mut pooled)?;
+                for values in pooled.chunks_exact_mut(d) {
+                    adjust(place, values);
+                    place += 1;
+                    x.extend(values.iter().map(|&v| T::from_f64(v)));
                 }
             }
             let panels = gram.par_chunks_mut(d * GRAM_PANEL).enumerate();
@@ -318,7 +310,7 @@ impl<'a> Data<'a> {
                         .zip(products.chunks_exact(d - from))
                     {
                         let below = sums[from..].iter_mut().zip(products);
-                        below.for_each(|(sum, &product)| *sum += factor * product.into());
+                        below.for_each(|(sum, &product)| *sum += product.into());
                     }
                 });
             });
@@ -326,35 +318,37 @@ impl<'a> Data<'a> {
         Ok(gram)
     }
 
-    /// Of X'X / n in pooled units, from `most` rows or fewer, evenly spread.
+    /// Of X'X / n, each row in the units of a set that it counts in, from `most` rows or fewer, evenly spread.
     pub(super) fn spectrum(&self, most: usize, pool: &ThreadPool) -> Result<Spectrum, ProbeError> {
-        let d = self.features;
-        let step = self.len().div_ceil(most);
-        let rows: Vec<usize> = (0..self.len()).step_by(step).collect();
+        let (n, d) = (self.len(), self.features);
+        // Rows that are far out count in fewer sets than others: those have to show what the others are like.
+        let mut sets: Vec<usize> = (0..self.weight_sets()).collect();
+        let size = |set: usize| -> f64 {
+            let (mean, scale) = self.units(set);
+            (mean.iter().zip(scale))
+                .map(|(mean, scale)| (mean.abs() + scale).ln())
+                .sum()
+        };
+        sets.sort_by(|&a, &b| size(a).total_cmp(&size(b)));
+        let rows: Vec<usize> = (0..n).step_by(n.div_ceil(most)).collect();
+        let into_own_units = |place: usize, x: &mut [f64]| {
+            let set = (sets.iter()).find(|&&set| self.weights[set * n + rows[place]] > 0.0);
+            let (mean, scale) = self.units(set.copied().unwrap_or(0));
+            for (v, (mean, scale)) in x.iter_mut().zip(mean.iter().zip(scale)) {
+                *v = (*v - mean) / scale;
+            }
+        };
         let spectrum = if rows.len() < d {
-            let rows: Vec<usize> = rows.iter().map(|&i| self.rows[i]).collect();
+            let of_x: Vec<usize> = rows.iter().map(|&i| self.rows[i]).collect();
             let (mut buffer, mut x) = (RowBuffer::default(), Vec::new());
-            self.fill(&rows, &mut buffer, &mut x)?;
+            self.fill(&of_x, &mut buffer, &mut x)?;
+            for (place, x) in x.chunks_exact_mut(d).enumerate() {
+                into_own_units(place, x);
+            }
             Spectrum::of_few_rows(&x, d)
         } else {
-            // Rows that are far out, which some sets leave out, must not hide what the others are like.
-            let (mut buffer, mut x) = (RowBuffer::default(), Vec::<f32>::new());
-            let mut shares = Vec::with_capacity(rows.len());
-            for block in rows.chunks(TILE) {
-                let block: Vec<usize> = block.iter().map(|&i| self.rows[i]).collect();
-                self.fill(&block, &mut buffer, &mut x)?;
-                shares.extend(x.chunks_exact(d).map(|row| {
-                    let square: f64 = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
-                    square
-                }));
-            }
-            let mut sorted = shares.clone();
-            sorted.sort_by(f64::total_cmp);
-            let most = FAR_OUT * sorted[sorted.len() / 2];
-            for share in &mut shares {
-                *share = (most / *share).min(1.0) / count(rows.len());
-            }
-            Spectrum::of_gram(&self.gram::<f32>(&rows, &shares, pool)?, d)
+            let gram = self.gram::<f32>(&rows, into_own_units, pool)?;
+            Spectrum::of_gram(&gram, d, count(rows.len()))
         };
         spectrum.ok_or(ProbeError::Eigen { features: d })
     }

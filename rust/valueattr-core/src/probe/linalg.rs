@@ -97,12 +97,12 @@ pub(super) struct Spectrum {
 }
 
 impl Spectrum {
-    /// Of the lower triangle of a Gram matrix, column-major; `None` if the iteration does not converge.
+    /// Of the lower triangle of `x' x`, column-major, over `rows`; `None` if the iteration does not converge.
     ///
     /// In f32: what is made of it is positive definite whatever the rounding.
-    pub(super) fn of_gram(lower: &[f64], size: usize) -> Option<Self> {
+    pub(super) fn of_gram(lower: &[f64], size: usize, rows: f64) -> Option<Self> {
         let lower = MatRef::from_column_major_slice(lower, size, size);
-        let gram = Mat::from_fn(size, size, |i, j| f32::from_f64(lower[(i, j)]));
+        let gram = Mat::from_fn(size, size, |i, j| f32::from_f64(lower[(i, j)] / rows));
         let eigen = gram.self_adjoint_eigen(Side::Lower).ok()?;
         let values = eigen.S().column_vector().iter();
         Some(Self {

@@ -296,14 +296,15 @@ impl<'a> Grams<'a> {
         let (data, d) = (self.data, self.data.features);
         let mut sum = vec![0.0; d * d];
         for (part, share) in self.parts.of_set(set) {
-            let gram = match self.of_part[part].take() {
-                Some(gram) => gram,
-                None => data.gram::<f64>(
-                    &self.parts.parts[part].rows,
-                    &self.parts.parts[part].weights,
-                    pool,
-                )?,
+            let Part { rows, weights } = &self.parts.parts[part];
+            let weigh = |at: usize, x: &mut [f64]| {
+                let root = weights[at].sqrt();
+                for v in x {
+                    *v *= root;
+                }
             };
+            let kept = self.of_part[part].take();
+            let gram = kept.map_or_else(|| data.gram::<f64>(rows, weigh, pool), Ok)?;
             pool.install(|| {
                 (sum.par_chunks_mut(d).zip(gram.par_chunks(d))).for_each(|(sum, gram)| {
                     sum.iter_mut().zip(gram).for_each(|(s, g)| *s += share * g);

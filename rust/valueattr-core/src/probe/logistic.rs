@@ -5,6 +5,8 @@
 //! diag(p) - p p': one eigendecomposition of X'X, from some thousands of rows, serves them all. Products are f32 until all fits are
 //! near their optimum, then f64; every reported gradient is f64.
 
+use std::collections::BTreeMap;
+
 use rayon::ThreadPool;
 
 use super::data::Data;
@@ -39,23 +41,79 @@ pub fn fit_logistic(problem: &Problem, options: &Options) -> Result<Fits, ProbeE
         }
     }
     let pool = thread_pool(options.threads, problem.x.len())?;
-    let data = Data::new(problem.x, &problem.weights(), options.standardize, &pool)?;
-    let labels: Vec<u32> = (problem.labels.chunks_exact(problem.x.len()))
-        .flat_map(|set| data.of_rows(set))
-        .collect();
-    let batch = Batch {
-        data: &data,
-        labels: &labels,
-    };
-    let spectrum = data.spectrum(SAMPLE * data.features, &pool)?;
-    let mut fits = Fits::new(&specs);
-    (fits.mean, fits.scale) = data.reported_units();
-    for group in specs.chunks((COLUMNS / fits.width).max(1)) {
-        for solved in solve(&batch, group, &spectrum, options, &pool)? {
-            fits.push(solved.spec, &solved.into_fit(data.features));
+    let (weights, d) = (problem.weights(), problem.x.features());
+    let mut units = vec![(Vec::new(), Vec::new()); weights.len() / problem.x.len()];
+    let mut found: Vec<Fit> = specs.iter().map(|_| Fit::default()).collect();
+    for sets in with_rows_in_common(&weights, problem.x.len()) {
+        let own_weights: Vec<f64> = (sets.iter())
+            .flat_map(|&set| &weights[set * problem.x.len()..][..problem.x.len()])
+            .copied()
+            .collect();
+        let data = Data::new(problem.x, &own_weights, options.standardize, &pool)?;
+        let labels: Vec<u32> = (problem.labels.chunks_exact(problem.x.len()))
+            .flat_map(|set| data.of_rows(set))
+            .collect();
+        let batch = Batch {
+            data: &data,
+            labels: &labels,
+        };
+        let (mean, scale) = data.reported_units();
+        let of_sets = mean.chunks_exact(d).zip(scale.chunks_exact(d));
+        for (&set, (mean, scale)) in sets.iter().zip(of_sets) {
+            units[set] = (mean.to_vec(), scale.to_vec());
+        }
+        let (places, own): (Vec<usize>, Vec<Spec>) = (specs.iter().enumerate())
+            .filter_map(|(place, spec)| {
+                let weight_set = sets.iter().position(|&set| set == spec.weight_set)?;
+                let spec = spec.clone();
+                Some((place, Spec { weight_set, ..spec }))
+            })
+            .unzip();
+        let spectrum = data.spectrum(SAMPLE * d, &pool)?;
+        let widest = own.iter().map(|spec| spec.width).max().unwrap_or(1);
+        let at_once = (COLUMNS / widest).max(1);
+        for (places, specs) in places.chunks(at_once).zip(own.chunks(at_once)) {
+            let solved = solve(&batch, specs, &spectrum, options, &pool)?;
+            for (&place, solved) in places.iter().zip(solved) {
+                found[place] = solved.into_fit(d);
+            }
         }
     }
+    let mut fits = Fits::new(&specs);
+    for (mean, scale) in units {
+        fits.mean.extend(mean);
+        fits.scale.extend(scale);
+    }
+    for (spec, fit) in specs.iter().zip(&found) {
+        fits.push(spec, fit);
+    }
     Ok(fits)
+}
+
+/// Weight sets that rows link, directly or through others: what has no row in common shares no product, either.
+fn with_rows_in_common(weights: &[f64], rows: usize) -> Vec<Vec<usize>> {
+    let sets: Vec<&[f64]> = weights.chunks_exact(rows).collect();
+    let mut linked: Vec<usize> = (0..sets.len()).collect();
+    for row in 0..rows {
+        let mut members = (0..sets.len()).filter(|&set| sets[set][row] > 0.0);
+        let Some(first) = members.next().map(|set| linked[set]) else {
+            continue;
+        };
+        let others: Vec<usize> = members
+            .map(|set| linked[set])
+            .filter(|&l| l != first)
+            .collect();
+        if !others.is_empty() {
+            for link in linked.iter_mut().filter(|link| others.contains(link)) {
+                *link = first;
+            }
+        }
+    }
+    let mut of_link: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (set, link) in linked.into_iter().enumerate() {
+        of_link.entry(link).or_default().push(set);
+    }
+    of_link.into_values().collect()
 }
 
 /// Softmax intercepts are free up to a common shift; of one column there is nothing to choose.
