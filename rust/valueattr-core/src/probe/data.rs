@@ -16,7 +16,7 @@ const CHUNKS: usize = 16;
 /// A feature whose variance is below this share of its mean square is constant to f32 precision.
 const CONSTANT: f64 = 1e-13;
 /// Rows of a Gram matrix are multiplied this many values at a time, in panels of this many columns.
-const GRAM_VALUES: usize = 1 << 23;
+const GRAM_VALUES: usize = 1 << 21;
 const GRAM_PANEL: usize = 256;
 
 /// How many threads have something to do.
@@ -280,23 +280,18 @@ impl<'a> Data<'a> {
     pub(super) fn gram<T: Real>(
         &self,
         rows: &[usize],
-        adjust: impl Fn(usize, &mut [f64]),
+        adjust: impl Fn(usize, &mut [T]),
         pool: &ThreadPool,
     ) -> Result<Vec<f64>, ProbeError> {
         let d = self.features;
         let mut gram = vec![0.0; d * d];
-        let (mut buffer, mut pooled, mut x) = (RowBuffer::default(), Vec::new(), Vec::<T>::new());
-        let mut place = 0;
+        let (mut buffer, mut x) = (RowBuffer::default(), Vec::<T>::new());
+        let mut places = 0..rows.len();
         for block in rows.chunks((GRAM_VALUES / d).max(TILE)) {
-            x.clear();
-            for rows in block.chunks(TILE) {
-                let of_x: Vec<usize> = rows.iter().map(|&i| self.rows[i]).collect();
-                self.fill(&of_x, &mut buffer, &mut pooled)?;
-                for values in pooled.chunks_exact_mut(d) {
-                    adjust(place, values);
-                    place += 1;
-                    x.extend(values.iter().map(|&v| T::from_f64(v)));
-                }
+            let of_x: Vec<usize> = block.iter().map(|&i| self.rows[i]).collect();
+            self.fill(&of_x, &mut buffer, &mut x)?;
+            for (values, place) in x.chunks_exact_mut(d).zip(&mut places) {
+                adjust(place, values);
             }
             let panels = gram.par_chunks_mut(d * GRAM_PANEL).enumerate();
             pool.install(|| {
@@ -331,26 +326,36 @@ impl<'a> Data<'a> {
         };
         sets.sort_by(|&a, &b| size(a).total_cmp(&size(b)));
         let rows: Vec<usize> = (0..n).step_by(n.div_ceil(most)).collect();
-        let into_own_units = |place: usize, x: &mut [f64]| {
-            let set = (sets.iter()).find(|&&set| self.weights[set * n + rows[place]] > 0.0);
-            let (mean, scale) = self.units(set.copied().unwrap_or(0));
-            for (v, (mean, scale)) in x.iter_mut().zip(mean.iter().zip(scale)) {
-                *v = (*v - mean) / scale;
-            }
-        };
         let spectrum = if rows.len() < d {
             let of_x: Vec<usize> = rows.iter().map(|&i| self.rows[i]).collect();
             let (mut buffer, mut x) = (RowBuffer::default(), Vec::new());
             self.fill(&of_x, &mut buffer, &mut x)?;
-            for (place, x) in x.chunks_exact_mut(d).enumerate() {
-                into_own_units(place, x);
+            for (&row, x) in rows.iter().zip(x.chunks_exact_mut(d)) {
+                self.to_units_of(self.first_of(&sets, row), x);
             }
             Spectrum::of_few_rows(&x, d)
         } else {
-            let gram = self.gram::<f32>(&rows, into_own_units, pool)?;
+            let to_own_units = |place: usize, x: &mut [f32]| {
+                self.to_units_of(self.first_of(&sets, rows[place]), x);
+            };
+            let gram = self.gram(&rows, to_own_units, pool)?;
             Spectrum::of_gram(&gram, d, count(rows.len()))
         };
         spectrum.ok_or(ProbeError::Eigen { features: d })
+    }
+
+    /// The first of `sets` in which a row counts.
+    fn first_of(&self, sets: &[usize], row: usize) -> usize {
+        let counts = |&&set: &&usize| self.weights[set * self.len() + row] > 0.0;
+        sets.iter().find(counts).copied().unwrap_or(0)
+    }
+
+    /// From pooled units to those of a set.
+    fn to_units_of<T: Real>(&self, set: usize, x: &mut [T]) {
+        let (mean, scale) = self.units(set);
+        for (v, (mean, scale)) in x.iter_mut().zip(mean.iter().zip(scale)) {
+            *v = T::from_f64(((*v).into() - mean) / scale);
+        }
     }
 }
 

@@ -3,9 +3,13 @@
 //! Everything here runs on the calling thread: the parts above spread tiles over threads and add
 //! their sums in a fixed order, which is what keeps results independent of the thread count.
 
+use faer::dyn_stack::{MemBuffer, MemStack};
+use faer::linalg::cholesky::llt::factor::{self, LltRegularization};
 use faer::linalg::matmul::{matmul, triangular};
-use faer::prelude::Solve;
-use faer::{Accum, Mat, MatMut, MatRef, Par, Scale, Side};
+use faer::linalg::triangular_solve::{
+    solve_lower_triangular_in_place, solve_upper_triangular_in_place,
+};
+use faer::{Accum, Mat, MatMut, MatRef, Par, Scale, Side, Spec};
 
 /// f32 for the bulk of the work, f64 for the certificate.
 pub(super) trait Real: faer::traits::RealField + Copy + Into<f64> + Send + Sync {
@@ -211,39 +215,50 @@ fn columns<T: Real>(matrix: MatRef<T>) -> Vec<f64> {
 /// Directions whose variance is below this share, in units of each feature's own, hold the rounding of f32 and no data.
 const RESOLUTION: f64 = 1e-13;
 
-/// `a^-1 b` for each column b of `b` in place, `a` symmetric positive semidefinite by its lower triangle, both
+/// `(a + shift I)^-1 b` for each column b of `b` in place, `a` symmetric positive semidefinite by its lower triangle, both
 /// column-major. Directions without data are left out (the pseudo-inverse, in units of each feature's own spread); `None`
-/// if the eigendecomposition that only those need does not converge.
-pub(super) fn solve_semidefinite(mut a: Vec<f64>, b: &mut [f64], size: usize) -> Option<()> {
+/// if the eigendecomposition that only those need does not converge. `scratch` is to be kept for the next call.
+pub(super) fn solve_semidefinite(
+    a: &[f64],
+    shift: f64,
+    b: &mut [f64],
+    size: usize,
+    scratch: &mut Vec<f64>,
+) -> Option<()> {
     let columns = b.len() / size;
-    let variances = a.iter().step_by(size + 1);
+    let variances = a.iter().step_by(size + 1).map(|v| v + shift);
     let spread: Vec<f64> = variances
-        .map(|&v| if v > 0.0 { v.sqrt() } else { 1.0 })
+        .map(|v| if v > 0.0 { v.sqrt() } else { 1.0 })
         .collect();
-    for (j, column) in a.chunks_exact_mut(size).enumerate() {
-        for (value, other) in column[j..].iter_mut().zip(&spread[j..]) {
-            *value /= spread[j] * other;
-        }
-    }
-    let scaled = MatRef::from_column_major_slice(&a, size, size);
     let rescale = |b: &mut [f64]| {
         for column in b.chunks_exact_mut(size) {
             let pairs = column.iter_mut().zip(&spread);
             pairs.for_each(|(b, spread)| *b /= spread);
         }
     };
+    let fill = |scaled: &mut Vec<f64>| {
+        scaled.resize(a.len(), 0.0);
+        let columns = scaled.chunks_exact_mut(size).zip(a.chunks_exact(size));
+        for (j, (scaled, column)) in columns.enumerate() {
+            for ((to, from), other) in scaled[j..].iter_mut().zip(&column[j..]).zip(&spread[j..]) {
+                *to = from / (spread[j] * other);
+            }
+            scaled[j] += shift / (spread[j] * spread[j]);
+        }
+    };
     rescale(b);
     let mut right = MatMut::from_column_major_slice_mut(b, size, columns);
     #[allow(clippy::cast_precision_loss)]
     let resolution = size as f64 * RESOLUTION;
-    // A pivot is what is left of a feature's variance when the others before it are known.
-    let cholesky = (scaled.llt(Side::Lower).ok()).filter(|cholesky| {
-        let mut pivots = cholesky.L().diagonal().column_vector().iter();
-        pivots.all(|pivot| pivot * pivot > resolution)
-    });
-    if let Some(cholesky) = cholesky {
-        cholesky.solve_in_place(right.as_mut());
+    fill(scratch);
+    let mut factor = MatMut::from_column_major_slice_mut(scratch, size, size);
+    if cholesky(factor.as_mut(), resolution) {
+        let lower = factor.as_ref();
+        solve_lower_triangular_in_place(lower, right.as_mut(), Par::Seq);
+        solve_upper_triangular_in_place(lower.transpose(), right.as_mut(), Par::Seq);
     } else {
+        fill(scratch);
+        let scaled = MatRef::from_column_major_slice(scratch, size, size);
         let eigen = scaled.self_adjoint_eigen(Side::Lower).ok()?;
         let mut rotated = eigen.U().transpose() * right.as_ref();
         let values = eigen.S().column_vector().iter();
@@ -259,6 +274,24 @@ pub(super) fn solve_semidefinite(mut a: Vec<f64>, b: &mut [f64], size: usize) ->
     }
     rescale(b);
     Some(())
+}
+
+/// The Cholesky factor in place of a lower triangle; false if a pivot, which is what is left of a feature's variance when
+/// the others before it are known, is not above `resolution`.
+fn cholesky(mut lower: MatMut<f64>, resolution: f64) -> bool {
+    let size = lower.nrows();
+    let needed = factor::cholesky_in_place_scratch::<f64>(size, Par::Seq, Spec::default());
+    let mut memory = MemBuffer::new(needed);
+    let stack = MemStack::new(&mut memory);
+    let found = factor::cholesky_in_place(
+        lower.as_mut(),
+        LltRegularization::default(),
+        Par::Seq,
+        stack,
+        Spec::default(),
+    );
+    let mut pivots = lower.diagonal().column_vector().iter();
+    found.is_ok() && pivots.all(|pivot| pivot * pivot > resolution)
 }
 
 /// `a b` for each column of `b`, `a` symmetric by its lower triangle, both column-major.

@@ -88,14 +88,21 @@ pub fn fit_linear(
             _ => grams.covariance(set, &pool)?,
         };
         let targets = sums.targets(&data, &parts, set);
-        let fit = |i: usize| {
+        let fit = |scratch: &mut Vec<f64>, i: usize| {
             let spec: &Spec = &specs[i];
             let classes = &targets[spec.label_set * classes..][..classes];
             let fit = match kind {
                 Linear::MeanDifference => nearest_mean(classes, spec),
-                Linear::Ridge => ridge(&covariance, &against_the_rest(classes, spec), spec.l2)?,
-                Linear::Discriminant => discriminant(&covariance, classes, spec, true)?,
-                Linear::WhitenedMeanDifference => discriminant(&covariance, classes, spec, false)?,
+                Linear::Ridge => ridge(
+                    &covariance,
+                    &against_the_rest(classes, spec),
+                    spec.l2,
+                    scratch,
+                )?,
+                Linear::Discriminant => discriminant(&covariance, classes, spec, true, scratch)?,
+                Linear::WhitenedMeanDifference => {
+                    discriminant(&covariance, classes, spec, false, scratch)?
+                }
             };
             Ok((i, fit))
         };
@@ -104,8 +111,11 @@ pub fn fit_linear(
             .collect();
         // Each holds a matrix of its own: no more at once than memory allows.
         for some in of_set.chunks((MATRICES / data.features.pow(2)).max(1)) {
-            let found: Result<Vec<_>, ProbeError> =
-                pool.install(|| some.par_iter().map(|&i| fit(i)).collect());
+            let found: Result<Vec<_>, ProbeError> = pool.install(|| {
+                some.par_iter()
+                    .map_init(Vec::new, |s, &i| fit(s, i))
+                    .collect()
+            });
             for (i, fit) in found? {
                 fits[i] = fit;
             }
@@ -168,7 +178,9 @@ pub fn fit_ridge(
         let of_set = sums.targets(&data, &parts, set);
         let found: Result<Vec<_>, ProbeError> = pool.install(|| {
             l2.par_iter()
-                .map(|&l2| ridge(&covariance, &of_set, l2))
+                .map_init(Vec::new, |scratch, &l2| {
+                    ridge(&covariance, &of_set, l2, scratch)
+                })
                 .collect()
         });
         fits.push(found?.into_iter());
@@ -464,17 +476,21 @@ fn columns<'a>(classes: &'a [Target], spec: &Spec) -> Vec<&'a Target> {
 }
 
 /// Least squares from moments: half the mean squared error + l2 / 2 |W|^2.
-fn ridge(covariance: &[f64], targets: &[Target], l2: f64) -> Result<Fit, ProbeError> {
+fn ridge(
+    covariance: &[f64],
+    targets: &[Target],
+    l2: f64,
+    scratch: &mut Vec<f64>,
+) -> Result<Fit, ProbeError> {
     let d = targets[0].covariance.len();
-    let mut shifted = covariance.to_vec();
-    shifted.iter_mut().step_by(d + 1).for_each(|v| *v += l2);
     let right: Vec<f64> = targets
         .iter()
         .flat_map(|t| &t.covariance)
         .copied()
         .collect();
     let mut w = right.clone();
-    solve_semidefinite(shifted, &mut w, d).ok_or(ProbeError::Eigen { features: d })?;
+    solve_semidefinite(covariance, l2, &mut w, d, scratch)
+        .ok_or(ProbeError::Eigen { features: d })?;
     let product = lower_times(covariance, &w, d);
     let (mut objective, mut gradient) = (0.0, 0.0);
     for (w, (product, right)) in w.iter().zip(product.iter().zip(&right)) {
@@ -499,6 +515,7 @@ fn discriminant(
     classes: &[Target],
     spec: &Spec,
     regularised: bool,
+    scratch: &mut Vec<f64>,
 ) -> Result<Fit, ProbeError> {
     let classes = columns(classes, spec);
     let d = classes[0].covariance.len();
@@ -525,7 +542,8 @@ fn discriminant(
     }
     let means = class_means(&classes);
     let mut w = means.clone();
-    solve_semidefinite(within, &mut w, d).ok_or(ProbeError::Eigen { features: d })?;
+    solve_semidefinite(&within, 0.0, &mut w, d, scratch)
+        .ok_or(ProbeError::Eigen { features: d })?;
     let prior = |class: &Target| if regularised { class.mean.ln() } else { 0.0 };
     Ok(scores_of_classes(
         &w,
