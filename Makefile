@@ -3,7 +3,8 @@
 # make bench  set up and run the trainer's bench
 # make bench-scan          the hedging scanner against its peers
 # make bench-store         the activation store against plain files and its peers
-# make bench-probe         probe fitting against scikit-learn
+# make bench-probe         probe fitting against scikit-learn and NumPy
+# make bench-truth         truth probes across topics on a real small model, where DATA and MODELS hold them
 # make bench-scan-quality  the shipped lexicon against people's labels, where DATA holds them
 
 PYTHON ?= python3
@@ -19,8 +20,9 @@ test bench: export TOKENIZERS_PARALLELISM := false
 test: export PROPTEST_RNG_SEED := 1
 
 DATA ?= ../shared/data
+MODELS ?= ../shared/models
 
-.PHONY: demo test bench bench-scan bench-store bench-probe bench-scan-quality tools clean
+.PHONY: demo test bench bench-scan bench-store bench-probe bench-truth bench-scan-quality tools clean
 
 demo: .venv/.installed
 	$(BIN)/valueattr run e1 --preset tiny --seeds 1 --out runs/demo
@@ -50,6 +52,9 @@ bench-store: .venv/.installed
 bench-probe: .venv/.installed
 	$(BIN)/maturin develop --release
 	$(BIN)/python benches/bench_probe.py
+
+bench-truth: .venv/.installed
+	$(BIN)/python benches/bench_truth.py $(DATA) $(MODELS)
 
 bench-scan-quality: .venv/.installed
 	$(BIN)/python benches/bench_scan_quality.py $(DATA)
