@@ -19,6 +19,9 @@ use super::{Fit, Fits, Options, ProbeError, Problem, Spec, positive, thread_pool
 const COLUMNS: usize = 512;
 /// Relative gradient norm that f32 products reach.
 const F32_TOLERANCE: f64 = 1e-6;
+/// Of the gradient, relative to the size of the features.
+const F32_FLOOR: f64 = 1e-7;
+const F64_FLOOR: f64 = 1e-12;
 const F32_ROUNDING: f64 = 1e-6;
 const F64_ROUNDING: f64 = 1e-13;
 /// Rows per feature in the Gram matrix that preconditions.
@@ -161,7 +164,8 @@ fn solve<'a>(
         })
         .collect();
     // A gradient below this is rounding, however small the first one was.
-    let floor = 1e-12 * (1.0 + spectrum.trace().sqrt());
+    let size = 1.0 + spectrum.trace().sqrt();
+    let floors = [F32_FLOOR * size, F64_FLOOR * size];
     loop {
         // In f32 as long as any fit is, so that the f64 passes, too, have many columns.
         let open = |exact: bool| -> Vec<usize> {
@@ -196,7 +200,7 @@ fn solve<'a>(
         }
         precondition(batch.data, &mut fits, &taken, spectrum)?;
         for i in taken {
-            fits[i].judge(options, floor);
+            fits[i].judge(options, floors);
         }
     }
 }
@@ -214,7 +218,7 @@ impl Solved<'_> {
     }
 
     /// Whether the fit, given its next direction, has come to its end.
-    fn judge(&mut self, options: &Options, floor: f64) {
+    fn judge(&mut self, options: &Options, [f32_floor, floor]: [f64; 2]) {
         let norm = self.solver.gradient_norm();
         if self.first_norm == 0.0 {
             self.first_norm = norm;
@@ -224,7 +228,8 @@ impl Solved<'_> {
         let exhausted = self.solver.iterations >= options.max_iter;
         if self.exact && (converged || exhausted) {
             self.outcome = Some(converged);
-        } else if !self.exact && (converged || exhausted || norm <= F32_TOLERANCE * self.first_norm)
+        } else if !self.exact
+            && (converged || exhausted || norm <= (F32_TOLERANCE * self.first_norm).max(f32_floor))
         {
             self.go_exact();
         }
