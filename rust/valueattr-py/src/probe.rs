@@ -32,6 +32,20 @@ impl Source<'_> {
     }
 }
 
+fn problem<'a>(
+    x: &'a Source<'_>,
+    labels: &'a PyReadonlyArray2<'_, u32>,
+    weights: Option<&'a PyReadonlyArray2<'_, f64>>,
+    l2: &'a PyReadonlyArray1<'_, f64>,
+) -> PyResult<Problem<'a>> {
+    Ok(Problem {
+        x: x.rows()?,
+        labels: labels.as_slice()?,
+        weights: weights.map(|w| w.as_slice()).transpose()?,
+        l2: l2.as_slice()?,
+    })
+}
+
 #[pyfunction]
 #[pyo3(signature = (x, labels, weights, l2, *, standardize, tol, max_iter, threads))]
 #[allow(clippy::too_many_arguments)]
@@ -46,12 +60,7 @@ fn fit_logistic<'py>(
     max_iter: u32,
     threads: usize,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let problem = Problem {
-        x: x.rows()?,
-        labels: labels.as_slice()?,
-        weights: weights.as_ref().map(|w| w.as_slice()).transpose()?,
-        l2: l2.as_slice()?,
-    };
+    let problem = problem(&x, &labels, weights.as_ref(), &l2)?;
     let options = Options {
         standardize,
         tol,
@@ -82,12 +91,7 @@ fn fit_linear<'py>(
         "mean-difference-whitened" => Linear::WhitenedMeanDifference,
         _ => return Err(error(format!("unknown kind of probe {kind:?}"))),
     };
-    let problem = Problem {
-        x: x.rows()?,
-        labels: labels.as_slice()?,
-        weights: weights.as_ref().map(|w| w.as_slice()).transpose()?,
-        l2: l2.as_slice()?,
-    };
+    let problem = problem(&x, &labels, weights.as_ref(), &l2)?;
     let fits = py.detach(|| probe::fit_linear(&problem, kind, standardize, threads));
     to_python(py, fits.map_err(error)?)
 }

@@ -7,7 +7,6 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from valueattr._core import ProbeError
 from valueattr.measures.probing._batch import Kind
@@ -227,7 +226,7 @@ def _cell(
             {**keys, "seed": seed, "store": name, "centre": centre, **about}
             | resampling.measure(scores[i], task.codes, probes[i].fold, study.group, seed)
             | dict.fromkeys(("real", "control", "selectivity", "codelength", "compression"), np.nan)
-            | {"l2": _listed(probes[i].l2)}
+            | {"l2": None if (chosen := probes[i].l2) is None else chosen.tolist()}
             | _reached(probes[i].convergence)
             for i, seed in enumerate(study.seeds)
         ]
@@ -251,10 +250,6 @@ def _cell(
         result += lines(name, "own", read, fitted)
         result += lines(name, "recentred", read, recentred(read, fitted))
     return result
-
-
-def _listed(values: NDArray[np.float64] | None) -> list[float] | None:
-    return None if values is None else list(map(float, values))
 
 
 def _reached(convergence: Convergence) -> dict[str, float]:

@@ -49,22 +49,12 @@ impl<'a> Data<'a> {
         standardize: bool,
         pool: &ThreadPool,
     ) -> Result<Self, ProbeError> {
-        let mut data = Self::centred(x, weights, pool)?;
-        if standardize {
-            data.set_scales(pool)?;
-        }
-        Ok(data)
-    }
-
-    /// Not scaled.
-    pub(super) fn centred(
-        x: Rows<'a>,
-        weights: &[f64],
-        pool: &ThreadPool,
-    ) -> Result<Self, ProbeError> {
         let mut data = Self::as_it_is(x, weights);
         let d = data.features;
-        data.set_mean = data.means(pool)?;
+        data.set_mean = data.weighted_means(pool, false)?;
+        if !data.set_mean.iter().all(|v| v.is_finite()) {
+            return Err(data.first_not_finite()?);
+        }
         for j in 0..d {
             let means = data.set_mean.iter().skip(j).step_by(d);
             let least = means.copied().min_by(|a, b| a.abs().total_cmp(&b.abs()));
@@ -74,6 +64,9 @@ impl<'a> Data<'a> {
             for mean in data.set_mean.iter_mut().skip(j).step_by(d) {
                 *mean -= f64::from(centre);
             }
+        }
+        if standardize {
+            data.set_scales(pool)?;
         }
         Ok(data)
     }
@@ -110,15 +103,6 @@ impl<'a> Data<'a> {
     /// The entries of `values`, one per row of X, of the rows that count.
     pub(super) fn of_rows<T: Copy>(&self, values: &[T]) -> impl Iterator<Item = T> {
         self.rows.iter().map(|&i| values[i])
-    }
-
-    /// Mean of every weight set; also the one look at every value that has to be finite.
-    pub(super) fn means(&self, pool: &ThreadPool) -> Result<Vec<f64>, ProbeError> {
-        let means = self.weighted_means(pool, false)?;
-        if means.iter().all(|v| v.is_finite()) {
-            return Ok(means);
-        }
-        Err(self.first_not_finite()?)
     }
 
     /// Scale of every weight set, and the pooled one. A constant feature keeps its own.
@@ -275,8 +259,8 @@ impl<'a> Data<'a> {
 
     /// `sum_i x_i x_i'` over some of the rows that count: its lower triangle, column-major.
     ///
-    /// `adjust` is handed the place of each in `rows` and its values in pooled units, to change them. Panels of columns are formed in
-    /// parallel, so that the memory is that of the result whatever the threads.
+    /// `adjust` is handed the place of each in `rows` and its values in pooled units, to change them. Panels of columns
+    /// are formed in parallel, so that the memory is that of the result whatever the threads.
     pub(super) fn gram<T: Real>(
         &self,
         rows: &[usize],

@@ -57,7 +57,7 @@ pub fn fit_linear(
     let pool = thread_pool(threads, problem.x.len())?;
     let mut data = match kind {
         Linear::MeanDifference => Data::as_it_is(problem.x, &weights),
-        Linear::WhitenedMeanDifference => Data::centred(problem.x, &weights, &pool)?,
+        Linear::WhitenedMeanDifference => Data::new(problem.x, &weights, false, &pool)?,
         _ => Data::new(problem.x, &weights, standardize, &pool)?,
     };
     let parts = Parts::of(&data);

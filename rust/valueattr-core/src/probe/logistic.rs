@@ -2,8 +2,8 @@
 //!
 //! Coefficients stand side by side as columns, so that a pass over X costs two matrix products whatever the number of
 //! fits, and X is read once. Each fit runs L-BFGS whose initial Hessian is `K (x) X'X / n + l2 I`, K the current mean of
-//! diag(p) - p p': one eigendecomposition of X'X, from some thousands of rows, serves them all. Products are f32 until all fits are
-//! near their optimum, then f64; every reported gradient is f64.
+//! diag(p) - p p': one eigendecomposition of X'X, from some thousands of rows, serves them all. Products are f32 until
+//! all fits are near their optimum, then f64; every reported gradient is f64.
 
 use std::collections::BTreeMap;
 

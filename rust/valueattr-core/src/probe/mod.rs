@@ -271,17 +271,16 @@ impl Fits {
         }
         let mut absent = vec![0.0; length];
         absent[length - 1] = f64::NEG_INFINITY;
-        if spec.width == 1 {
+        let columns = if spec.width == 1 {
             // Two classes of more: half the score each way.
-            let halves =
-                [-0.5, 0.5].map(|half| fit.theta.iter().map(|v| v * half).collect::<Vec<_>>());
-            for column in &spec.column_of {
-                push(column.map_or(&absent, |c| &halves[c]));
-            }
-            return;
-        }
+            let halves = [-0.5, 0.5].iter();
+            let scaled = halves.flat_map(|half| fit.theta.iter().map(move |v| half * v));
+            Cow::Owned(scaled.collect())
+        } else {
+            Cow::Borrowed(&fit.theta)
+        };
         for column in &spec.column_of {
-            push(column.map_or(&absent, |c| &fit.theta[c * length..][..length]));
+            push(column.map_or(&absent, |c| &columns[c * length..][..length]));
         }
     }
 }
