@@ -411,16 +411,20 @@ def test_ridge_reads_targets_with_a_large_mean():
     np.testing.assert_allclose(RidgeProbe(l2=0.01).fit(X, t + 1.7e9).coef_, coef, rtol=1e-5, atol=1e-5)
 
 
-def test_ridge_is_exact_where_features_have_much_in_common():
+@pytest.mark.parametrize("features", [200, 300])  # by one factor; by a coarse one and refinement
+@pytest.mark.parametrize("l2", [1e-2, 1e-6, 1e-10])
+@pytest.mark.parametrize("common", [0, 10, 1e4])
+def test_ridge_is_exact_where_features_have_much_in_common(features, l2, common):
     rng = np.random.default_rng(0)
-    X = (10 * rng.normal(size=(900, 1)) + rng.normal(size=(900, 200))).astype(np.float32)
-    t = X[:, :5].astype(np.float64) @ rng.normal(size=5)
+    X = (common * rng.normal(size=(900, 1)) + rng.normal(size=(900, features))).astype(np.float32)
+    X[:, -1] = X[:, 0]
+    t = X[:, :5].astype(np.float64) @ rng.normal(size=5) + rng.normal(size=900)
     rows, centred = X - X.astype(np.float64).mean(0), t - t.mean()
-    expected = np.linalg.solve(rows.T @ rows / 900 + 1e-6 * np.eye(200), rows.T @ centred / 900)
-    probe = RidgeProbe(l2=1e-6, standardize=False).fit(X, t)
+    expected = np.linalg.solve(rows.T @ rows / 900 + l2 * np.eye(features), rows.T @ centred / 900)
+    probe = RidgeProbe(l2=l2, standardize=False).fit(X, t)
 
     def objective(w):
-        return ((centred - rows @ w) ** 2).mean() / 2 + 1e-6 / 2 * w @ w
+        return ((centred - rows @ w) ** 2).mean() / 2 + l2 / 2 * w @ w
 
     assert objective(probe.coef_) <= objective(expected) * (1 + 1e-6)
 

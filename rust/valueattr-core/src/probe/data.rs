@@ -16,7 +16,7 @@ const CHUNKS: usize = 16;
 /// A feature whose variance is below this share of its mean square is constant to f32 precision.
 const CONSTANT: f64 = 1e-13;
 /// Rows of a Gram matrix are multiplied this many values at a time, in panels of this many columns.
-const GRAM_VALUES: usize = 1 << 21;
+const GRAM_VALUES: usize = 1 << 20;
 const GRAM_PANEL: usize = 256;
 
 /// How many threads have something to do.

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::data::{Data, add, count};
 use super::kernels::{self, AddScaled};
-use super::linalg::{Real, lower_times, solve_semidefinite};
+use super::linalg::{Real, Solver, lower_times};
 use super::{
     Fit, Fits, ProbeError, Problem, Rows, Spec, check_rows, positive, shape, thread_pool,
     weights_or_ones,
@@ -88,7 +88,7 @@ pub fn fit_linear(
             _ => grams.covariance(set, &pool)?,
         };
         let targets = sums.targets(&data, &parts, set);
-        let fit = |scratch: &mut Vec<f64>, i: usize| {
+        let fit = |solver: &mut Solver, i: usize| {
             let spec: &Spec = &specs[i];
             let classes = &targets[spec.label_set * classes..][..classes];
             let fit = match kind {
@@ -97,11 +97,11 @@ pub fn fit_linear(
                     &covariance,
                     &against_the_rest(classes, spec),
                     spec.l2,
-                    scratch,
+                    solver,
                 )?,
-                Linear::Discriminant => discriminant(&covariance, classes, spec, true, scratch)?,
+                Linear::Discriminant => discriminant(&covariance, classes, spec, true, solver)?,
                 Linear::WhitenedMeanDifference => {
-                    discriminant(&covariance, classes, spec, false, scratch)?
+                    discriminant(&covariance, classes, spec, false, solver)?
                 }
             };
             Ok((i, fit))
@@ -113,7 +113,7 @@ pub fn fit_linear(
         for some in of_set.chunks((MATRICES / data.features.pow(2)).max(1)) {
             let found: Result<Vec<_>, ProbeError> = pool.install(|| {
                 some.par_iter()
-                    .map_init(Vec::new, |s, &i| fit(s, i))
+                    .map_init(Solver::default, |solver, &i| fit(solver, i))
                     .collect()
             });
             for (i, fit) in found? {
@@ -178,8 +178,8 @@ pub fn fit_ridge(
         let of_set = sums.targets(&data, &parts, set);
         let found: Result<Vec<_>, ProbeError> = pool.install(|| {
             l2.par_iter()
-                .map_init(Vec::new, |scratch, &l2| {
-                    ridge(&covariance, &of_set, l2, scratch)
+                .map_init(Solver::default, |solver, &l2| {
+                    ridge(&covariance, &of_set, l2, solver)
                 })
                 .collect()
         });
@@ -480,7 +480,7 @@ fn ridge(
     covariance: &[f64],
     targets: &[Target],
     l2: f64,
-    scratch: &mut Vec<f64>,
+    solver: &mut Solver,
 ) -> Result<Fit, ProbeError> {
     let d = targets[0].covariance.len();
     let right: Vec<f64> = targets
@@ -489,7 +489,8 @@ fn ridge(
         .copied()
         .collect();
     let mut w = right.clone();
-    solve_semidefinite(covariance, l2, &mut w, d, scratch)
+    solver
+        .solve(covariance, l2, &mut w, d)
         .ok_or(ProbeError::Eigen { features: d })?;
     let product = lower_times(covariance, &w, d);
     let (mut objective, mut gradient) = (0.0, 0.0);
@@ -515,7 +516,7 @@ fn discriminant(
     classes: &[Target],
     spec: &Spec,
     regularised: bool,
-    scratch: &mut Vec<f64>,
+    solver: &mut Solver,
 ) -> Result<Fit, ProbeError> {
     let classes = columns(classes, spec);
     let d = classes[0].covariance.len();
@@ -542,7 +543,8 @@ fn discriminant(
     }
     let means = class_means(&classes);
     let mut w = means.clone();
-    solve_semidefinite(&within, 0.0, &mut w, d, scratch)
+    solver
+        .solve(&within, 0.0, &mut w, d)
         .ok_or(ProbeError::Eigen { features: d })?;
     let prior = |class: &Target| if regularised { class.mean.ln() } else { 0.0 };
     Ok(scores_of_classes(
