@@ -1,17 +1,11 @@
 //! Probes that follow from moments: ridge regression, discriminant analysis, mean differences.
-//!
-//! Rows that have the same share of their weight in every set form a part: of folds, each fold is one. Sums and Gram
-//! matrices are formed per part, so that each row is multiplied once whatever the number of folds, and every set adds up
-//! its parts.
-
-use std::collections::HashMap;
 
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::data::{Data, add, count};
-use super::kernels::{self, AddScaled};
-use super::linalg::{Real, Solver, lower_times};
+use super::data::{Data, count};
+use super::linalg::{Solver, lower_times};
+use super::moments::{Grams, Parts, Sums, Target};
 use super::{
     Fit, Fits, ProbeError, Problem, Rows, Spec, check_rows, positive, shape, thread_pool,
     weights_or_ones,
@@ -80,51 +74,34 @@ pub fn fit_linear(
             return Err(data.first_not_finite()?);
         }
     }
-    let mut grams = Grams::new(&data, &parts);
-    let mut fits: Vec<Fit> = specs.iter().map(|_| Fit::default()).collect();
-    for set in 0..parts.sets() {
-        let covariance = match kind {
-            Linear::MeanDifference => Vec::new(),
-            _ => grams.covariance(set, &pool)?,
-        };
-        let targets = sums.targets(&data, &parts, set);
-        let fit = |solver: &mut Solver, i: usize| {
-            let spec: &Spec = &specs[i];
+    let grams = (kind != Linear::MeanDifference).then(|| Grams::new(&data, &parts));
+    let of_set = |set| sums.targets(&data, &parts, set);
+    let fits = of_sets(
+        &specs,
+        grams,
+        of_set,
+        &pool,
+        |covariance, targets, spec, solver| {
             let classes = &targets[spec.label_set * classes..][..classes];
-            let fit = match kind {
-                Linear::MeanDifference => nearest_mean(classes, spec),
+            match kind {
+                Linear::MeanDifference => Ok(nearest_mean(classes, spec)),
                 Linear::Ridge => ridge(
-                    &covariance,
+                    covariance,
                     &against_the_rest(classes, spec),
                     spec.l2,
                     solver,
-                )?,
-                Linear::Discriminant => discriminant(&covariance, classes, spec, true, solver)?,
+                ),
+                Linear::Discriminant => discriminant(covariance, classes, spec, true, solver),
                 Linear::WhitenedMeanDifference => {
-                    discriminant(&covariance, classes, spec, false, solver)?
+                    discriminant(covariance, classes, spec, false, solver)
                 }
-            };
-            Ok((i, fit))
-        };
-        let of_set: Vec<usize> = (0..specs.len())
-            .filter(|&i| specs[i].weight_set == set)
-            .collect();
-        // Each holds a matrix of its own: no more at once than memory allows.
-        for some in of_set.chunks((MATRICES / data.features.pow(2)).max(1)) {
-            let found: Result<Vec<_>, ProbeError> = pool.install(|| {
-                some.par_iter()
-                    .map_init(Solver::default, |solver, &i| fit(solver, i))
-                    .collect()
-            });
-            for (i, fit) in found? {
-                fits[i] = fit;
             }
-        }
-    }
+        },
+    )?;
     let mut out = Fits::new(&specs);
     (out.mean, out.scale) = data.reported_units();
-    for (spec, fit) in specs.iter().zip(fits) {
-        out.push(spec, &fit);
+    for (spec, fit) in specs.iter().zip(&fits) {
+        out.push(spec, fit);
     }
     Ok(out)
 }
@@ -171,286 +148,72 @@ pub fn fit_ridge(
             put(output, targets[output * n + row] - centre);
         }
     })?;
-    let mut grams = Grams::new(&data, &parts);
-    let mut fits = Vec::new();
-    for set in 0..parts.sets() {
-        let covariance = grams.covariance(set, &pool)?;
-        let of_set = sums.targets(&data, &parts, set);
-        let found: Result<Vec<_>, ProbeError> = pool.install(|| {
-            l2.par_iter()
-                .map_init(Solver::default, |solver, &l2| {
-                    ridge(&covariance, &of_set, l2, solver)
-                })
-                .collect()
-        });
-        fits.push(found?.into_iter());
-    }
+    let sets = l2
+        .iter()
+        .flat_map(|&l2| (0..parts.sets()).map(move |set| (l2, set)));
+    let specs: Vec<Spec> = sets
+        .map(|(l2, weight_set)| Spec {
+            l2,
+            label_set: 0,
+            weight_set,
+            column_of: (0..outputs).map(Some).collect(),
+            width: outputs,
+        })
+        .collect();
+    let of_set = |set| sums.targets(&data, &parts, set);
+    let grams = Some(Grams::new(&data, &parts));
+    let fits = of_sets(
+        &specs,
+        grams,
+        of_set,
+        &pool,
+        |covariance, targets, spec, solver| ridge(covariance, targets, spec.l2, solver),
+    )?;
     let mut out = Fits {
         classes: outputs,
         width: outputs,
         ..Fits::default()
     };
     (out.mean, out.scale) = data.reported_units();
-    let columns = (0..outputs).map(Some).collect();
-    let spec = Spec {
-        l2: 0.0,
-        label_set: 0,
-        weight_set: 0,
-        column_of: columns,
-        width: outputs,
-    };
-    for _ in l2 {
-        for mut fit in fits.iter_mut().filter_map(Iterator::next) {
-            let intercepts = fit.theta.iter_mut().skip(data.features);
-            let intercepts = intercepts.step_by(data.features + 1);
-            intercepts
-                .zip(&centres)
-                .for_each(|(b, centre)| *b += centre);
-            out.push(&spec, &fit);
-        }
+    for (spec, fit) in specs.iter().zip(&fits) {
+        out.push(spec, fit);
     }
+    let intercepts = out.intercepts.iter_mut().zip(centres.iter().cycle());
+    intercepts.for_each(|(b, centre)| *b += centre);
     Ok(out)
 }
 
-/// How the rows that count make up the weight sets.
-struct Parts {
-    parts: Vec<Part>,
-    /// (sets, parts): which share of a part's weights is that of a set.
-    share: Vec<f64>,
-}
-
-struct Part {
-    /// Of the rows that count.
-    rows: Vec<usize>,
-    weights: Vec<f64>,
-}
-
-impl Parts {
-    fn of(data: &Data) -> Self {
-        let sets: Vec<&[f64]> = data.weights.chunks_exact(data.len()).collect();
-        let mut found = Self {
-            parts: Vec::new(),
-            share: Vec::new(),
+/// Every fit, from its set's covariance (empty without `grams`) and targets.
+fn of_sets(
+    specs: &[Spec],
+    mut grams: Option<Grams>,
+    targets: impl Fn(usize) -> Vec<Target>,
+    pool: &ThreadPool,
+    fit: impl Fn(&[f64], &[Target], &Spec, &mut Solver) -> Result<Fit, ProbeError> + Sync,
+) -> Result<Vec<Fit>, ProbeError> {
+    let mut fits = vec![Fit::default(); specs.len()];
+    let sets = specs.iter().map(|spec| spec.weight_set + 1).max();
+    for set in 0..sets.unwrap_or(0) {
+        let covariance = match &mut grams {
+            Some(grams) => grams.covariance(set, pool)?,
+            None => Vec::new(),
         };
-        let mut known: HashMap<Vec<u64>, usize> = HashMap::new();
-        for row in 0..data.len() {
-            let most = sets.iter().map(|set| set[row]).fold(0.0, f64::max);
-            let share: Vec<f64> = sets.iter().map(|set| set[row] / most).collect();
-            // Shares that only rounding tells apart are one.
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            let key = share.iter().map(|s| (s * 1e12).round() as u64).collect();
-            let part = *known.entry(key).or_insert_with(|| {
-                found.parts.push(Part {
-                    rows: Vec::new(),
-                    weights: Vec::new(),
-                });
-                found.share.extend_from_slice(&share);
-                found.parts.len() - 1
-            });
-            found.parts[part].rows.push(row);
-            found.parts[part].weights.push(most);
-            if found.parts.len() > sets.len() {
-                return Self::of_each_set(&sets);
-            }
-        }
-        // From (parts, sets).
-        let by_part = std::mem::take(&mut found.share);
-        found.share = (0..sets.len())
-            .flat_map(|set| by_part.iter().skip(set).step_by(sets.len()).copied())
+        let targets = targets(set);
+        let mut of_set: Vec<(&Spec, &mut Fit)> = (specs.iter().zip(&mut fits))
+            .filter(|(spec, _)| spec.weight_set == set)
             .collect();
-        found
-    }
-
-    /// Where sets have no more in common than that, as bootstraps have not.
-    fn of_each_set(sets: &[&[f64]]) -> Self {
-        let part = |set: &&[f64]| {
-            let rows: Vec<usize> = (0..set.len()).filter(|&row| set[row] > 0.0).collect();
-            let weights = rows.iter().map(|&row| set[row]).collect();
-            Part { rows, weights }
-        };
-        let own = (0..sets.len() * sets.len()).map(|i| i % (sets.len() + 1) == 0);
-        Self {
-            parts: sets.iter().map(part).collect(),
-            share: own.map(|own| if own { 1.0 } else { 0.0 }).collect(),
-        }
-    }
-
-    fn sets(&self) -> usize {
-        self.share.len() / self.parts.len()
-    }
-
-    /// Parts of a set with their shares.
-    fn of_set(&self, set: usize) -> impl Iterator<Item = (usize, f64)> {
-        let shares = &self.share[set * self.parts.len()..][..self.parts.len()];
-        (shares.iter().copied().enumerate()).filter(|(_, share)| *share > 0.0)
-    }
-}
-
-/// Gram matrices of parts, each kept from the first set that needs it to the last.
-struct Grams<'a> {
-    data: &'a Data<'a>,
-    parts: &'a Parts,
-    of_part: Vec<Option<Vec<f64>>>,
-}
-
-impl<'a> Grams<'a> {
-    fn new(data: &'a Data<'a>, parts: &'a Parts) -> Self {
-        let of_part = parts.parts.iter().map(|_| None).collect();
-        Self {
-            data,
-            parts,
-            of_part,
-        }
-    }
-
-    /// Covariance of the features of a set, standardised: lower triangle, column-major. Sets come in order.
-    fn covariance(&mut self, set: usize, pool: &ThreadPool) -> Result<Vec<f64>, ProbeError> {
-        let (data, d) = (self.data, self.data.features);
-        let mut sum = vec![0.0; d * d];
-        for (part, share) in self.parts.of_set(set) {
-            let Part { rows, weights } = &self.parts.parts[part];
-            let weigh = |at: usize, x: &mut [f64]| {
-                let root = weights[at].sqrt();
-                for v in x {
-                    *v *= root;
-                }
-            };
-            let kept = self.of_part[part].take();
-            let gram = kept.map_or_else(|| data.gram::<f64>(rows, weigh, pool), Ok)?;
+        // Each holds a matrix of its own: no more at once than memory allows.
+        for some in of_set.chunks_mut((MATRICES / covariance.len().max(1)).max(1)) {
             pool.install(|| {
-                (sum.par_chunks_mut(d).zip(gram.par_chunks(d))).for_each(|(sum, gram)| {
-                    sum.iter_mut().zip(gram).for_each(|(s, g)| *s += share * g);
-                });
-            });
-            if (set + 1..self.parts.sets())
-                .any(|later| self.parts.share[later * self.parts.parts.len() + part] > 0.0)
-            {
-                self.of_part[part] = Some(gram);
-            }
+                some.par_iter_mut()
+                    .try_for_each_init(Solver::default, |solver, (spec, found)| {
+                        **found = fit(&covariance, &targets, spec, solver)?;
+                        Ok::<_, ProbeError>(())
+                    })
+            })?;
         }
-        let weight = count(data.len());
-        let (mean, scale) = data.units(set);
-        pool.install(|| {
-            sum.par_chunks_mut(d).enumerate().for_each(|(j, column)| {
-                for (i, value) in column.iter_mut().enumerate().skip(j) {
-                    *value = (*value / weight - mean[i] * mean[j]) / (scale[i] * scale[j]);
-                }
-            });
-        });
-        Ok(sum)
     }
-}
-
-/// Of each part and slot, `sum w v` and `sum w v x` in pooled units; and `sum w v^2`.
-struct Sums {
-    slots: usize,
-    features: usize,
-    /// (parts, slots).
-    first: Vec<f64>,
-    second: Vec<f64>,
-    /// (parts, slots, features).
-    x: Vec<f64>,
-}
-
-/// A number per row as a set sees it: its mean and variance, and its covariance with the features.
-struct Target {
-    mean: f64,
-    variance: f64,
-    covariance: Vec<f64>,
-}
-
-impl Sums {
-    /// `values` puts the values v of a row of X into slots.
-    fn of<T: Real>(
-        data: &Data,
-        parts: &Parts,
-        slots: usize,
-        pool: &ThreadPool,
-        values: impl Fn(usize, &mut dyn FnMut(usize, f64)) + Sync,
-    ) -> Result<Self, ProbeError> {
-        let d = data.features;
-        let mut parts_of_row = vec![Vec::new(); data.len()];
-        for (part, Part { rows, weights }) in parts.parts.iter().enumerate() {
-            for (&row, &weight) in rows.iter().zip(weights) {
-                parts_of_row[row].push((part, weight));
-            }
-        }
-        let places = parts.parts.len() * slots;
-        data.reduce::<T, _>(
-            pool,
-            || Self {
-                slots,
-                features: d,
-                first: vec![0.0; places],
-                second: vec![0.0; places],
-                x: vec![0.0; places * d],
-            },
-            |sums, tile, x| {
-                for (row, x) in tile.zip(x.chunks_exact(d)) {
-                    values(data.rows[row], &mut |slot, value| {
-                        for &(part, weight) in &parts_of_row[row] {
-                            let place = part * slots + slot;
-                            sums.first[place] += weight * value;
-                            sums.second[place] += weight * value * value;
-                            kernels::run(AddScaled {
-                                sum: &mut sums.x[place * d..][..d],
-                                factor: weight * value,
-                                x,
-                            });
-                        }
-                    });
-                }
-            },
-            |sums, other| {
-                add(&mut sums.first, &other.first);
-                add(&mut sums.second, &other.second);
-                add(&mut sums.x, &other.x);
-            },
-        )
-    }
-
-    /// Mean of the features of a set, in pooled units; `slots` hold each row once, with value 1.
-    fn mean(&self, data: &Data, parts: &Parts, set: usize, slots: usize) -> Vec<f64> {
-        let mut sum = vec![0.0; self.features];
-        for (part, share) in parts.of_set(set) {
-            for x in self.x[part * self.slots * self.features..]
-                .chunks_exact(self.features)
-                .take(slots)
-            {
-                sum.iter_mut().zip(x).for_each(|(s, x)| *s += share * x);
-            }
-        }
-        sum.into_iter().map(|s| s / count(data.len())).collect()
-    }
-
-    /// Each slot as a set sees it.
-    fn targets(&self, data: &Data, parts: &Parts, set: usize) -> Vec<Target> {
-        let d = self.features;
-        let (centre, scale) = data.units(set);
-        let target = |slot: usize| {
-            let (mut mean, mut square, mut covariance) = (0.0, 0.0, vec![0.0; d]);
-            for (part, share) in parts.of_set(set) {
-                let place = part * self.slots + slot;
-                let share = share / count(data.len());
-                mean += share * self.first[place];
-                square += share * self.second[place];
-                let x = &self.x[place * d..][..d];
-                covariance
-                    .iter_mut()
-                    .zip(x)
-                    .for_each(|(c, x)| *c += share * x);
-            }
-            for (c, (centre, scale)) in covariance.iter_mut().zip(centre.iter().zip(scale)) {
-                *c = (*c - mean * centre) / scale;
-            }
-            Target {
-                mean,
-                variance: square - mean * mean,
-                covariance,
-            }
-        };
-        (0..self.slots).map(target).collect()
-    }
+    Ok(fits)
 }
 
 /// From classes, told by 1 and 0, to the targets 1 and -1 of a fit's columns.

@@ -21,6 +21,7 @@ mod lbfgs;
 mod linalg;
 mod linear;
 mod logistic;
+mod moments;
 mod objective;
 mod ranking;
 mod rows;

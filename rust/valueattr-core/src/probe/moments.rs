@@ -1,0 +1,260 @@
+//! Means, Gram matrices and products with targets of every weight set.
+//!
+//! Rows that have the same share of their weight in every set form a part: of folds, each fold is one. Sums and Gram
+//! matrices are formed per part, so that each row is multiplied once whatever the number of folds, and every set adds up
+//! its parts.
+
+use std::collections::HashMap;
+
+use rayon::ThreadPool;
+use rayon::prelude::*;
+
+use super::ProbeError;
+use super::data::{Data, add, count};
+use super::kernels::{self, AddScaled};
+use super::linalg::Real;
+
+/// How the rows that count make up the weight sets.
+pub(super) struct Parts {
+    parts: Vec<Part>,
+    /// (sets, parts): which share of a part's weights is that of a set.
+    share: Vec<f64>,
+}
+
+struct Part {
+    /// Of the rows that count.
+    rows: Vec<usize>,
+    weights: Vec<f64>,
+}
+
+impl Parts {
+    pub(super) fn of(data: &Data) -> Self {
+        let sets: Vec<&[f64]> = data.weights.chunks_exact(data.len()).collect();
+        let mut found = Self {
+            parts: Vec::new(),
+            share: Vec::new(),
+        };
+        let mut known: HashMap<Vec<u64>, usize> = HashMap::new();
+        for row in 0..data.len() {
+            let most = sets.iter().map(|set| set[row]).fold(0.0, f64::max);
+            let share: Vec<f64> = sets.iter().map(|set| set[row] / most).collect();
+            // Shares that only rounding tells apart are one.
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            let key = share.iter().map(|s| (s * 1e12).round() as u64).collect();
+            let part = *known.entry(key).or_insert_with(|| {
+                found.parts.push(Part {
+                    rows: Vec::new(),
+                    weights: Vec::new(),
+                });
+                found.share.extend_from_slice(&share);
+                found.parts.len() - 1
+            });
+            found.parts[part].rows.push(row);
+            found.parts[part].weights.push(most);
+            if found.parts.len() > sets.len() {
+                return Self::of_each_set(&sets);
+            }
+        }
+        // From (parts, sets).
+        let by_part = std::mem::take(&mut found.share);
+        found.share = (0..sets.len())
+            .flat_map(|set| by_part.iter().skip(set).step_by(sets.len()).copied())
+            .collect();
+        found
+    }
+
+    /// Where sets have no more in common than that, as bootstraps have not.
+    fn of_each_set(sets: &[&[f64]]) -> Self {
+        let part = |set: &&[f64]| {
+            let rows: Vec<usize> = (0..set.len()).filter(|&row| set[row] > 0.0).collect();
+            let weights = rows.iter().map(|&row| set[row]).collect();
+            Part { rows, weights }
+        };
+        let own = (0..sets.len() * sets.len()).map(|i| i % (sets.len() + 1) == 0);
+        Self {
+            parts: sets.iter().map(part).collect(),
+            share: own.map(|own| if own { 1.0 } else { 0.0 }).collect(),
+        }
+    }
+
+    pub(super) fn sets(&self) -> usize {
+        self.share.len() / self.parts.len()
+    }
+
+    /// Parts of a set with their shares.
+    fn of_set(&self, set: usize) -> impl Iterator<Item = (usize, f64)> {
+        let shares = &self.share[set * self.parts.len()..][..self.parts.len()];
+        (shares.iter().copied().enumerate()).filter(|(_, share)| *share > 0.0)
+    }
+}
+
+/// Gram matrices of parts, each kept from the first set that needs it to the last.
+pub(super) struct Grams<'a> {
+    data: &'a Data<'a>,
+    parts: &'a Parts,
+    of_part: Vec<Option<Vec<f64>>>,
+}
+
+impl<'a> Grams<'a> {
+    pub(super) fn new(data: &'a Data<'a>, parts: &'a Parts) -> Self {
+        let of_part = parts.parts.iter().map(|_| None).collect();
+        Self {
+            data,
+            parts,
+            of_part,
+        }
+    }
+
+    /// Covariance of the features of a set, standardised: lower triangle, column-major. Sets come in order.
+    pub(super) fn covariance(
+        &mut self,
+        set: usize,
+        pool: &ThreadPool,
+    ) -> Result<Vec<f64>, ProbeError> {
+        let (data, d) = (self.data, self.data.features);
+        let mut sum = vec![0.0; d * d];
+        for (part, share) in self.parts.of_set(set) {
+            let Part { rows, weights } = &self.parts.parts[part];
+            let weigh = |at: usize, x: &mut [f64]| {
+                let root = weights[at].sqrt();
+                for v in x {
+                    *v *= root;
+                }
+            };
+            let kept = self.of_part[part].take();
+            let gram = kept.map_or_else(|| data.gram::<f64>(rows, weigh, pool), Ok)?;
+            pool.install(|| {
+                (sum.par_chunks_mut(d).zip(gram.par_chunks(d))).for_each(|(sum, gram)| {
+                    sum.iter_mut().zip(gram).for_each(|(s, g)| *s += share * g);
+                });
+            });
+            if (set + 1..self.parts.sets())
+                .any(|later| self.parts.share[later * self.parts.parts.len() + part] > 0.0)
+            {
+                self.of_part[part] = Some(gram);
+            }
+        }
+        let weight = count(data.len());
+        let (mean, scale) = data.units(set);
+        pool.install(|| {
+            sum.par_chunks_mut(d).enumerate().for_each(|(j, column)| {
+                for (i, value) in column.iter_mut().enumerate().skip(j) {
+                    *value = (*value / weight - mean[i] * mean[j]) / (scale[i] * scale[j]);
+                }
+            });
+        });
+        Ok(sum)
+    }
+}
+
+/// Of each part and slot, `sum w v` and `sum w v x` in pooled units; and `sum w v^2`.
+pub(super) struct Sums {
+    slots: usize,
+    features: usize,
+    /// (parts, slots).
+    first: Vec<f64>,
+    second: Vec<f64>,
+    /// (parts, slots, features).
+    x: Vec<f64>,
+}
+
+/// A number per row as a set sees it: its mean and variance, and its covariance with the features.
+pub(super) struct Target {
+    pub mean: f64,
+    pub variance: f64,
+    pub covariance: Vec<f64>,
+}
+
+impl Sums {
+    /// `values` puts the values v of a row of X into slots.
+    pub(super) fn of<T: Real>(
+        data: &Data,
+        parts: &Parts,
+        slots: usize,
+        pool: &ThreadPool,
+        values: impl Fn(usize, &mut dyn FnMut(usize, f64)) + Sync,
+    ) -> Result<Self, ProbeError> {
+        let d = data.features;
+        let mut parts_of_row = vec![Vec::new(); data.len()];
+        for (part, Part { rows, weights }) in parts.parts.iter().enumerate() {
+            for (&row, &weight) in rows.iter().zip(weights) {
+                parts_of_row[row].push((part, weight));
+            }
+        }
+        let places = parts.parts.len() * slots;
+        data.reduce::<T, _>(
+            pool,
+            || Self {
+                slots,
+                features: d,
+                first: vec![0.0; places],
+                second: vec![0.0; places],
+                x: vec![0.0; places * d],
+            },
+            |sums, tile, x| {
+                for (row, x) in tile.zip(x.chunks_exact(d)) {
+                    values(data.rows[row], &mut |slot, value| {
+                        for &(part, weight) in &parts_of_row[row] {
+                            let place = part * slots + slot;
+                            sums.first[place] += weight * value;
+                            sums.second[place] += weight * value * value;
+                            kernels::run(AddScaled {
+                                sum: &mut sums.x[place * d..][..d],
+                                factor: weight * value,
+                                x,
+                            });
+                        }
+                    });
+                }
+            },
+            |sums, other| {
+                add(&mut sums.first, &other.first);
+                add(&mut sums.second, &other.second);
+                add(&mut sums.x, &other.x);
+            },
+        )
+    }
+
+    /// Mean of the features of a set, in pooled units; `slots` hold each row once, with value 1.
+    pub(super) fn mean(&self, data: &Data, parts: &Parts, set: usize, slots: usize) -> Vec<f64> {
+        let mut sum = vec![0.0; self.features];
+        for (part, share) in parts.of_set(set) {
+            for x in self.x[part * self.slots * self.features..]
+                .chunks_exact(self.features)
+                .take(slots)
+            {
+                sum.iter_mut().zip(x).for_each(|(s, x)| *s += share * x);
+            }
+        }
+        sum.into_iter().map(|s| s / count(data.len())).collect()
+    }
+
+    /// Each slot as a set sees it.
+    pub(super) fn targets(&self, data: &Data, parts: &Parts, set: usize) -> Vec<Target> {
+        let d = self.features;
+        let (centre, scale) = data.units(set);
+        let target = |slot: usize| {
+            let (mut mean, mut square, mut covariance) = (0.0, 0.0, vec![0.0; d]);
+            for (part, share) in parts.of_set(set) {
+                let place = part * self.slots + slot;
+                let share = share / count(data.len());
+                mean += share * self.first[place];
+                square += share * self.second[place];
+                let x = &self.x[place * d..][..d];
+                covariance
+                    .iter_mut()
+                    .zip(x)
+                    .for_each(|(c, x)| *c += share * x);
+            }
+            for (c, (centre, scale)) in covariance.iter_mut().zip(centre.iter().zip(scale)) {
+                *c = (*c - mean * centre) / scale;
+            }
+            Target {
+                mean,
+                variance: square - mean * mean,
+                covariance,
+            }
+        };
+        (0..self.slots).map(target).collect()
+    }
+}
