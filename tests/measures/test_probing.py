@@ -1,3 +1,6 @@
+import itertools
+import signal
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -469,3 +472,25 @@ def test_settings_out_of_range_are_named(change, message):
         fit_many(X[:0], y[None, :0])
     with pytest.raises(ProbeError, match=r"expected X \(n, 12\)"):
         fit_many(X, y[None]).decision_function(X[:, :3])
+
+
+def test_a_signal_handler_ends_a_fit():
+    class Stopped(Exception):
+        pass
+
+    called = itertools.count(1)  # a handler that waits for the fit's end is called once
+
+    def stop(*_):
+        if next(called) == 3:
+            raise Stopped
+
+    rng = np.random.default_rng(0)
+    X, labels = rng.normal(size=(8_000, 256)), rng.integers(0, 60, (3, 8_000))
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
+    try:
+        with pytest.raises(Stopped):
+            fit_many(X, labels, l2=(1e-3, 1e-2, 1e-1), tol=1e-12, threads=1)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

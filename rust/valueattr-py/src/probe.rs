@@ -1,9 +1,12 @@
+use std::cell::{Cell, RefCell};
+use std::time::{Duration, Instant};
+
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::create_exception;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use valueattr_core::probe::{self, Fits, Linear, Options, Problem, Rows};
+use valueattr_core::probe::{self, Fits, Linear, Options, Problem, Rows, Run};
 
 use crate::store::StoreReader;
 
@@ -11,6 +14,33 @@ create_exception!(valueattr._core, ProbeError, PyValueError);
 
 fn error(error: impl std::fmt::Display) -> PyErr {
     ProbeError::new_err(error.to_string())
+}
+
+/// How often Python's signals are looked at: it takes the interpreter's lock.
+const SIGNALS: Duration = Duration::from_millis(100);
+
+/// Without the interpreter's lock, until Ctrl-C or whatever else a signal handler raises.
+fn interruptibly<T: Send>(
+    py: Python<'_>,
+    threads: usize,
+    work: impl FnOnce(Run) -> Result<T, probe::ProbeError> + Send,
+) -> PyResult<T> {
+    let (done, raised) = py.detach(|| {
+        let (looked, raised) = (Cell::new(Instant::now()), RefCell::new(None));
+        let interrupted = || {
+            if raised.borrow().is_none() && looked.get().elapsed() >= SIGNALS {
+                looked.set(Instant::now());
+                *raised.borrow_mut() = Python::attach(|py| py.check_signals()).err();
+            }
+            raised.borrow().is_some()
+        };
+        let run = Run {
+            threads,
+            interrupted: &interrupted,
+        };
+        (work(run), raised.into_inner())
+    });
+    raised.map_or_else(|| done.map_err(error), Err)
 }
 
 /// Rows in memory, or a layer of a store by its index.
@@ -65,10 +95,11 @@ fn fit_logistic<'py>(
         standardize,
         tol,
         max_iter,
-        threads,
     };
-    let fits = py.detach(|| probe::fit_logistic(&problem, &options));
-    to_python(py, fits.map_err(error)?)
+    let fits = interruptibly(py, threads, |run| {
+        probe::fit_logistic(&problem, &options, run)
+    })?;
+    to_python(py, fits)
 }
 
 #[pyfunction]
@@ -92,8 +123,10 @@ fn fit_linear<'py>(
         _ => return Err(error(format!("unknown kind of probe {kind:?}"))),
     };
     let problem = problem(&x, &labels, weights.as_ref(), &l2)?;
-    let fits = py.detach(|| probe::fit_linear(&problem, kind, standardize, threads));
-    to_python(py, fits.map_err(error)?)
+    let fits = interruptibly(py, threads, |run| {
+        probe::fit_linear(&problem, kind, standardize, run)
+    })?;
+    to_python(py, fits)
 }
 
 #[pyfunction]
@@ -109,8 +142,10 @@ fn fit_ridge<'py>(
 ) -> PyResult<Bound<'py, PyDict>> {
     let (rows, targets, l2) = (x.rows()?, targets.as_slice()?, l2.as_slice()?);
     let weights = weights.as_ref().map(|w| w.as_slice()).transpose()?;
-    let fits = py.detach(|| probe::fit_ridge(rows, targets, weights, l2, standardize, threads));
-    to_python(py, fits.map_err(error)?)
+    let fits = interruptibly(py, threads, |run| {
+        probe::fit_ridge(rows, targets, weights, l2, standardize, run)
+    })?;
+    to_python(py, fits)
 }
 
 fn to_python(py: Python<'_>, fits: Fits) -> PyResult<Bound<'_, PyDict>> {
@@ -146,9 +181,10 @@ fn resampled_auroc<'py>(
     if group.iter().any(|&g| g as usize >= groups) {
         return Err(error("a group has no count"));
     }
-    let auroc =
-        py.detach(|| probe::resampled_auroc(scores, positive, group, counts, groups, threads));
-    Ok(auroc.map_err(error)?.into_pyarray(py))
+    let auroc = interruptibly(py, threads, |run| {
+        probe::resampled_auroc(scores, positive, group, counts, groups, run)
+    })?;
+    Ok(auroc.into_pyarray(py))
 }
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

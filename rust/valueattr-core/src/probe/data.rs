@@ -2,12 +2,11 @@
 
 use std::ops::Range;
 
-use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use super::kernels::{self, Pooled};
 use super::linalg::{Real, Spectrum, gram_panel, transposed_product};
-use super::{ProbeError, Rows};
+use super::{ProbeError, Rows, Workers};
 use crate::store::RowBuffer;
 
 const TILE: usize = 256;
@@ -47,11 +46,11 @@ impl<'a> Data<'a> {
         x: Rows<'a>,
         weights: &[f64],
         standardize: bool,
-        pool: &ThreadPool,
+        workers: &Workers,
     ) -> Result<Self, ProbeError> {
         let mut data = Self::as_it_is(x, weights);
         let d = data.features;
-        data.set_mean = data.weighted_means(pool, false)?;
+        data.set_mean = data.weighted_means(workers, false)?;
         if !data.set_mean.iter().all(|v| v.is_finite()) {
             return Err(data.first_not_finite()?);
         }
@@ -66,7 +65,7 @@ impl<'a> Data<'a> {
             }
         }
         if standardize {
-            data.set_scales(pool)?;
+            data.set_scales(workers)?;
         }
         Ok(data)
     }
@@ -106,8 +105,8 @@ impl<'a> Data<'a> {
     }
 
     /// Scale of every weight set, and the pooled one. A constant feature keeps its own.
-    fn set_scales(&mut self, pool: &ThreadPool) -> Result<(), ProbeError> {
-        let squares = self.weighted_means(pool, true)?;
+    fn set_scales(&mut self, workers: &Workers) -> Result<(), ProbeError> {
+        let squares = self.weighted_means(workers, true)?;
         let d = self.features;
         for j in 0..d {
             let centre = f64::from(self.centre[j]);
@@ -136,10 +135,10 @@ impl<'a> Data<'a> {
     }
 
     /// Weighted mean of the values, or of their squares, in every set: (sets, features).
-    fn weighted_means(&self, pool: &ThreadPool, squares: bool) -> Result<Vec<f64>, ProbeError> {
+    fn weighted_means(&self, workers: &Workers, squares: bool) -> Result<Vec<f64>, ProbeError> {
         let (sets, d) = (self.weight_sets(), self.features);
         let (mut sums, ..) = self.reduce::<f64, _>(
-            pool,
+            workers,
             || (vec![0.0; sets * d], vec![0.0; sets * d], Vec::new()),
             |(sums, of_tile, squared), tile, x| {
                 let weights = self.tile_weights(&tile);
@@ -227,7 +226,7 @@ impl<'a> Data<'a> {
     /// Fold tiles of rows, in pooled units, into sums: chunks in parallel, tiles and chunks each in order.
     pub(super) fn reduce<T: Real, S: Send>(
         &self,
-        pool: &ThreadPool,
+        workers: &Workers,
         zero: impl Fn() -> S + Sync,
         step: impl Fn(&mut S, Range<usize>, &[T]) + Sync,
         merge: impl Fn(&mut S, S),
@@ -235,7 +234,7 @@ impl<'a> Data<'a> {
         let tiles = self.len().div_ceil(TILE);
         let chunk = tiles.div_ceil(CHUNKS).max(1) * TILE;
         let starts: Vec<usize> = (0..self.len()).step_by(chunk).collect();
-        let sums: Vec<S> = pool.install(|| {
+        let sums: Vec<S> = workers.install(|| {
             starts
                 .par_iter()
                 .map(|&start| {
@@ -250,7 +249,7 @@ impl<'a> Data<'a> {
                     Ok(sum)
                 })
                 .collect::<Result<_, ProbeError>>()
-        })?;
+        })??;
         let mut sums = sums.into_iter();
         let mut total = sums.next().unwrap_or_else(&zero);
         sums.for_each(|sum| merge(&mut total, sum));
@@ -265,7 +264,7 @@ impl<'a> Data<'a> {
         &self,
         rows: &[usize],
         adjust: impl Fn(usize, &mut [T]),
-        pool: &ThreadPool,
+        workers: &Workers,
     ) -> Result<Vec<f64>, ProbeError> {
         let d = self.features;
         let mut gram = vec![0.0; d * d];
@@ -278,7 +277,7 @@ impl<'a> Data<'a> {
                 adjust(place, values);
             }
             let panels = gram.par_chunks_mut(d * GRAM_PANEL).enumerate();
-            pool.install(|| {
+            workers.install(|| {
                 panels.for_each(|(panel, sums)| {
                     let from = panel * GRAM_PANEL;
                     let to = (from + GRAM_PANEL).min(d);
@@ -292,13 +291,13 @@ impl<'a> Data<'a> {
                         below.for_each(|(sum, &product)| *sum += product.into());
                     }
                 });
-            });
+            })?;
         }
         Ok(gram)
     }
 
     /// Of X'X / n, each row in the units of a set that it counts in, from `most` rows or fewer, evenly spread.
-    pub(super) fn spectrum(&self, most: usize, pool: &ThreadPool) -> Result<Spectrum, ProbeError> {
+    pub(super) fn spectrum(&self, most: usize, workers: &Workers) -> Result<Spectrum, ProbeError> {
         let (n, d) = (self.len(), self.features);
         // Rows that are far out count in fewer sets than others: those have to show what the others are like.
         let mut sets: Vec<usize> = (0..self.weight_sets()).collect();
@@ -322,7 +321,7 @@ impl<'a> Data<'a> {
             let to_own_units = |place: usize, x: &mut [f32]| {
                 self.to_units_of(self.first_of(&sets, rows[place]), x);
             };
-            let gram = self.gram(&rows, to_own_units, pool)?;
+            let gram = self.gram(&rows, to_own_units, workers)?;
             Spectrum::of_gram(&gram, d, count(rows.len()))
         };
         spectrum.ok_or(ProbeError::Eigen { features: d })

@@ -1,13 +1,12 @@
 //! Probes that follow from moments: ridge regression, discriminant analysis, mean differences.
 
-use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use super::data::{Data, count};
 use super::linalg::{Solver, lower_times};
 use super::moments::{Grams, Parts, Sums, Target};
 use super::{
-    Fit, Fits, ProbeError, Problem, Rows, Spec, check_rows, positive, shape, thread_pool,
+    Fit, Fits, ProbeError, Problem, Rows, Run, Spec, Workers, check_rows, positive, shape,
     weights_or_ones,
 };
 
@@ -37,7 +36,7 @@ pub fn fit_linear(
     problem: &Problem,
     kind: Linear,
     standardize: bool,
-    threads: usize,
+    run: Run,
 ) -> Result<Fits, ProbeError> {
     problem.check()?;
     problem.l2.iter().try_for_each(|&l2| match kind {
@@ -48,11 +47,11 @@ pub fn fit_linear(
     let specs = problem.specs()?;
     let (weights, classes) = (problem.weights(), specs[0].column_of.len());
     let label_sets = problem.labels.len() / problem.x.len();
-    let pool = thread_pool(threads, problem.x.len())?;
+    let workers = Workers::new(run, problem.x.len())?;
     let mut data = match kind {
         Linear::MeanDifference => Data::as_it_is(problem.x, &weights),
-        Linear::WhitenedMeanDifference => Data::new(problem.x, &weights, false, &pool)?,
-        _ => Data::new(problem.x, &weights, standardize, &pool)?,
+        Linear::WhitenedMeanDifference => Data::new(problem.x, &weights, false, &workers)?,
+        _ => Data::new(problem.x, &weights, standardize, &workers)?,
     };
     let parts = Parts::of(&data);
     let slots = label_sets * classes;
@@ -62,9 +61,9 @@ pub fn fit_linear(
         }
     };
     let sums = if kind == Linear::MeanDifference {
-        Sums::of::<f32>(&data, &parts, slots, &pool, into_classes)?
+        Sums::of::<f32>(&data, &parts, slots, &workers, into_classes)?
     } else {
-        Sums::of::<f64>(&data, &parts, slots, &pool, into_classes)?
+        Sums::of::<f64>(&data, &parts, slots, &workers, into_classes)?
     };
     if kind == Linear::MeanDifference {
         data.set_mean = (0..parts.sets())
@@ -80,7 +79,7 @@ pub fn fit_linear(
         &specs,
         grams,
         of_set,
-        &pool,
+        &workers,
         |covariance, targets, spec, solver| {
             let classes = &targets[spec.label_set * classes..][..classes];
             match kind {
@@ -117,7 +116,7 @@ pub fn fit_ridge(
     weights: Option<&[f64]>,
     l2: &[f64],
     standardize: bool,
-    threads: usize,
+    run: Run,
 ) -> Result<Fits, ProbeError> {
     check_rows(x, weights)?;
     shape("targets", targets.len(), x.len())?;
@@ -136,14 +135,14 @@ pub fn fit_ridge(
     {
         return Err(ProbeError::NoRows { weight_set: set });
     }
-    let pool = thread_pool(threads, n)?;
-    let data = Data::new(x, &weights, standardize, &pool)?;
+    let workers = Workers::new(run, n)?;
+    let data = Data::new(x, &weights, standardize, &workers)?;
     let parts = Parts::of(&data);
     // A large mean would drown what is predicted.
     let centres: Vec<f64> = (targets.chunks_exact(n))
         .map(|target| data.of_rows(target).sum::<f64>() / count(data.len()))
         .collect();
-    let sums = Sums::of::<f64>(&data, &parts, outputs, &pool, |row, put| {
+    let sums = Sums::of::<f64>(&data, &parts, outputs, &workers, |row, put| {
         for (output, centre) in centres.iter().enumerate() {
             put(output, targets[output * n + row] - centre);
         }
@@ -166,7 +165,7 @@ pub fn fit_ridge(
         &specs,
         grams,
         of_set,
-        &pool,
+        &workers,
         |covariance, targets, spec, solver| ridge(covariance, targets, spec.l2, solver),
     )?;
     let mut out = Fits {
@@ -188,14 +187,14 @@ fn of_sets(
     specs: &[Spec],
     mut grams: Option<Grams>,
     targets: impl Fn(usize) -> Vec<Target>,
-    pool: &ThreadPool,
+    workers: &Workers,
     fit: impl Fn(&[f64], &[Target], &Spec, &mut Solver) -> Result<Fit, ProbeError> + Sync,
 ) -> Result<Vec<Fit>, ProbeError> {
     let mut fits = vec![Fit::default(); specs.len()];
     let sets = specs.iter().map(|spec| spec.weight_set + 1).max();
     for set in 0..sets.unwrap_or(0) {
         let covariance = match &mut grams {
-            Some(grams) => grams.covariance(set, pool)?,
+            Some(grams) => grams.covariance(set, workers)?,
             None => Vec::new(),
         };
         let targets = targets(set);
@@ -204,13 +203,13 @@ fn of_sets(
             .collect();
         // Each holds a matrix of its own: no more at once than memory allows.
         for some in of_set.chunks_mut((MATRICES / covariance.len().max(1)).max(1)) {
-            pool.install(|| {
+            workers.install(|| {
                 some.par_iter_mut()
                     .try_for_each_init(Solver::default, |solver, (spec, found)| {
                         **found = fit(&covariance, &targets, spec, solver)?;
                         Ok::<_, ProbeError>(())
                     })
-            })?;
+            })??;
         }
     }
     Ok(fits)

@@ -7,13 +7,11 @@
 
 use std::collections::BTreeMap;
 
-use rayon::ThreadPool;
-
 use super::data::Data;
 use super::lbfgs::{Lbfgs, Step};
 use super::linalg::{Spectrum, eigen};
 use super::objective::{Batch, Evaluation, Point, evaluate};
-use super::{Fit, Fits, Options, ProbeError, Problem, Spec, positive, thread_pool};
+use super::{Fit, Fits, Options, ProbeError, Problem, Run, Spec, Workers, positive};
 
 /// Columns solved at a time.
 const COLUMNS: usize = 512;
@@ -33,7 +31,7 @@ const SAMPLE: usize = 16;
 ///
 /// Shapes that do not match, a value that is not finite, weights or penalties out of range, one class among the
 /// training rows of a fit, a store that cannot be read.
-pub fn fit_logistic(problem: &Problem, options: &Options) -> Result<Fits, ProbeError> {
+pub fn fit_logistic(problem: &Problem, options: &Options, run: Run) -> Result<Fits, ProbeError> {
     problem.check()?;
     problem.l2.iter().try_for_each(|&l2| positive("l2", l2))?;
     positive("tol", options.tol)?;
@@ -43,7 +41,7 @@ pub fn fit_logistic(problem: &Problem, options: &Options) -> Result<Fits, ProbeE
             spec.width = 1;
         }
     }
-    let pool = thread_pool(options.threads, problem.x.len())?;
+    let workers = Workers::new(run, problem.x.len())?;
     let (weights, d) = (problem.weights(), problem.x.features());
     let mut units = vec![(Vec::new(), Vec::new()); weights.len() / problem.x.len()];
     let mut found: Vec<Fit> = specs.iter().map(|_| Fit::default()).collect();
@@ -52,7 +50,7 @@ pub fn fit_logistic(problem: &Problem, options: &Options) -> Result<Fits, ProbeE
             .flat_map(|&set| &weights[set * problem.x.len()..][..problem.x.len()])
             .copied()
             .collect();
-        let data = Data::new(problem.x, &own_weights, options.standardize, &pool)?;
+        let data = Data::new(problem.x, &own_weights, options.standardize, &workers)?;
         let labels: Vec<u32> = (problem.labels.chunks_exact(problem.x.len()))
             .flat_map(|set| data.of_rows(set))
             .collect();
@@ -72,11 +70,11 @@ pub fn fit_logistic(problem: &Problem, options: &Options) -> Result<Fits, ProbeE
                 Some((place, Spec { weight_set, ..spec }))
             })
             .unzip();
-        let spectrum = data.spectrum(SAMPLE * d, &pool)?;
+        let spectrum = data.spectrum(SAMPLE * d, &workers)?;
         let widest = own.iter().map(|spec| spec.width).max().unwrap_or(1);
         let at_once = (COLUMNS / widest).max(1);
         for (places, specs) in places.chunks(at_once).zip(own.chunks(at_once)) {
-            let solved = solve(&batch, specs, &spectrum, options, &pool)?;
+            let solved = solve(&batch, specs, &spectrum, options, &workers)?;
             for (&place, solved) in places.iter().zip(solved) {
                 found[place] = solved.into_fit(d);
             }
@@ -150,7 +148,7 @@ fn solve<'a>(
     specs: &'a [Spec],
     spectrum: &Spectrum,
     options: &Options,
-    pool: &ThreadPool,
+    workers: &Workers,
 ) -> Result<Vec<Solved<'a>>, ProbeError> {
     let mut fits: Vec<Solved> = specs
         .iter()
@@ -188,9 +186,9 @@ fn solve<'a>(
             })
             .collect();
         let evaluations = if exact {
-            evaluate::<f64>(batch, &points, pool)?
+            evaluate::<f64>(batch, &points, workers)?
         } else {
-            evaluate::<f32>(batch, &points, pool)?
+            evaluate::<f32>(batch, &points, workers)?
         };
         let mut taken = Vec::new();
         for (i, evaluation) in active.into_iter().zip(evaluations) {

@@ -25,16 +25,16 @@ mod moments;
 mod objective;
 mod ranking;
 mod rows;
+mod workers;
 
 use std::borrow::Cow;
-use std::num::NonZero;
-use std::thread::available_parallelism;
 
 pub use linear::{Linear, fit_linear, fit_ridge};
 pub use logistic::fit_logistic;
 pub use ranking::resampled_auroc;
-use rayon::{ThreadPool, ThreadPoolBuilder};
 pub use rows::Rows;
+pub use workers::Run;
+use workers::Workers;
 
 use crate::store::StoreError;
 
@@ -80,6 +80,8 @@ pub enum ProbeError {
     Shrinkage(f64),
     #[error("cannot start {threads} threads: {reason}")]
     Threads { threads: usize, reason: String },
+    #[error("interrupted")]
+    Interrupted,
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("the eigendecomposition of the {features} features' Gram matrix did not converge")]
@@ -222,8 +224,6 @@ pub struct Options {
     pub tol: f64,
     /// Steps per fit.
     pub max_iter: u32,
-    /// At most so many; 0 is one per core.
-    pub threads: usize,
 }
 
 /// The fitted batch: arrays in C order over (penalty, label set, weight set), then the axes given.
@@ -307,21 +307,4 @@ impl Default for Fit {
             gradient_norm: f64::NAN,
         }
     }
-}
-
-/// Threads of its own for each call: nothing to inherit by a fork, nothing idle afterwards.
-fn thread_pool(threads: usize, rows: usize) -> Result<ThreadPool, ProbeError> {
-    let threads = if threads == 0 {
-        available_parallelism().map_or(1, NonZero::get)
-    } else {
-        threads
-    };
-    let threads = threads.min(data::chunks(rows));
-    ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()
-        .map_err(|e| ProbeError::Threads {
-            threads,
-            reason: e.to_string(),
-        })
 }

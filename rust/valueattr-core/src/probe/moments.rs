@@ -6,13 +6,12 @@
 
 use std::collections::HashMap;
 
-use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::ProbeError;
 use super::data::{Data, add, count};
 use super::kernels::{self, AddScaled};
 use super::linalg::Real;
+use super::{ProbeError, Workers};
 
 /// How the rows that count make up the weight sets.
 pub(super) struct Parts {
@@ -109,7 +108,7 @@ impl<'a> Grams<'a> {
     pub(super) fn covariance(
         &mut self,
         set: usize,
-        pool: &ThreadPool,
+        workers: &Workers,
     ) -> Result<Vec<f64>, ProbeError> {
         let (data, d) = (self.data, self.data.features);
         let mut sum = vec![0.0; d * d];
@@ -122,12 +121,12 @@ impl<'a> Grams<'a> {
                 }
             };
             let kept = self.of_part[part].take();
-            let gram = kept.map_or_else(|| data.gram::<f64>(rows, weigh, pool), Ok)?;
-            pool.install(|| {
+            let gram = kept.map_or_else(|| data.gram::<f64>(rows, weigh, workers), Ok)?;
+            workers.install(|| {
                 (sum.par_chunks_mut(d).zip(gram.par_chunks(d))).for_each(|(sum, gram)| {
                     sum.iter_mut().zip(gram).for_each(|(s, g)| *s += share * g);
                 });
-            });
+            })?;
             if (set + 1..self.parts.sets())
                 .any(|later| self.parts.share[later * self.parts.parts.len() + part] > 0.0)
             {
@@ -136,13 +135,13 @@ impl<'a> Grams<'a> {
         }
         let weight = count(data.len());
         let (mean, scale) = data.units(set);
-        pool.install(|| {
+        workers.install(|| {
             sum.par_chunks_mut(d).enumerate().for_each(|(j, column)| {
                 for (i, value) in column.iter_mut().enumerate().skip(j) {
                     *value = (*value / weight - mean[i] * mean[j]) / (scale[i] * scale[j]);
                 }
             });
-        });
+        })?;
         Ok(sum)
     }
 }
@@ -171,7 +170,7 @@ impl Sums {
         data: &Data,
         parts: &Parts,
         slots: usize,
-        pool: &ThreadPool,
+        workers: &Workers,
         values: impl Fn(usize, &mut dyn FnMut(usize, f64)) + Sync,
     ) -> Result<Self, ProbeError> {
         let d = data.features;
@@ -183,7 +182,7 @@ impl Sums {
         }
         let places = parts.parts.len() * slots;
         data.reduce::<T, _>(
-            pool,
+            workers,
             || Self {
                 slots,
                 features: d,

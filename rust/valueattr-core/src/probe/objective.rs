@@ -5,12 +5,10 @@
 
 use std::ops::Range;
 
-use rayon::ThreadPool;
-
 use super::data::{Data, add, count};
 use super::kernels::{self, Binary, Softmax};
 use super::linalg::{Real, product, transposed_product};
-use super::{ProbeError, Spec};
+use super::{ProbeError, Spec, Workers};
 
 /// What all fits read.
 pub(super) struct Batch<'a> {
@@ -49,7 +47,7 @@ struct Sums<T> {
 pub(super) fn evaluate<T: Real>(
     batch: &Batch,
     points: &[Point],
-    pool: &ThreadPool,
+    workers: &Workers,
 ) -> Result<Vec<Evaluation>, ProbeError> {
     if points.is_empty() {
         return Ok(Vec::new());
@@ -58,7 +56,7 @@ pub(super) fn evaluate<T: Real>(
     let (v, offsets) = pooled_coefficients::<T>(data, points);
     let columns = offsets.len();
     let sums = data.reduce(
-        pool,
+        workers,
         || Sums {
             loss: vec![0.0; points.len()],
             residual: vec![0.0; columns],

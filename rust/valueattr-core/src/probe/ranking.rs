@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{ProbeError, thread_pool};
+use super::{ProbeError, Run, Workers};
 
 /// AUROC (ties count half) of each resample: row i counts `counts[b][group[i]]` times. NaN where one side is empty.
 ///
@@ -21,7 +21,7 @@ pub fn resampled_auroc(
     group: &[u32],
     counts: &[u32],
     groups: usize,
-    threads: usize,
+    run: Run,
 ) -> Result<Vec<f64>, ProbeError> {
     let mut order: Vec<usize> = (0..scores.len()).collect();
     order.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]));
@@ -54,8 +54,8 @@ pub fn resampled_auroc(
         }
         wins / (positives * below)
     };
-    let pool = thread_pool(threads, counts.len())?;
-    Ok(pool.install(|| counts.par_chunks_exact(groups.max(1)).map(auroc).collect()))
+    Workers::new(run, counts.len())?
+        .install(|| counts.par_chunks_exact(groups.max(1)).map(auroc).collect())
 }
 
 #[cfg(test)]
@@ -73,7 +73,8 @@ mod tests {
             let scores: Vec<f64> = rows.iter().map(|r| f64::from(r.0)).collect();
             let positive: Vec<bool> = rows.iter().map(|r| r.1).collect();
             let group: Vec<u32> = rows.iter().map(|r| r.2).collect();
-            let found = resampled_auroc(&scores, &positive, &group, &counts, 4, 1).expect("a thread");
+            let run = Run { threads: 1, interrupted: &|| false };
+            let found = resampled_auroc(&scores, &positive, &group, &counts, 4, run).expect("a thread");
             for (found, counts) in found.into_iter().zip(counts.chunks(4)) {
                 let (mut wins, mut pairs) = (0.0, 0.0);
                 for p in rows.iter().filter(|r| r.1) {
