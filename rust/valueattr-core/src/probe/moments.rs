@@ -20,6 +20,7 @@ pub(super) struct Parts {
     share: Vec<f64>,
 }
 
+#[derive(Default)]
 struct Part {
     /// Of the rows that count.
     rows: Vec<usize>,
@@ -34,20 +35,21 @@ impl Parts {
             share: Vec::new(),
         };
         let mut known: HashMap<Vec<u64>, usize> = HashMap::new();
+        let (mut share, mut key) = (Vec::new(), Vec::new());
         for row in 0..data.len() {
             let most = sets.iter().map(|set| set[row]).fold(0.0, f64::max);
-            let share: Vec<f64> = sets.iter().map(|set| set[row] / most).collect();
+            share.clear();
+            share.extend(sets.iter().map(|set| set[row] / most));
             // Shares that only rounding tells apart are one.
+            key.clear();
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            let key = share.iter().map(|s| (s * 1e12).round() as u64).collect();
-            let part = *known.entry(key).or_insert_with(|| {
-                found.parts.push(Part {
-                    rows: Vec::new(),
-                    weights: Vec::new(),
-                });
+            key.extend(share.iter().map(|s| (s * 1e12).round() as u64));
+            let part = known.get(&key).copied().unwrap_or(found.parts.len());
+            if part == found.parts.len() {
+                known.insert(key.clone(), part);
+                found.parts.push(Part::default());
                 found.share.extend_from_slice(&share);
-                found.parts.len() - 1
-            });
+            }
             found.parts[part].rows.push(row);
             found.parts[part].weights.push(most);
             if found.parts.len() > sets.len() {
@@ -174,12 +176,12 @@ impl Sums {
         values: impl Fn(usize, &mut dyn FnMut(usize, f64)) + Sync,
     ) -> Result<Self, ProbeError> {
         let d = data.features;
-        let mut parts_of_row = vec![Vec::new(); data.len()];
-        for (part, Part { rows, weights }) in parts.parts.iter().enumerate() {
-            for (&row, &weight) in rows.iter().zip(weights) {
-                parts_of_row[row].push((part, weight));
-            }
-        }
+        let members = parts.parts.iter().enumerate().flat_map(|(part, of_part)| {
+            let rows = of_part.rows.iter().zip(&of_part.weights);
+            rows.map(move |(&row, &weight)| (row, part, weight))
+        });
+        let mut members: Vec<(usize, usize, f64)> = members.collect();
+        members.sort_by_key(|&(row, ..)| row);
         let places = parts.parts.len() * slots;
         data.reduce::<T, _>(
             workers,
@@ -191,18 +193,19 @@ impl Sums {
                 x: vec![0.0; places * d],
             },
             |sums, tile, x| {
-                for (row, x) in tile.zip(x.chunks_exact(d)) {
+                let first = members.partition_point(|&(row, ..)| row < tile.start);
+                let rest = members[first..].iter();
+                for &(row, part, weight) in rest.take_while(|&&(row, ..)| row < tile.end) {
+                    let x = &x[(row - tile.start) * d..][..d];
                     values(data.rows[row], &mut |slot, value| {
-                        for &(part, weight) in &parts_of_row[row] {
-                            let place = part * slots + slot;
-                            sums.first[place] += weight * value;
-                            sums.second[place] += weight * value * value;
-                            kernels::run(AddScaled {
-                                sum: &mut sums.x[place * d..][..d],
-                                factor: weight * value,
-                                x,
-                            });
-                        }
+                        let place = part * slots + slot;
+                        sums.first[place] += weight * value;
+                        sums.second[place] += weight * value * value;
+                        kernels::run(AddScaled {
+                            sum: &mut sums.x[place * d..][..d],
+                            factor: weight * value,
+                            x,
+                        });
                     });
                 }
             },
