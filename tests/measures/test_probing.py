@@ -146,7 +146,10 @@ def test_separable_and_wide_data_converge():
 
 def test_says_if_it_did_not_converge():
     X, y = data(classes=3)
-    assert not LogisticProbe(tol=1e-12, max_iter=1).fit(X, y).converged_
+    early, late = (LogisticProbe(tol=1e-12, max_iter=steps).fit(X, y) for steps in (1, 200))
+    assert (early.converged_, late.converged_) == (False, True)
+    assert late.gradient_norm_ < 1e-9 < early.gradient_norm_
+    assert RidgeProbe().fit(X, y).gradient_norm_ < 1e-9
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39])
@@ -475,21 +478,21 @@ def test_settings_out_of_range_are_named(change, message):
 
 
 def test_a_signal_handler_ends_a_fit():
-    class Stopped(Exception):
+    class StopError(Exception):
         pass
 
     called = itertools.count(1)  # a handler that waits for the fit's end is called once
 
     def stop(*_):
         if next(called) == 3:
-            raise Stopped
+            raise StopError
 
     rng = np.random.default_rng(0)
     X, labels = rng.normal(size=(8_000, 256)), rng.integers(0, 60, (3, 8_000))
     before = signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
     try:
-        with pytest.raises(Stopped):
+        with pytest.raises(StopError):
             fit_many(X, labels, l2=(1e-3, 1e-2, 1e-1), tol=1e-12, threads=1)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -1,6 +1,6 @@
 """Many probes that share their activations, fitted as one problem."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -12,6 +12,23 @@ from valueattr.measures.store import Layer
 Floats = NDArray[np.float64]
 
 Kind = Literal["logistic", "ridge", "lda", "mean-difference", "mean-difference-whitened"]
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Probes (k,) on d features: coef (k, width, d), intercept (k, width), mean and scale (k, d)."""
+
+    coef: Floats
+    intercept: Floats
+    mean: Floats
+    scale: Floats
+
+    def scores(self, X: Floats) -> Floats:
+        """Scores (n, k, classes) of raw features (n, d); of two classes the first has 0."""
+        slope = self.coef / self.scale[:, None]
+        offset = self.intercept - (slope @ self.mean[..., None])[..., 0]
+        scores = (X @ slope.reshape(-1, X.shape[1]).T).reshape(len(X), *offset.shape) + offset
+        return scores if scores.shape[2] > 1 else np.concatenate([np.zeros_like(scores), scores], axis=2)
 
 
 @dataclass(frozen=True)
@@ -50,17 +67,33 @@ class FittedProbes:
         if X.ndim != 2 or X.shape[1] != self.mean.shape[1]:
             raise ProbeError(f"expected X (n, {self.mean.shape[1]}), found {X.shape}")
         require_finite(X)
-        # One product for all: each set's mean is taken as a shift of the first's.
-        centre = self.mean[0]
-        coef = self.coef / self.scale[:, None]
-        shift = np.einsum("pmkwd,kd->pmkw", coef, centre - self.mean)
-        flat = (X - centre) @ coef.reshape(-1, coef.shape[-1]).T
-        scores = (
-            np.moveaxis(flat.reshape(len(X), *self.intercept.shape), 0, 3)
-            + ((self.intercept + shift)[:, :, :, None])
+        scores = np.moveaxis(self.scores(X.astype(np.float64)), 0, 3)
+        return scores[..., 1] if self.classes == 2 else scores
+
+    def scores(self, X: Floats) -> Floats:
+        """Scores (n, p, m, k, classes) of finite features (n, d); of two classes the first has 0."""
+        fits = self.coef.shape[:3]
+        flat = Probes(
+            self.coef.reshape(-1, *self.coef.shape[3:]),
+            self.intercept.reshape(-1, self.intercept.shape[3]),
+            np.tile(self.mean, (fits[0] * fits[1], 1)),
+            np.tile(self.scale, (fits[0] * fits[1], 1)),
         )
-        of_fits: Floats = scores[..., 0] if self.classes == 2 else scores
-        return of_fits
+        return flat.scores(X).reshape(len(X), *fits, self.classes)
+
+    def of_sets(self, sets: slice | NDArray[np.intp]) -> "FittedProbes":
+        """The fits of some weight sets."""
+        return replace(
+            self,
+            coef=self.coef[:, :, sets],
+            intercept=self.intercept[:, :, sets],
+            mean=self.mean[sets],
+            scale=self.scale[sets],
+            converged=self.converged[:, :, sets],
+            n_iter=self.n_iter[:, :, sets],
+            objective=self.objective[:, :, sets],
+            gradient_norm=self.gradient_norm[:, :, sets],
+        )
 
 
 def fit_many(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 
 from valueattr._core import ProbeError
-from valueattr.measures.probing._batch import FittedProbes, Kind, fit_many
+from valueattr.measures.probing._batch import FittedProbes, Kind, Probes, fit_many
 from valueattr.measures.probing._splits import Floats, Ints, Split, leave_one_out, leave_two_out
 from valueattr.measures.store import ActivationStore
 
@@ -81,23 +81,6 @@ class Task:
             share = totals.sum(1, keepdims=True) / (totals > 0).sum(1, keepdims=True)
             weights *= np.divide(share, totals, out=np.zeros_like(totals), where=totals > 0)[:, self.codes]
         return weights
-
-
-@dataclass(frozen=True)
-class Probes:
-    """Probes (k,) on d features: coef (k, width, d), intercept (k, width), mean and scale (k, d)."""
-
-    coef: Floats
-    intercept: Floats
-    mean: Floats
-    scale: Floats
-
-    def scores(self, X: Floats) -> Floats:
-        """Scores (n, k, classes) of raw features (n, d); of two classes the first has 0."""
-        slope = self.coef / self.scale[:, None]
-        offset = self.intercept - (slope @ self.mean[..., None])[..., 0]
-        scores = (X @ slope.reshape(-1, X.shape[1]).T).reshape(len(X), *offset.shape) + offset
-        return scores if scores.shape[2] > 1 else np.concatenate([np.zeros_like(scores), scores], axis=2)
 
 
 @dataclass(frozen=True)
@@ -258,20 +241,7 @@ def fit_splits(
                 pass
         raise
     ends = np.cumsum([0, *(len(split.trains) for split in splits)])
-    return [
-        replace(
-            fits,
-            coef=fits.coef[:, :, start:end],
-            intercept=fits.intercept[:, :, start:end],
-            mean=fits.mean[start:end],
-            scale=fits.scale[start:end],
-            converged=fits.converged[:, :, start:end],
-            n_iter=fits.n_iter[:, :, start:end],
-            objective=fits.objective[:, :, start:end],
-            gradient_norm=fits.gradient_norm[:, :, start:end],
-        )
-        for start, end in pairwise(ends)
-    ]
+    return [fits.of_sets(slice(start, end)) for start, end in pairwise(ends)]
 
 
 def held_out_losses(
@@ -298,27 +268,13 @@ def held_out_losses(
                 sets = np.flatnonzero(split.reads[:, part])
                 own = split.part[rows] == part
                 codes = task.codes[rows[own]]
-                scores = _of_path(fit, sets, X[own])
+                scores = fit.of_sets(sets).scores(X[own])[:, :, 0]
                 if probabilistic:
                     of_row = mixed_nats(scores, codes, trained[sets])
                 else:
                     of_row = (scores.argmax(-1) != codes[:, None, None]).astype(np.float64)
                 loss[:, sets, part] += np.einsum("npk,kn->pk", of_row, weight[np.ix_(sets, rows[own])])
     return losses
-
-
-def _of_path(fit: FittedProbes, sets: NDArray[np.intp], X: Floats) -> Floats:
-    """Scores (n, p, k, classes) of the probes of some sets at every penalty."""
-    coef, intercept = fit.coef[:, 0, sets], fit.intercept[:, 0, sets]
-    penalties = len(coef)
-    flat = Probes(
-        coef.reshape(-1, *coef.shape[2:]),
-        intercept.reshape(-1, intercept.shape[2]),
-        np.tile(fit.mean[sets], (penalties, 1)),
-        np.tile(fit.scale[sets], (penalties, 1)),
-    )
-    scores = flat.scores(X)
-    return scores.reshape(len(X), penalties, len(sets), scores.shape[2])
 
 
 def _taken(probes: Probes, at: Sequence[int]) -> Probes:

@@ -18,14 +18,24 @@ from valueattr._core import ProbeError, fit_linear, fit_ridge
 from valueattr.measures.probing._batch import Floats, Kind, fit_many, require_finite
 
 
-class _LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class _Linear(BaseEstimator):  # type: ignore[misc]
     """Scores `((X - mean_) / scale_) @ coef_.T + intercept_`."""
 
-    classes_: NDArray[Any]
     coef_: Floats
     intercept_: Floats
     mean_: Floats
     scale_: Floats
+
+    def _scores(self, X: ArrayLike) -> Floats:
+        check_is_fitted(self)
+        rows: Floats = validate_data(self, X, reset=False, dtype=np.float64, ensure_all_finite=False)
+        require_finite(rows)
+        scores: Floats = (rows - self.mean_) / self.scale_ @ self.coef_.T + self.intercept_
+        return scores
+
+
+class _Classifier(ClassifierMixin, _Linear):  # type: ignore[misc]
+    classes_: NDArray[Any]
 
     def decision_function(self, X: ArrayLike) -> Floats:
         """Scores (n,) of the second of two classes, or (n, classes).
@@ -33,10 +43,7 @@ class _LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ProbeError: a value is not finite; the message names its row.
         """
-        check_is_fitted(self)
-        rows: Floats = validate_data(self, X, reset=False, dtype=np.float64, ensure_all_finite=False)
-        require_finite(rows)
-        scores: Floats = (rows - self.mean_) / self.scale_ @ self.coef_.T + self.intercept_
+        scores = self._scores(X)
         return scores[:, 0] if len(self.classes_) == 2 else scores
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
@@ -81,12 +88,12 @@ class _LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return rows, codes, weights
 
 
-class LogisticProbe(_LinearProbe):
+class LogisticProbe(_Classifier):
     """L2-regularised logistic regression on standardised features, binary or multinomial.
 
     Attributes after `fit`, for d features: `classes_`; `coef_` (1, d) for two classes, else (classes, d), and
     `intercept_`, both on standardised features; `mean_` and `scale_` (d,) of the rows with a weight above 0;
-    `converged_`; `n_iter_`; `n_features_in_`.
+    `converged_`; `n_iter_`; `gradient_norm_`, of the objective at the end; `n_features_in_`.
 
     Args:
         l2: penalty on |W|^2 / 2 beside the mean log-loss.
@@ -132,6 +139,7 @@ class LogisticProbe(_LinearProbe):
         self.mean_, self.scale_ = fits.mean[0], fits.scale[0]
         self.converged_ = bool(fits.converged[0, 0, 0])
         self.n_iter_ = int(fits.n_iter[0, 0, 0])
+        self.gradient_norm_ = float(fits.gradient_norm[0, 0, 0])
         if not self.converged_:
             warnings.warn(
                 f"no convergence to tol={self.tol} in {self.n_iter_} steps: raise max_iter, l2 or tol",
@@ -145,11 +153,11 @@ class LogisticProbe(_LinearProbe):
         return _probabilities(self.decision_function(X))
 
 
-class LDAProbe(_LinearProbe):
+class LDAProbe(_Classifier):
     """Linear discriminant analysis: normal classes of one covariance, priors the classes' shares.
 
     The scores of `decision_function` are log-odds for two classes, else log-probabilities up to a common term. After
-    `fit`: as `LogisticProbe` without `converged_` and `n_iter_`.
+    `fit`: as `LogisticProbe` without what tells of its steps.
 
     Args:
         shrinkage: of the covariance within classes towards its mean variance, 0 to 1, as in scikit-learn. Directions that
@@ -187,10 +195,10 @@ class LDAProbe(_LinearProbe):
         return _probabilities(self.decision_function(X))
 
 
-class MeanDifferenceProbe(_LinearProbe):
+class MeanDifferenceProbe(_Classifier):
     """The nearest class mean; of two classes, the projection on the difference of their means from the midpoint.
 
-    Attributes after `fit`: as `LogisticProbe` with `scale_` 1, without `converged_` and `n_iter_`.
+    Attributes after `fit`: as `LogisticProbe` with `scale_` 1, without what tells of its steps.
 
     Args:
         whiten: measure distance by the inverse of the pooled within-class covariance (its pseudo-inverse where it is
@@ -214,21 +222,17 @@ class MeanDifferenceProbe(_LinearProbe):
         return self
 
 
-class RidgeProbe(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class RidgeProbe(MultiOutputMixin, RegressorMixin, _Linear):  # type: ignore[misc]
     """Ridge regression of numbers on standardised features: half the mean squared error + l2 / 2 |W|^2.
 
     In scikit-learn's terms `alpha = l2 * sum_i w_i`. After `fit`, for d features and t outputs: `coef_` (d,) or (t, d) on
-    standardised features, `intercept_` () or (t,), `mean_` and `scale_` (d,), `n_features_in_`.
+    standardised features, `intercept_` () or (t,), `mean_` and `scale_` (d,), `gradient_norm_` of the objective,
+    `n_features_in_`.
 
     Args:
         l2: penalty on |W|^2 / 2 beside half the mean squared error.
         standardize: to variance 1 over the training rows; a constant feature is only centred.
     """
-
-    coef_: Floats
-    intercept_: Floats
-    mean_: Floats
-    scale_: Floats
 
     def __init__(self, l2: float = 1e-2, standardize: bool = True) -> None:
         self.l2 = l2
@@ -259,6 +263,7 @@ class RidgeProbe(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: igno
         self.coef_ = fits["coef"].reshape(*shape, rows.shape[1])
         self.intercept_ = fits["intercept"].reshape(shape)
         self.mean_, self.scale_ = fits["mean"], fits["scale"]
+        self.gradient_norm_ = float(fits["gradient_norm"][0])
         return self
 
     def predict(self, X: ArrayLike) -> Floats:
@@ -267,11 +272,7 @@ class RidgeProbe(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: igno
         Raises:
             ProbeError: a value is not finite; the message names its row.
         """
-        check_is_fitted(self)
-        rows: Floats = validate_data(self, X, reset=False, dtype=np.float64, ensure_all_finite=False)
-        require_finite(rows)
-        predicted: Floats = (rows - self.mean_) / self.scale_ @ self.coef_.T + self.intercept_
-        return predicted
+        return self._scores(X)
 
 
 def _training_weights(sample_weight: ArrayLike | None, X: NDArray[np.float32]) -> Floats:
