@@ -407,6 +407,12 @@ def probe(
     ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Of groups.")] = 5,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 to N-1.")] = 1,
+    sample_weight: Annotated[
+        str | None, typer.Option(help="The column of what a row weighs in the fits; 0 leaves it out.")
+    ] = None,
+    balanced: Annotated[
+        bool, typer.Option("--balanced", help="Let classes weigh the same in the fits.")
+    ] = False,
     apply_to: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=STORE", help="Read the same probes on another store; may be repeated."),
@@ -431,7 +437,7 @@ def probe(
         with _counted(_console(True), "probes", None) as progress:
             table = sweep(
                 ActivationStore(store),
-                _label_table(labels_file, names, [groups, wordings]) if labels_file else names,
+                _label_table(labels_file, names, [groups, wordings, sample_weight]) if labels_file else names,
                 groups,
                 wordings=wordings,
                 layers=None if numbers == "all" else numbers,
@@ -439,6 +445,8 @@ def probe(
                 l2=penalties,
                 folds=folds,
                 seeds=range(seeds),
+                sample_weight=sample_weight,
+                class_weight="balanced" if balanced else None,
                 apply_to={name: ActivationStore(other) for name, other in others},
                 progress=progress,
             )
@@ -467,7 +475,7 @@ def _named_store(text: str) -> tuple[str, Path]:
 
 
 def _label_table(path: Path, labels: list[str], others: list[str | None]) -> "pa.Table":
-    """What is asked for of a table of labels; groups and wordings may stand with the store instead."""
+    """What is asked for of a table of labels; all but these may stand with the store instead."""
     from valueattr.measures.texts import TextsError, read_table
 
     table = read_table(path)

@@ -83,6 +83,22 @@ def test_labels_from_a_file(store, tmp_path, suffix):
     assert {line["n"] for line in json.loads(done.stdout)} == {60}
 
 
+def test_weights(store, tmp_path):
+    ids = [f"t{i}" for i in range(90)]
+    file = tmp_path / "weights.csv"
+    pd.DataFrame({"id": ids, "label": ["yes", "no", "no"] * 30, "weight": [0.0] * 10 + [1.0] * 80}).to_csv(
+        file
+    )
+    found = []
+    for option in ([], ["--sample-weight", "weight"], ["--balanced"]):
+        done = run(store, "--labels", "label", "--labels-file", file, "--json", *option, *FEW)
+        assert done.exit_code == 0, done.output
+        found.append(json.loads(done.stdout)[0])
+    plain, weighted, balanced = found
+    assert (plain["n"], weighted["n"], balanced["n"]) == (90, 80, 90)
+    assert plain["accuracy"] != balanced["accuracy"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
