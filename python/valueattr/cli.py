@@ -511,7 +511,7 @@ def _show_probes(table: "pd.DataFrame", console: Console, out: Path | None) -> N
     }
     columns = ("label", "layer", "kind", "seed", "store", "accuracy", "auroc", "selectivity", "compression")
     taken = [name for name in columns if optional.get(name, True)]
-    heads = {"accuracy": "accuracy \\[95%]", "auroc": "AUROC \\[95%]"}
+    heads = {"accuracy": "accuracy \\[95%]", "auroc": "AUROC \\[95%]", "selectivity": "selectivity \\[95%]"}
     lines = Table(box=SIMPLE, header_style="bold", show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for name in taken:
         lines.add_column(
@@ -524,7 +524,7 @@ def _show_probes(table: "pd.DataFrame", console: Console, out: Path | None) -> N
             "store": escape(line["store"]) + (", recentred" if line["centre"] == "recentred" else ""),
             "accuracy": _with_interval(line, "accuracy"),
             "auroc": _with_interval(line, "auroc"),
-            "selectivity": _short(line["selectivity"], "+"),
+            "selectivity": _with_interval(line, "selectivity", "+"),
             "compression": f"{line['compression']:.2f}" if line["compression"] == line["compression"] else "",
         }
         if follows:
@@ -552,9 +552,9 @@ def _about_probes(fitted: "pd.DataFrame", shown: int, out: Path | None) -> str:
     return "\n".join(notes)
 
 
-def _with_interval(line: "dict[Hashable, Any]", name: str) -> str:
-    low, high = line[f"{name}_low"], line[f"{name}_high"]
-    return f"{_short(line[name])} \\[{_short(low)}, {_short(high)}]" if line[name] == line[name] else ""
+def _with_interval(line: "dict[Hashable, Any]", name: str, sign: str = "") -> str:
+    value, low, high = (_short(line[key], sign) for key in (name, f"{name}_low", f"{name}_high"))
+    return f"{value} \\[{low}, {high}]" if value else ""
 
 
 def _short(share: float, sign: str = "") -> str:

@@ -37,7 +37,7 @@ def test_shows_the_best_layer_first_and_keeps_every_line(store, tmp_path):
     assert done.exit_code == 0, done.output
     lines = done.stdout.strip().splitlines()
     assert lines[0].split() == [
-        *("layer", "kind", "accuracy", "[95%]", "AUROC", "[95%]", "selectivity", "compression"),
+        *("layer", "kind", "accuracy", "[95%]", "AUROC", "[95%]", "selectivity", "[95%]", "compression"),
     ]
     assert lines[2].split()[0] == "4"
     assert "label: 90 rows in 30 groups, 2 classes, the most frequent ." in done.stdout

@@ -275,6 +275,8 @@ def test_measures_are_scikit_learns_and_their_draws_a_resampling_of_groups(seed,
     for name, drawn in draws.items():
         low, high = np.quantile(drawn, [0.025, 0.975])
         assert (found[f"{name}_low"], found[f"{name}_high"]) == pytest.approx((low, high))
+    for name, value in Resampling(20).mean("accuracy", scores.argmax(1) == codes, group, seed).items():
+        assert found[name] == pytest.approx(value)
 
 
 def test_auroc_keeps_the_order_of_scores_that_a_softmax_rounds_to_1():
@@ -362,6 +364,7 @@ def test_a_probe_that_memorises_has_no_selectivity(tmp_path):
     assert found["real"] > 0.95
     assert found["control"] > 0.95
     assert abs(found["selectivity"]) < 0.05
+    assert found["selectivity_low"] <= 0 <= found["selectivity_high"]
     assert found["accuracy"] < 0.75  # of subjects that it has not seen
 
 
@@ -372,7 +375,7 @@ def test_a_probe_that_reads_the_label_and_not_the_subject_is_selective(tmp_path)
     store = worded(tmp_path / "s", X, label, 60, 4)
     found = one(sweep(store, "label", "subject", wordings="wording", **FAST))
     assert found["real"] > 0.9
-    assert found["selectivity"] > 0.3
+    assert 0.2 < found["selectivity_low"] < found["selectivity"] < found["selectivity_high"]
     assert found["selectivity"] == pytest.approx(found["real"] - found["control"])
 
 

@@ -62,10 +62,21 @@ class Resampling:
         draws = np.concatenate([of(counts) for counts in self.counts(groups, seed)], axis=1)
         measured: dict[str, float] = {}
         for name, value, drawn in zip(("accuracy", "auroc"), estimate, draws, strict=True):
-            drawn = drawn[~np.isnan(drawn)]
-            low, high = np.quantile(drawn, [0.025, 0.975]) if len(drawn) else (np.nan, np.nan)
-            measured |= {name: float(value), f"{name}_low": float(low), f"{name}_high": float(high)}
+            measured |= {name: float(value)} | _interval(name, drawn)
         return measured
+
+    def mean(self, name: str, values: Floats, group: Ints, seed: int) -> dict[str, float]:
+        """The mean of values (n,) by its name, with `_low` and `_high`, its 95% interval."""
+        groups = int(group.max()) + 1
+        sums, rows = np.bincount(group, values, groups), np.bincount(group, minlength=groups)
+        drawn = [(counts @ sums) / (counts @ rows) for counts in self.counts(groups, seed)]
+        return {name: float(values.mean())} | _interval(name, np.concatenate(drawn))
+
+
+def _interval(name: str, drawn: Floats) -> dict[str, float]:
+    drawn = drawn[~np.isnan(drawn)]
+    low, high = np.quantile(drawn, [0.025, 0.975]) if len(drawn) else (np.nan, np.nan)
+    return {f"{name}_low": float(low), f"{name}_high": float(high)}
 
 
 def _auroc(odds: Floats, codes: Ints, group: Ints, counts: Counts, threads: int) -> Floats:

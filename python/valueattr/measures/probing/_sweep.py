@@ -25,6 +25,7 @@ from valueattr.measures.probing._crossfit import (
 )
 from valueattr.measures.probing._intervals import Resampling
 from valueattr.measures.probing._splits import (
+    Floats,
     Ints,
     control_codes,
     deal,
@@ -35,6 +36,11 @@ from valueattr.measures.probing._splits import (
 from valueattr.measures.store import ActivationStore
 
 L2 = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
+
+_CONTROLS = (
+    *("real", "control", "selectivity", "selectivity_low", "selectivity_high"),
+    *("codelength", "compression"),
+)
 
 FITTED = "fitted"
 """In the column `store`: the one that the probes were fitted on."""
@@ -92,8 +98,9 @@ def sweep(
         - `n` rows, `groups`, `classes`, `majority` (share of the most frequent class).
         - `accuracy`, `auroc` (macro one-vs-rest for more than two classes; within folds, averaged by rows), each with
           `_low` and `_high`: a 95% percentile interval by bootstrap over groups, given the probes.
-        - `real`, `control`, `selectivity` (real - control), with `wordings`: accuracy on wordings left out of the same
-          groups, for the label and for classes dealt to groups at random (Hewitt and Liang 2019).
+        - `real`, `control`, `selectivity` (real - control, with an interval as above), with `wordings`: accuracy on
+          wordings left out of the same groups, for the label and for classes dealt to groups at random (Hewitt and Liang
+          2019).
         - `codelength` in bits, and `compression` (uniform code over it), of the online code by logistic probes on the
           unweighted rows (Voita and Titov 2020); each block is coded by the penalty that was best on those before it.
         - `l2` chosen, one per fold; `converged`, the share of fits, and `gradient_norm`, the largest among them.
@@ -177,10 +184,11 @@ class _Columns:
 class _Control:
     """The control task of one seed, on the rows `at` (of a study's n) whose groups are put in several wordings.
 
-    codes: their control labels. part: which wordings are left out together.
+    group, codes: their groups and control labels. part: which wordings are left out together.
     """
 
     at: Ints
+    group: Ints
     codes: Ints
     part: Ints
 
@@ -225,7 +233,7 @@ def _cell(
         return [
             {**keys, "seed": seed, "store": name, "centre": centre, **about}
             | resampling.measure(scores[i], task.codes, probes[i].fold, study.group, seed)
-            | dict.fromkeys(("real", "control", "selectivity", "codelength", "compression"), np.nan)
+            | dict.fromkeys(_CONTROLS, np.nan)
             | {"l2": None if (chosen := probes[i].l2) is None else chosen.tolist()}
             | _reached(probes[i].convergence)
             for i, seed in enumerate(study.seeds)
@@ -241,9 +249,11 @@ def _cell(
             uniform = len(task.codes) * float(np.log2(task.classes))
             line |= {"codelength": bits, "compression": uniform / bits}
         if study.controls:
-            measured, of_control = _selectivity(study, study.controls[i], activations, kind, l2, threads)
+            hits, of_control = _hits(study.task, study.controls[i], activations, kind, l2, threads)
             convergence += of_control
-            line |= measured
+            real, control = hits.mean(1)
+            line |= {"real": float(real), "control": float(control)}
+            line |= resampling.mean("selectivity", hits[0] - hits[1], study.controls[i].group, study.seeds[i])
         line |= _reached(convergence)
     for name, (other, rows) in targets.items():
         read = Activations(other, layer, rows)
@@ -259,27 +269,25 @@ def _reached(convergence: Convergence) -> dict[str, float]:
     }
 
 
-def _selectivity(
-    study: _Study,
+def _hits(
+    task: Task,
     control: _Control,
     activations: Activations,
     kind: Kind,
     l2: Sequence[float],
     threads: int | None,
-) -> tuple[dict[str, float], Convergence]:
-    """Accuracy on wordings left out of the same groups, for the label, for the control label, and their difference; and the fits'."""
+) -> tuple[Floats, Convergence]:
+    """Which rows are read right when their wording is left out: (2, rows) of 1 or 0, for the label and the control label."""
     read = Activations(activations.store, activations.layer, activations.rows[control.at])
-    measured, convergences = [], []
-    for of_rows in (study.task.codes[control.at], control.codes):
+    hits, convergences = [], []
+    for of_rows in (task.codes[control.at], control.codes):
         codes, left = _renumbered(of_rows)
-        task = Task(codes, left, study.task.weight[control.at], study.task.balanced)
-        fitted = cross_fit(task, read, kind, l2, [control.part], threads)
-        (scores,) = held_out_scores(read, fitted, task.classes)
-        measured.append(float((scores.argmax(1) == codes).mean()))
+        own = Task(codes, left, task.weight[control.at], task.balanced)
+        fitted = cross_fit(own, read, kind, l2, [control.part], threads)
+        (scores,) = held_out_scores(read, fitted, left)
+        hits.append(scores.argmax(1) == codes)
         convergences.append(fitted[0].convergence)
-    real, of_control = measured
-    accuracies = {"real": real, "control": of_control, "selectivity": real - of_control}
-    return accuracies, convergences[0] + convergences[1]
+    return np.array(hits, np.float64), convergences[0] + convergences[1]
 
 
 def _study(
@@ -331,7 +339,7 @@ def _control(label: str, group: Ints, part: Ints, codes: Ints, seed: int) -> _Co
     of_control = control_codes(controlled, codes[at], seed)
     if len(np.unique(of_control)) < 2:
         raise ProbeError(f"label {label!r}: {controlled.max() + 1} groups are too few for a control task")
-    return _Control(at, of_control, _renumbered(part[at])[0])
+    return _Control(at, controlled, of_control, _renumbered(part[at])[0])
 
 
 def _check_training(label: str, what: str, part: Ints, codes: Ints, chooses: bool) -> None:
