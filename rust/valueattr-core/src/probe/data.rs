@@ -17,6 +17,10 @@ const CONSTANT: f64 = 1e-13;
 /// Rows of a Gram matrix are multiplied this many values at a time, in panels of this many columns.
 const GRAM_VALUES: usize = 1 << 20;
 const GRAM_PANEL: usize = 256;
+/// Rows per feature that show what all rows are like.
+const SAMPLE: usize = 16;
+/// Rows that do where there are few for the features: what decomposing more takes, it does not save in steps.
+const SKETCH: usize = 512;
 
 /// How many threads have something to do.
 pub(super) fn chunks(rows: usize) -> usize {
@@ -296,8 +300,8 @@ impl<'a> Data<'a> {
         Ok(gram)
     }
 
-    /// Of X'X / n, each row in the units of a set that it counts in, from `most` rows or fewer, evenly spread.
-    pub(super) fn spectrum(&self, most: usize, workers: &Workers) -> Result<Spectrum, ProbeError> {
+    /// Of X'X / n, each row in the units of a set that it counts in, from some rows, evenly spread.
+    pub(super) fn spectrum(&self, workers: &Workers) -> Result<Spectrum, ProbeError> {
         let (n, d) = (self.len(), self.features);
         // Rows that are far out count in fewer sets than others: those have to show what the others are like.
         let mut sets: Vec<usize> = (0..self.weight_sets()).collect();
@@ -308,8 +312,10 @@ impl<'a> Data<'a> {
                 .sum()
         };
         sets.sort_by(|&a, &b| size(a).total_cmp(&size(b)));
+        let few = n < d || (n < 2 * d && d >= 4 * SKETCH);
+        let most = if few { SKETCH } else { SAMPLE * d };
         let rows: Vec<usize> = (0..n).step_by(n.div_ceil(most)).collect();
-        let spectrum = if rows.len() < d {
+        let spectrum = if few {
             let of_x: Vec<usize> = rows.iter().map(|&i| self.rows[i]).collect();
             let (mut buffer, mut x) = (RowBuffer::default(), Vec::new());
             self.fill(&of_x, &mut buffer, &mut x)?;

@@ -99,12 +99,15 @@ pub(super) fn gram_panel<T: Real>(x: &[T], features: usize, from: usize, to: usi
     }
 }
 
-/// `Q diag(values) Q'`, the part of a symmetric positive semidefinite A whose values are not 0.
+/// A symmetric positive semidefinite A, as `Q diag(values) Q' + outside (I - Q Q')`.
 pub(super) struct Spectrum {
+    /// Ascending.
     values: Vec<f64>,
     /// (size, values), column-major, orthonormal.
     vectors: Vec<f64>,
     size: usize,
+    /// What A is held to be where no vector reaches.
+    outside: f64,
 }
 
 impl Spectrum {
@@ -120,10 +123,12 @@ impl Spectrum {
             values: values.map(|&v| f64::from(v).max(0.0)).collect(),
             vectors: columns(eigen.U()),
             size,
+            outside: 0.0,
         })
     }
 
-    /// Of `x' x / rows`, `x` (rows, size) row-major with fewer rows than columns, by that of `x x' / rows`.
+    /// Of `x' x / rows`, `x` (rows, size) row-major with fewer rows than columns, by that of `x x' / rows`. Other rows
+    /// leave their span in as many directions as these have: along each, the median of the values is taken.
     ///
     /// In f64: `solve` takes the part within the rows from the whole.
     pub(super) fn of_few_rows(x: &[f64], size: usize) -> Option<Self> {
@@ -143,8 +148,9 @@ impl Spectrum {
             }
         }
         #[allow(clippy::cast_precision_loss)]
-        let values = all[first..].iter().map(|v| v / rows as f64).collect();
+        let values: Vec<f64> = all[first..].iter().map(|v| v / rows as f64).collect();
         Some(Self {
+            outside: values.get(values.len() / 2).copied().unwrap_or(0.0),
             values,
             vectors,
             size,
@@ -170,21 +176,28 @@ impl Spectrum {
         // Column-major Q read as row-major is Q'.
         product(&self.vectors, columns, &mut rotated, self.size);
         let whole = rank == self.size;
-        for (column, (curvature, l2)) in rotated.chunks_exact_mut(rank).zip(curvature_and_l2) {
+        let outside = |(curvature, l2): &(f64, f64)| {
+            if whole {
+                0.0
+            } else {
+                (curvature * self.outside + l2).recip()
+            }
+        };
+        let outside: Vec<f64> = curvature_and_l2.iter().map(outside).collect();
+        let scaled = rotated.chunks_exact_mut(rank).zip(curvature_and_l2);
+        for ((column, (curvature, l2)), outside) in scaled.zip(&outside) {
             for (entry, value) in column.iter_mut().zip(&self.values) {
-                let outside = if whole { 0.0 } else { l2.recip() };
                 *entry *= (curvature * value + l2).recip() - outside;
             }
         }
         let mut within = vec![0.0; columns.len()];
         transposed_product(&self.vectors, &rotated, &mut within, rank);
-        for ((column, within), (_, l2)) in columns
+        let pairs = columns
             .chunks_exact_mut(self.size)
-            .zip(within.chunks_exact(self.size))
-            .zip(curvature_and_l2)
-        {
+            .zip(within.chunks_exact(self.size));
+        for ((column, within), outside) in pairs.zip(&outside) {
             for (b, within) in column.iter_mut().zip(within) {
-                *b = if whole { *within } else { *b / l2 + within };
+                *b = *b * outside + within;
             }
         }
     }

@@ -22,8 +22,6 @@ const F32_FLOOR: f64 = 1e-7;
 const F64_FLOOR: f64 = 1e-12;
 const F32_ROUNDING: f64 = 1e-6;
 const F64_ROUNDING: f64 = 1e-13;
-/// Rows per feature in the Gram matrix that preconditions.
-const SAMPLE: usize = 16;
 
 /// Solve every fit of the batch.
 ///
@@ -70,7 +68,7 @@ pub fn fit_logistic(problem: &Problem, options: &Options, run: Run) -> Result<Fi
                 Some((place, Spec { weight_set, ..spec }))
             })
             .unzip();
-        let spectrum = data.spectrum(SAMPLE * d, &workers)?;
+        let spectrum = data.spectrum(&workers)?;
         let widest = own.iter().map(|spec| spec.width).max().unwrap_or(1);
         let at_once = (COLUMNS / widest).max(1);
         for (places, specs) in places.chunks(at_once).zip(own.chunks(at_once)) {
