@@ -435,6 +435,14 @@ def test_ridge_is_exact_where_features_have_much_in_common(features, l2, common)
     assert objective(probe.coef_) <= objective(expected) * (1 + 1e-6)
 
 
+@pytest.mark.parametrize("scale", [0.0, 1e-300, 1e-160, 1e150])
+def test_ridge_reads_targets_of_any_size(scale):
+    X, _ = data(900, 300)
+    t = X[:, :5].astype(np.float64).sum(1)
+    coef = RidgeProbe(l2=0.01).fit(X, t).coef_
+    np.testing.assert_allclose(RidgeProbe(l2=0.01).fit(X, t * scale).coef_, coef * scale, rtol=1e-9)
+
+
 def test_a_label_does_not_depend_on_the_others_of_the_batch():
     X, y = data(300, 5)
     three = np.random.default_rng(0).integers(0, 3, len(X))

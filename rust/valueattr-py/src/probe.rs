@@ -30,7 +30,10 @@ fn interruptibly<T: Send>(
         let interrupted = || {
             if raised.borrow().is_none() && looked.get().elapsed() >= SIGNALS {
                 looked.set(Instant::now());
-                *raised.borrow_mut() = Python::attach(|py| py.check_signals()).err();
+                match Python::try_attach(|py| py.check_signals()) {
+                    Some(looked) => *raised.borrow_mut() = looked.err(),
+                    None => return true, // the interpreter is ending
+                }
             }
             raised.borrow().is_some()
         };

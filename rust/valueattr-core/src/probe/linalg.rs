@@ -11,6 +11,8 @@ use faer::linalg::triangular_solve::{
 };
 use faer::{Accum, Mat, MatMut, MatRef, Par, Scale, Side, Spec};
 
+use super::data::count;
+
 /// f32 for the bulk of the work, f64 for the certificate.
 pub(super) trait Real: faer::traits::RealField + Copy + Into<f64> + Send + Sync {
     fn from_f64(value: f64) -> Self;
@@ -239,7 +241,7 @@ const RESOLUTION: f64 = 1e-13;
 const FEATURES_PER_COLUMN: usize = 256;
 /// By then every f32 factor of use has led to the solution.
 const STEPS: usize = 12;
-/// Of the squared error that 0 has, in the norm of the matrix: what is left of it.
+/// What is left of the squared error that 0 has, in the norm of the f32 factor's matrix.
 const REMAINDER: f64 = 1e-24;
 
 /// Solves with symmetric positive semidefinite matrices; keeps its memory from one to the next.
@@ -291,6 +293,10 @@ impl<'a> Scaled<'a> {
         self.spread.len()
     }
 
+    fn resolution(&self) -> f64 {
+        count(self.size()) * RESOLUTION
+    }
+
     fn rescale(&self, b: &mut [f64]) {
         for column in b.chunks_exact_mut(self.size()) {
             let pairs = column.iter_mut().zip(&self.spread);
@@ -328,7 +334,14 @@ impl<'a> Scaled<'a> {
         let size = self.size();
         self.fill(scratch);
         let mut factor = MatMut::from_column_major_slice_mut(scratch, size, size);
-        if !cholesky(factor.as_mut(), 0.0) {
+        // In directions without data f32's rounding would stand for a variance, unless the shift gives them one.
+        let largest = self.spread.iter().copied().fold(0.0, f64::max);
+        let resolution = if self.shift / (largest * largest) > self.resolution() {
+            0.0
+        } else {
+            count(size) * f64::from(f32::EPSILON)
+        };
+        if !cholesky(factor.as_mut(), resolution) {
             return false;
         }
         let columns = b.chunks_exact(size);
@@ -342,14 +355,16 @@ impl<'a> Scaled<'a> {
     }
 
     fn conjugate_gradients(&self, factor: MatRef<f32>, b: &[f64]) -> Option<Vec<f64>> {
-        let (mut x, mut residual) = (vec![0.0; b.len()], b.to_vec());
-        let mut direction = coarsely(factor, b);
-        let mut error = dot(b, &direction);
+        let unit = b.iter().fold(0.0, |most: f64, v| most.max(v.abs()));
+        if unit == 0.0 {
+            return Some(b.to_vec());
+        }
+        let mut x = vec![0.0; b.len()];
+        let mut residual: Vec<f64> = b.iter().map(|v| v / unit).collect();
+        let mut direction = coarsely(factor, &residual);
+        let mut error = dot(&residual, &direction);
         let enough = REMAINDER * error;
         for _ in 0..STEPS {
-            if error <= enough {
-                return Some(x);
-            }
             let product = self.times(&direction);
             let step = error / dot(&direction, &product);
             for i in 0..b.len() {
@@ -363,6 +378,9 @@ impl<'a> Scaled<'a> {
             for (direction, next) in direction.iter_mut().zip(next) {
                 *direction = next + share * *direction;
             }
+            if (0.0..=enough).contains(&error) {
+                return Some(x.iter().map(|x| x * unit).collect());
+            }
         }
         None
     }
@@ -371,8 +389,7 @@ impl<'a> Scaled<'a> {
         let size = self.size();
         let columns = b.len() / size;
         let mut right = MatMut::from_column_major_slice_mut(b, size, columns);
-        #[allow(clippy::cast_precision_loss)]
-        let resolution = size as f64 * RESOLUTION;
+        let resolution = self.resolution();
         self.fill(scratch);
         let mut factor = MatMut::from_column_major_slice_mut(scratch, size, size);
         if cholesky(factor.as_mut(), resolution) {
@@ -509,6 +526,37 @@ mod tests {
                 prop_assert_eq!(&found, &b);
                 prop_assert!(decay > 4.0 || rank < SIZE, "given up too early");
             }
+        }
+    }
+
+    #[test]
+    fn directions_without_data_are_left_out_by_whichever_way() {
+        let (rows, size) = (800, 2 * FEATURES_PER_COLUMN);
+        for seed in 1..6_u32 {
+            let mut state = seed;
+            let mut integer = || {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                f64::from(state >> 29) - 3.5
+            };
+            let mut x = Mat::<f64>::from_fn(rows, size, |_, _| integer());
+            for i in 0..rows {
+                // Exact in f32, which then takes its rounding for a variance.
+                x[(i, size - 1)] = 2.0 * x[(i, 0)] + 3.0 * x[(i, 1)];
+            }
+            let a = columns((x.transpose() * &x).as_ref());
+            let mut b: Vec<f64> = a[..size].to_vec();
+            let system = Scaled::new(&a, 0.0, size);
+            let mut expected = b.clone();
+            system.rescale(&mut expected);
+            system
+                .exactly(&mut Vec::new(), &mut expected)
+                .expect("a decomposition");
+            system.rescale(&mut expected);
+            Solver::default()
+                .solve(&a, 0.0, &mut b, size)
+                .expect("a decomposition");
+            let off: Vec<f64> = b.iter().zip(&expected).map(|(b, e)| b - e).collect();
+            assert!(dot(&off, &off) < 1e-12 * dot(&expected, &expected));
         }
     }
 

@@ -24,8 +24,10 @@ pub enum Linear {
     WhitenedMeanDifference,
 }
 
-/// Entries of the matrices that are solved at once.
-const MATRICES: usize = 1 << 26;
+/// Entries of the matrices that are solved at once, and the cubes of their sizes: by how much memory allows, and by how
+/// long an interrupted call may take to end.
+const ENTRIES: usize = 1 << 26;
+const CUBES: usize = 1 << 31;
 
 /// Fit the batch.
 ///
@@ -201,8 +203,10 @@ fn of_sets(
         let mut of_set: Vec<(&Spec, &mut Fit)> = (specs.iter().zip(&mut fits))
             .filter(|(spec, _)| spec.weight_set == set)
             .collect();
-        // Each holds a matrix of its own: no more at once than memory allows.
-        for some in of_set.chunks_mut((MATRICES / covariance.len().max(1)).max(1)) {
+        // Each holds a matrix of its own.
+        let size = covariance.len().isqrt().max(1);
+        let at_once = (ENTRIES / size.pow(2)).min((CUBES / size.pow(3)).max(workers.threads()));
+        for some in of_set.chunks_mut(at_once.max(1)) {
             workers.install(|| {
                 some.par_iter_mut()
                     .try_for_each_init(Solver::default, |solver, (spec, found)| {

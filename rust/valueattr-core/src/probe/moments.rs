@@ -40,10 +40,9 @@ impl Parts {
             let most = sets.iter().map(|set| set[row]).fold(0.0, f64::max);
             share.clear();
             share.extend(sets.iter().map(|set| set[row] / most));
-            // Shares that only rounding tells apart are one.
+            // Shares that only rounding tells apart are one: 40 bits do not tell it.
             key.clear();
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            key.extend(share.iter().map(|s| (s * 1e12).round() as u64));
+            key.extend(share.iter().map(|s: &f64| (s.to_bits() + (1 << 11)) >> 12));
             let part = known.get(&key).copied().unwrap_or(found.parts.len());
             if part == found.parts.len() {
                 known.insert(key.clone(), part);

@@ -41,6 +41,10 @@ impl<'a> Workers<'a> {
         })
     }
 
+    pub(super) fn threads(&self) -> usize {
+        self.pool.current_num_threads()
+    }
+
     /// Parallel work, unless the call is to be given up.
     pub(super) fn install<R: Send>(
         &self,
