@@ -335,8 +335,7 @@ impl<'a> Scaled<'a> {
         self.fill(scratch);
         let mut factor = MatMut::from_column_major_slice_mut(scratch, size, size);
         // In directions without data f32's rounding would stand for a variance, unless the shift gives them one.
-        let largest = self.spread.iter().copied().fold(0.0, f64::max);
-        let resolution = if self.shift / (largest * largest) > self.resolution() {
+        let resolution = if self.shift / largest(&self.spread).powi(2) > self.resolution() {
             0.0
         } else {
             count(size) * f64::from(f32::EPSILON)
@@ -355,7 +354,7 @@ impl<'a> Scaled<'a> {
     }
 
     fn conjugate_gradients(&self, factor: MatRef<f32>, b: &[f64]) -> Option<Vec<f64>> {
-        let unit = b.iter().fold(0.0, |most: f64, v| most.max(v.abs()));
+        let unit = largest(b);
         if unit == 0.0 {
             return Some(b.to_vec());
         }
@@ -416,14 +415,17 @@ impl<'a> Scaled<'a> {
 
 /// The solution of a factored system in f32, `b` brought to its range.
 fn coarsely(factor: MatRef<f32>, b: &[f64]) -> Vec<f64> {
-    let largest = b.iter().fold(0.0, |most: f64, v| most.max(v.abs()));
-    let unit = if largest > 0.0 { largest } else { 1.0 };
+    let unit = largest(b).max(f64::MIN_POSITIVE);
     let mut column: Vec<f32> = b.iter().map(|v| f32::from_f64(v / unit)).collect();
     solve_factored(
         factor,
         MatMut::from_column_major_slice_mut(&mut column, b.len(), 1),
     );
     column.iter().map(|&v| f64::from(v) * unit).collect()
+}
+
+fn largest(values: &[f64]) -> f64 {
+    values.iter().fold(0.0, |most, v| most.max(v.abs()))
 }
 
 fn solve_factored<T: Real>(lower: MatRef<T>, mut b: MatMut<T>) {
