@@ -230,7 +230,8 @@ class RidgeProbe(MultiOutputMixin, RegressorMixin, _Linear):  # type: ignore[mis
     `n_features_in_`.
 
     Args:
-        l2: penalty on |W|^2 / 2 beside half the mean squared error.
+        l2: penalty on |W|^2 / 2 beside half the mean squared error. Where it is too small to give them a variance (1e-13 d
+            of each feature's own), directions without data are left out: the pseudo-inverse.
         standardize: to variance 1 over the training rows; a constant feature is only centred.
     """
 
