@@ -514,9 +514,8 @@ def _show_probes(table: "pd.DataFrame", console: Console, out: Path | None) -> N
     heads = {"accuracy": "accuracy \\[95%]", "auroc": "AUROC \\[95%]", "selectivity": "selectivity \\[95%]"}
     lines = Table(box=SIMPLE, header_style="bold", show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for name in taken:
-        lines.add_column(
-            heads.get(name, name), justify="left" if name in ("label", "kind", "store") else "right"
-        )
+        words = name in ("label", "kind", "store")
+        lines.add_column(heads.get(name, name), justify="left" if words else "right", no_wrap=not words)
     for line in shown.to_dict("records"):
         follows = line["store"] != "fitted"
         cells = {
@@ -524,7 +523,7 @@ def _show_probes(table: "pd.DataFrame", console: Console, out: Path | None) -> N
             "store": escape(line["store"]) + (", recentred" if line["centre"] == "recentred" else ""),
             "accuracy": _with_interval(line, "accuracy"),
             "auroc": _with_interval(line, "auroc"),
-            "selectivity": _with_interval(line, "selectivity", "+"),
+            "selectivity": _with_interval(line, "selectivity"),
             "compression": f"{line['compression']:.2f}" if line["compression"] == line["compression"] else "",
         }
         if follows:
@@ -552,16 +551,16 @@ def _about_probes(fitted: "pd.DataFrame", shown: int, out: Path | None) -> str:
     return "\n".join(notes)
 
 
-def _with_interval(line: "dict[Hashable, Any]", name: str, sign: str = "") -> str:
-    value, low, high = (_short(line[key], sign) for key in (name, f"{name}_low", f"{name}_high"))
+def _with_interval(line: "dict[Hashable, Any]", name: str) -> str:
+    value, low, high = (_short(line[key]) for key in (name, f"{name}_low", f"{name}_high"))
     return f"{value} \\[{low}, {high}]" if value else ""
 
 
-def _short(share: float, sign: str = "") -> str:
-    """A share in four characters: .517, 1.00; nothing if there is none."""
+def _short(share: float) -> str:
+    """A share in four characters and perhaps a minus: .517, 1.00; nothing if there is none."""
     if share != share:
         return ""
-    text = f"{share:{sign}.3f}"
+    text = f"{share:.3f}"
     return text[:-1] if "1." in text else text.replace("0.", ".", 1)
 
 
