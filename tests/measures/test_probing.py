@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import expit
+from scipy.special import expit, softmax
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.utils.class_weight import compute_sample_weight
@@ -284,6 +284,28 @@ def test_the_optimum_is_scikit_learns(seed):
     assert fits.converged.all()
     assert found <= objective(model.coef_[0], model.intercept_[0]) * (1 + 1e-6)
     assert fits.objective[0, 0, 0] == pytest.approx(found, rel=1e-5)
+
+
+@pytest.mark.parametrize(("n", "d"), [(700, 900), (2200, 2100)])  # more rows than those that precondition
+@pytest.mark.parametrize("classes", [2, 3])
+def test_few_rows_for_the_features(n, d, classes):
+    """By a bound: what bends by l2 or more is at most |gradient|^2 / (2 l2) above its least."""
+    rng = np.random.default_rng(0)
+    X = (rng.normal(size=(n, d)) * np.arange(1, d + 1) ** -0.7).astype(np.float32)
+    y = (X @ rng.normal(size=(d, classes)) + rng.normal(size=(n, classes))).argmax(1)
+    weights = (np.arange(n) % 3 != np.arange(2)[:, None]).astype(float)
+    l2 = np.array([1e-4, 1.0])
+    fits = fit_many(X, y[None], weights, l2)
+    assert fits.converged.all()
+    target = np.eye(classes)[y]
+    for i, k in np.ndindex(2, 2):
+        rows = weights[k] > 0
+        Z = ((X - fits.mean[k]) / fits.scale[k])[rows]
+        p = softmax(fits.of_sets(np.array([k])).scores(X[rows].astype(float))[:, i, 0, 0], axis=1)
+        W = fits.coef[i, 0, k]
+        gradient = ((p - target[rows])[:, classes - len(W) :].T @ Z) / rows.sum() + l2[i] * W
+        above = (gradient**2).sum() / (2 * l2[i])
+        assert above <= 1e-5 * fits.objective[i, 0, k]
 
 
 def test_a_layer_of_a_store_is_fitted_as_it_would_be_in_memory(tmp_path):
