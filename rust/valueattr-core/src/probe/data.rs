@@ -5,7 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::kernels::{self, Pooled};
-use super::linalg::{Real, Spectrum, gram_panel, transposed_product};
+use super::linalg::{Real, Spectrum, count, gram_panel, transposed_product};
 use super::{ProbeError, Rows, Workers};
 use crate::store::RowBuffer;
 
@@ -350,11 +350,6 @@ impl<'a> Data<'a> {
 
 pub(super) fn add(sum: &mut [f64], other: &[f64]) {
     sum.iter_mut().zip(other).for_each(|(s, o)| *s += o);
-}
-
-#[allow(clippy::cast_precision_loss)]
-pub(super) fn count(rows: usize) -> f64 {
-    rows as f64
 }
 
 fn mean_one(set: &[f64], rows: &[usize]) -> Vec<f64> {

@@ -11,8 +11,6 @@ use faer::linalg::triangular_solve::{
 };
 use faer::{Accum, Mat, MatMut, MatRef, Par, Scale, Side, Spec};
 
-use super::data::count;
-
 /// f32 for the bulk of the work, f64 for the certificate.
 pub(super) trait Real: faer::traits::RealField + Copy + Into<f64> + Send + Sync {
     fn from_f64(value: f64) -> Self;
@@ -149,8 +147,7 @@ impl Spectrum {
                 *v /= value.sqrt();
             }
         }
-        #[allow(clippy::cast_precision_loss)]
-        let values: Vec<f64> = all[first..].iter().map(|v| v / rows as f64).collect();
+        let values: Vec<f64> = all[first..].iter().map(|v| v / count(rows)).collect();
         Some(Self {
             outside: values.get(values.len() / 2).copied().unwrap_or(0.0),
             values,
@@ -424,6 +421,11 @@ fn coarsely(factor: MatRef<f32>, b: &[f64]) -> Vec<f64> {
     column.iter().map(|&v| f64::from(v) * unit).collect()
 }
 
+#[allow(clippy::cast_precision_loss)]
+pub(super) fn count(number: usize) -> f64 {
+    number as f64
+}
+
 fn largest(values: &[f64]) -> f64 {
     values.iter().fold(0.0, |most, v| most.max(v.abs()))
 }
@@ -488,8 +490,7 @@ mod tests {
     /// `Q diag(10^-decay ... 1) Q' D^2` of reflections Q, `rank` of its values not 0; column-major.
     fn semidefinite(decay: f64, rank: usize, scale: &[f64], mirrors: &[Vec<f64>]) -> Vec<f64> {
         let mut roots = Mat::<f64>::from_fn(SIZE, rank, |i, j| {
-            #[allow(clippy::cast_precision_loss)]
-            let value = 10_f64.powf(-decay * j as f64 / (SIZE - 1) as f64);
+            let value = 10_f64.powf(-decay * count(j) / count(SIZE - 1));
             if i == j { value.sqrt() } else { 0.0 }
         });
         for mirror in mirrors {

@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::data::{Data, count};
-use super::linalg::{Solver, lower_times};
+use super::data::Data;
+use super::linalg::{Solver, count, lower_times};
 use super::moments::{Grams, Parts, Sums, Target};
 use super::{
     Fit, Fits, ProbeError, Problem, Rows, Run, Spec, Workers, check_rows, positive, shape,
@@ -300,8 +300,7 @@ fn discriminant(
         for v in &mut within {
             *v *= 1.0 - spec.l2;
         }
-        #[allow(clippy::cast_precision_loss)]
-        let mean_variance = variance / d as f64;
+        let mean_variance = variance / count(d);
         within
             .iter_mut()
             .step_by(d + 1)

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use super::data::Data;
 use super::lbfgs::{Lbfgs, Step};
-use super::linalg::{Spectrum, eigen};
+use super::linalg::{Spectrum, count, eigen};
 use super::objective::{Batch, Evaluation, Point, evaluate};
 use super::{Fit, Fits, Options, ProbeError, Problem, Run, Spec, Workers, positive};
 
@@ -122,8 +122,7 @@ fn centre_intercepts(theta: &mut [f64], features: usize) {
         return;
     }
     let intercepts = || (features..theta.len()).step_by(features + 1);
-    #[allow(clippy::cast_precision_loss)]
-    let centre = intercepts().map(|i| theta[i]).sum::<f64>() / width as f64;
+    let centre = intercepts().map(|i| theta[i]).sum::<f64>() / count(width);
     for i in intercepts() {
         theta[i] -= centre;
     }

@@ -8,9 +8,9 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use super::data::{Data, add, count};
+use super::data::{Data, add};
 use super::kernels::{self, AddScaled};
-use super::linalg::Real;
+use super::linalg::{Real, count};
 use super::{ProbeError, Workers};
 
 /// How the rows that count make up the weight sets.

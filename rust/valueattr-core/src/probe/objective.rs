@@ -5,9 +5,9 @@
 
 use std::ops::Range;
 
-use super::data::{Data, add, count};
+use super::data::{Data, add};
 use super::kernels::{self, Binary, Softmax};
-use super::linalg::{Real, product, transposed_product};
+use super::linalg::{Real, count, product, transposed_product};
 use super::{ProbeError, Spec, Workers};
 
 /// What all fits read.
