@@ -16,9 +16,9 @@ from transformers import (
     TrainingArguments,
 )
 
-from valueattr.experiments._arm import Records, Report
 from valueattr.experiments._context import Context, Rows
 from valueattr.experiments._declaration import Arm
+from valueattr.experiments._records import Records, Report
 from valueattr.measures.drift import DriftMeter
 from valueattr.measures.responses import generation_rows
 from valueattr.rating import JudgedResponse
