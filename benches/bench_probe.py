@@ -8,7 +8,8 @@ stream    the logistic batch read from a store in a fresh process, against the s
 cost      seconds against rows, features and probes, drawn into docs/images/probe-cost.png (minutes)
 
 Without a section logistic, linear and gemm. Data are 20,000 x 768 float32 unless told otherwise, for `stream` 200,000 x
-4,096; `cost` has its own. Times are the least CPU seconds of some rounds, in which all take turns; answers are checked against float64.
+4,096; `cost` has its own. Times are the least CPU seconds of some rounds, in which all take turns; answers are checked
+against float64.
 """
 
 import argparse

@@ -54,10 +54,7 @@ impl<'a> Data<'a> {
     ) -> Result<Self, ProbeError> {
         let mut data = Self::as_it_is(x, weights);
         let d = data.features;
-        data.set_mean = data.weighted_means(workers, false)?;
-        if !data.set_mean.iter().all(|v| v.is_finite()) {
-            return Err(data.first_not_finite()?);
-        }
+        data.take_means(data.weighted_means(workers, false)?)?;
         for j in 0..d {
             let means = data.set_mean.iter().skip(j).step_by(d);
             let least = means.copied().min_by(|a, b| a.abs().total_cmp(&b.abs()));
@@ -164,8 +161,16 @@ impl<'a> Data<'a> {
         Ok(sums)
     }
 
-    /// The error that names a value that is not finite.
-    pub(super) fn first_not_finite(&self) -> Result<ProbeError, ProbeError> {
+    /// The means of every set; an error that names the value if one in X is not finite.
+    pub(super) fn take_means(&mut self, means: Vec<f64>) -> Result<(), ProbeError> {
+        if !means.iter().all(|v| v.is_finite()) {
+            return Err(self.first_not_finite()?);
+        }
+        self.set_mean = means;
+        Ok(())
+    }
+
+    fn first_not_finite(&self) -> Result<ProbeError, ProbeError> {
         let mut buffer = RowBuffer::default();
         let mut found = None;
         let mut rows = self.rows.iter();

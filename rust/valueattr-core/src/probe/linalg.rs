@@ -138,8 +138,8 @@ impl Spectrum {
         lower_product(&mut gram, x);
         let eigen = gram.self_adjoint_eigen(Side::Lower).ok()?;
         let all: Vec<f64> = eigen.S().column_vector().iter().copied().collect();
-        let largest = all.iter().copied().fold(0.0, f64::max);
-        let first = all.partition_point(|v| *v <= 1e-12 * largest);
+        let least = 1e-12 * largest(&all);
+        let first = all.partition_point(|v| *v <= least);
         let within = x.transpose() * eigen.U().subcols(first, rows - first);
         let mut vectors = columns(within.as_ref());
         for (column, value) in vectors.chunks_exact_mut(size).zip(&all[first..]) {

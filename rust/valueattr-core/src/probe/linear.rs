@@ -63,18 +63,13 @@ pub fn fit_linear(
         }
     };
     let sums = if kind == Linear::MeanDifference {
-        Sums::of::<f32>(&data, &parts, slots, &workers, into_classes)?
+        let sums = Sums::of::<f32>(&data, &parts, slots, &workers, into_classes)?;
+        let means = (0..parts.sets()).flat_map(|set| sums.mean(&data, &parts, set, classes));
+        data.take_means(means.collect())?;
+        sums
     } else {
         Sums::of::<f64>(&data, &parts, slots, &workers, into_classes)?
     };
-    if kind == Linear::MeanDifference {
-        data.set_mean = (0..parts.sets())
-            .flat_map(|set| sums.mean(&data, &parts, set, classes))
-            .collect();
-        if !data.set_mean.iter().all(|v| v.is_finite()) {
-            return Err(data.first_not_finite()?);
-        }
-    }
     let grams = (kind != Linear::MeanDifference).then(|| Grams::new(&data, &parts));
     let of_set = |set| sums.targets(&data, &parts, set);
     let fits = of_sets(
@@ -99,12 +94,7 @@ pub fn fit_linear(
             }
         },
     )?;
-    let mut out = Fits::new(&specs);
-    (out.mean, out.scale) = data.reported_units();
-    for (spec, fit) in specs.iter().zip(&fits) {
-        out.push(spec, fit);
-    }
-    Ok(out)
+    Ok(Fits::of_classes(&specs).filled(&specs, &fits, data.reported_units()))
 }
 
 /// Ridge regression on numbers, `targets` (outputs, rows): fits of (penalty, weight set), a column per output.
@@ -170,15 +160,12 @@ pub fn fit_ridge(
         &workers,
         |covariance, targets, spec, solver| ridge(covariance, targets, spec.l2, solver),
     )?;
-    let mut out = Fits {
+    let empty = Fits {
         classes: outputs,
         width: outputs,
         ..Fits::default()
     };
-    (out.mean, out.scale) = data.reported_units();
-    for (spec, fit) in specs.iter().zip(&fits) {
-        out.push(spec, fit);
-    }
+    let mut out = empty.filled(&specs, &fits, data.reported_units());
     let intercepts = out.intercepts.iter_mut().zip(centres.iter().cycle());
     intercepts.for_each(|(b, centre)| *b += centre);
     Ok(out)

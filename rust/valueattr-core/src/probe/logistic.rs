@@ -78,15 +78,9 @@ pub fn fit_logistic(problem: &Problem, options: &Options, run: Run) -> Result<Fi
             }
         }
     }
-    let mut fits = Fits::new(&specs);
-    for (mean, scale) in units {
-        fits.mean.extend(mean);
-        fits.scale.extend(scale);
-    }
-    for (spec, fit) in specs.iter().zip(&found) {
-        fits.push(spec, fit);
-    }
-    Ok(fits)
+    let (mean, scale): (Vec<_>, Vec<_>) = units.into_iter().unzip();
+    let units = (mean.concat(), scale.concat());
+    Ok(Fits::of_classes(&specs).filled(&specs, &found, units))
 }
 
 /// Weight sets that rows link, directly or through others: what has no row in common shares no product, either.

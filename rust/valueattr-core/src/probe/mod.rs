@@ -248,13 +248,22 @@ pub struct Fits {
 }
 
 impl Fits {
-    fn new(specs: &[Spec]) -> Self {
+    fn of_classes(specs: &[Spec]) -> Self {
         let classes = specs[0].column_of.len();
         Self {
             classes,
             width: if classes == 2 { 1 } else { classes },
             ..Self::default()
         }
+    }
+
+    /// With every fit of a batch, and the mean and scale of every weight set.
+    fn filled(mut self, specs: &[Spec], fits: &[Fit], units: (Vec<f64>, Vec<f64>)) -> Self {
+        (self.mean, self.scale) = units;
+        for (spec, fit) in specs.iter().zip(fits) {
+            self.push(spec, fit);
+        }
+        self
     }
 
     fn push(&mut self, spec: &Spec, fit: &Fit) {
