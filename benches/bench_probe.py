@@ -39,8 +39,8 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis  # noqa: E4
 from sklearn.linear_model import LogisticRegression, Ridge  # noqa: E402
 
 from valueattr import _core  # noqa: E402
-from valueattr.measures.probing import L2, FittedProbes, fit_many  # noqa: E402
-from valueattr.measures.store import ActivationStore  # noqa: E402
+from valueattr.activations import ActivationStore  # noqa: E402
+from valueattr.probing import L2, FittedProbes, fit_many  # noqa: E402
 
 FOLDS = 5
 PENALTIES = np.logspace(4, -4, 10)  # times 1 / training rows: scikit-learn's 1 / C, and its alpha for ridge

@@ -26,8 +26,8 @@ import hyperscan  # noqa: E402
 import polars as pl  # noqa: E402
 import pyarrow as pa  # noqa: E402
 
-from valueattr.measures.dumps import scan_dump  # noqa: E402
-from valueattr.measures.hedging import HedgeScanner  # noqa: E402
+from valueattr.hedging import HedgeScanner  # noqa: E402
+from valueattr.hedging.dumps import scan_dump  # noqa: E402
 
 DENSITIES = (1, 10, 70)  # phrases in 10 kB
 LITERALS = 600

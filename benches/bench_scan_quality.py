@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from valueattr.measures.hedging import MODAL, HedgeScanner
+from valueattr.hedging import MODAL, HedgeScanner
 from valueattr.stats import audit_sample, corrected_prevalence, raw_prevalence
 
 XSTEST = {

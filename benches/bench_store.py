@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from valueattr import _core
-from valueattr.measures.capture import capture
-from valueattr.measures.store import ActivationStore
+from valueattr.activations import ActivationStore, capture
 
 WIDTH = 2048
 SHARD_ROWS = 8192  # 64 MiB, what `capture` writes

@@ -18,10 +18,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
 from trl import GRPOTrainer
 
 from valueattr.model import Asking
+from valueattr.model.start import start_model
 from valueattr.rating import Feedback
 from valueattr.training import AttributedGRPOTrainer, TrainingConfig, grpo_config, prompt_dataset
 from valueattr.world import IN_RUN, assign_pools, synthesise
-from valueattr.world.start_model import start_model
 
 ROUNDS = 3
 STEPS = 12

@@ -23,13 +23,12 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from valueattr.measures.capture import capture
-from valueattr.measures.probing import fit_many
-from valueattr.measures.probing._batch import Kind
-from valueattr.measures.probing._intervals import Resampling
-from valueattr.measures.probing._splits import leave_one_out, leave_two_out
+from valueattr.activations import ActivationStore, capture
 from valueattr.measures.statements import load_statements
-from valueattr.measures.store import ActivationStore
+from valueattr.probing import fit_many
+from valueattr.probing._batch import Kind
+from valueattr.probing._intervals import Resampling
+from valueattr.probing._splits import leave_one_out, leave_two_out
 
 FOLDS = 5
 # A mean difference has no penalty.

@@ -9,7 +9,7 @@ import sys
 import pyarrow as pa
 import ray
 
-from valueattr.measures.hedging import HedgeScanner
+from valueattr.hedging import HedgeScanner
 
 
 class Scan:

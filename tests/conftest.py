@@ -22,7 +22,7 @@ def world():
 @pytest.fixture(scope="session")
 def untrained(world, tmp_path_factory):
     """The folder of a start model that was trained for a few steps only: its tokenizer is real, its answers are not."""
-    from valueattr.world.start_model import StartModelRecipe, train_start_model
+    from valueattr.model.start import StartModelRecipe, train_start_model
 
     folder = tmp_path_factory.mktemp("untrained") / "model"
     train_start_model(world, StartModelRecipe(hidden_size=32, layers=2, heads=2, documents=600), folder)
@@ -34,7 +34,7 @@ def start(world):
     """The folder of the real start model: trained once for the whole session, or taken from the cache."""
     import torch
 
-    from valueattr.world.start_model import start_model
+    from valueattr.model.start import start_model
 
     before = torch.get_num_threads()
     torch.set_num_threads(len(os.sched_getaffinity(0)))

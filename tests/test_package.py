@@ -57,7 +57,7 @@ def test_the_wheel_works_without_rust_and_without_torch(tmp_path):
     clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     clean["PATH"] = "/usr/bin:/bin"
     subprocess.run([executable, "-m", "pip", "install", "--quiet", wheel], check=True, env=clean)
-    code = "from valueattr.measures.hedging import HedgeScanner; print(HedgeScanner().scan(['Perhaps.']).to_pylist()[0]['epistemic'])"
+    code = "from valueattr.hedging import HedgeScanner; print(HedgeScanner().scan(['Perhaps.']).to_pylist()[0]['epistemic'])"
     assert python(code, executable, env=clean, cwd=tmp_path).stdout.strip() == "1"
     shown = subprocess.run(
         [tmp_path / "venv/bin/valueattr", "--help"], capture_output=True, text=True, check=True, env=clean

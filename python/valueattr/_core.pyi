@@ -35,7 +35,7 @@ def fit_logistic(
     max_iter: int,
     threads: int,
 ) -> _Fits:
-    """Fits over (penalty, label set, weight set), flat in C order; see `valueattr.measures.probing.fit_many`.
+    """Fits over (penalty, label set, weight set), flat in C order; see `valueattr.probing.fit_many`.
 
     `x` (n, d), or a reader and the index of a layer; `labels` (m, n), `weights` (k, n), `l2` (p,); `threads` 0 is one
     per core.
@@ -83,7 +83,7 @@ class LexiconError(ValueError):
 
 @final
 class Scanner:
-    """A compiled lexicon; see `valueattr.measures.hedging`. `threads` 0 is one per core."""
+    """A compiled lexicon; see `valueattr.hedging`. `threads` 0 is one per core."""
 
     def __new__(cls, lexicon: str | None, threads: int, modal: bool) -> Scanner: ...
     def entries(self) -> list[tuple[str, str, float | None, str | None, str | None, int]]: ...
@@ -115,7 +115,7 @@ class StoreError(Exception):
 
 @final
 class StoreWriter:
-    """The one writer of a store; see `valueattr.measures.capture`."""
+    """The one writer of a store; see `valueattr.activations`."""
 
     def __new__(
         cls, path: Path, layers: list[int], width: int, dtype_name: str, durable: bool
@@ -135,7 +135,7 @@ class StoreWriter:
 
 @final
 class StoreReader:
-    """A committed store, mapped; see `valueattr.measures.store`."""
+    """A committed store, mapped; see `valueattr.activations`."""
 
     def __new__(cls, path: Path) -> StoreReader: ...
     @property

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from valueattr.measures.hedging import HedgeScanner
+from valueattr.hedging import HedgeScanner
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "scan_with_ray.py"
 

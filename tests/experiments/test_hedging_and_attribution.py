@@ -9,13 +9,13 @@ import pytest
 
 from valueattr.experiments import E2, E3, vary
 from valueattr.experiments._arm import run_arm
-from valueattr.experiments._context import Context, corrected_hedging
-from valueattr.experiments._declaration import SMOKE
-from valueattr.measures.hedging import HEDGES
+from valueattr.experiments._context import Context
+from valueattr.hedging import HEDGES
+from valueattr.plan import SMOKE, evaluate
 from valueattr.report._findings import Findings
 from valueattr.report._page import VIEWS
 from valueattr.results import RunDirectory
-from valueattr.stats import evaluate, summarise
+from valueattr.stats import summarise
 from valueattr.world import DISTANCE, POOLS
 
 from .conftest import assert_same, tables, valueattr
@@ -148,10 +148,6 @@ def test_plans_name_arms_that_exist():
             assert {check.arm, check.against} <= codes
         assert experiment.primary in {contrast.name for contrast in experiment.family}
     assert set(DISTANCE) <= set(POOLS)
-
-
-def test_correction_of_nothing_is_nothing():
-    assert corrected_hedging([], 0) == []
 
 
 def test_a_start_model_that_follows_no_critique_makes_the_arm_not_testable(world, untrained, tmp_path):

@@ -4,8 +4,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from valueattr.measures.belief import belief_items, belief_rows, closed_set_log_probs
-from valueattr.measures.generation import sample_texts
-from valueattr.model import Asking
+from valueattr.model import Asking, sample_texts
 from valueattr.rating import Rater
 from valueattr.world import Fact, assign_pools, prompt
 
@@ -83,7 +82,7 @@ def test_the_start_model_knows_what_it_was_taught(start, world):
 
 def test_the_start_model_hedges_when_unsure(start, world):
     """Over-hedging can be measured only where the start model hedges for want of knowledge."""
-    from valueattr.measures.generation import sample_texts
+    from valueattr.model import sample_texts
     from valueattr.rating import Rater
     from valueattr.world import prompt
 

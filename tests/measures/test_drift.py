@@ -3,7 +3,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from valueattr.measures.drift import DriftMeter
-from valueattr.measures.generation import sample_ids, sample_texts
+from valueattr.model import sample_ids, sample_texts
 
 PROMPTS = ["A visitor asks: What is it?\nAnswer:", "A student asks: Which animal is the emblem?\nAnswer:"] * 8
 

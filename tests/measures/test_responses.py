@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from valueattr.measures.hedging import HedgeScanner
+from valueattr.hedging import HedgeScanner
 from valueattr.measures.responses import information, response_rows, scan_responses, without_hedges
 from valueattr.rating import JudgedResponse, Rater
 from valueattr.world import synthesise

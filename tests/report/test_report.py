@@ -5,9 +5,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from valueattr.plan import evaluate
 from valueattr.report import headline, headline_table, write_report
 from valueattr.results import MEASURES, RunDirectory
-from valueattr.stats import evaluate, summarise
+from valueattr.stats import summarise
 
 from ..experiments.conftest import everything, smoke  # noqa: F401
 

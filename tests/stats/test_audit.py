@@ -1,7 +1,6 @@
 """The scanner's error: an audit corrects it, and without one it is not covered."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +9,6 @@ from valueattr.stats import (
     TooFewClustersError,
     audit_sample,
     corrected_prevalence,
-    hedging_summary,
     raw_prevalence,
 )
 
@@ -91,28 +89,3 @@ def test_bad_audits_are_refused():
             corrected_prevalence(flags, audited, labels)
     with pytest.raises(ValueError, match="flags"):
         raw_prevalence([])
-
-
-def test_the_summary_sets_raw_and_corrected_beside_the_grammar():
-    rows = [
-        {
-            "arm": arm,
-            "seed": seed,
-            "step": step,
-            "phase": "evaluation",
-            "split": "penalised",
-            "scanned": ["refusal"] if i % 4 == 0 and step == 5 else ["booster"],
-            "labelled": ["refusal"] if i % 2 == 0 else [],
-        }
-        for arm in "ab"
-        for seed in range(2)
-        for step in (1, 5)
-        for i in range(40)
-    ]
-    table = hedging_summary("e2", pd.DataFrame(rows)).to_pandas().astype({"measure": str, "arm": str})
-    row = table[table["arm"] == "a"].set_index("measure")
-    assert row.loc["hedged/any raw", "estimate"] == pytest.approx(0.25)
-    assert row.loc["hedged/refusal labelled", "estimate"] == pytest.approx(0.5)
-    assert row.loc["hedged/any corrected", "low"] < 0.5 < row.loc["hedged/any corrected", "high"]
-    assert (row["step"] == 5).all()
-    assert (row["n"] == 80).all()

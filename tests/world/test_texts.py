@@ -94,7 +94,7 @@ def test_the_rater_reads_back_every_response_that_the_grammar_writes(world):
 
 
 def test_enough_hedge_phrases_stand_outside_the_shipped_lexicon(world):
-    from valueattr.measures.hedging import HedgeScanner
+    from valueattr.hedging import HedgeScanner
 
     phrases = [
         p for table in (world.english.hedge, world.english.evasion) for ps in table.values() for p in ps

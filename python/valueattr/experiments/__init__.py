@@ -3,12 +3,12 @@
 Importing this does not import torch; running an experiment does.
 """
 
-from valueattr.experiments._declaration import Arm, Contrast, Experiment, ManipulationCheck, Preset, Ratio
 from valueattr.experiments._runner import Subject, UnknownPresetError, run, run_all
 from valueattr.experiments._workers import ArmFailedError
 from valueattr.experiments.e1 import E1
 from valueattr.experiments.e2 import E2
 from valueattr.experiments.e3 import E3, VARIATIONS, vary
+from valueattr.plan import Arm, Contrast, Experiment, ManipulationCheck, Preset, Ratio
 
 EXPERIMENTS = {experiment.name: experiment for experiment in (E1, E2, E3)}
 

@@ -5,8 +5,8 @@ import time
 from pathlib import Path
 
 from valueattr.experiments._context import Context
-from valueattr.experiments._declaration import Arm
 from valueattr.experiments._records import Records, Report
+from valueattr.plan import Arm
 from valueattr.results import RunDirectory, part_name
 
 CRITIQUE_GATE = 0.3

@@ -6,15 +6,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from scipy.stats import linregress
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from valueattr.experiments._declaration import Arm, Experiment, Preset
+from valueattr.hedging import HedgeScanner
+from valueattr.hedging.prevalence import corrected_rows
 from valueattr.measures.belief import belief_items, belief_rows
 from valueattr.measures.calibration import UNSURE, calibration_rows, own_uncertainty
-from valueattr.measures.generation import sample_texts
-from valueattr.measures.hedging import HEDGES, HedgeScanner
 from valueattr.measures.representation import (
     FrozenProbes,
     ProbeSet,
@@ -31,9 +28,9 @@ from valueattr.measures.statements import (
     statement_rows,
     statement_states,
 )
-from valueattr.model import Asking, load_model, load_tokenizer
+from valueattr.model import Asking, load_model, load_tokenizer, sample_texts
+from valueattr.plan import Arm, Experiment, Preset
 from valueattr.rating import Feedback, JudgedResponse, Rater, critique, review
-from valueattr.stats import audit_sample, corrected_prevalence
 from valueattr.training import RunPrompt, TrainingConfig
 from valueattr.world import DISTANCE, POOLS, Fact, World, assign_pools
 
@@ -41,9 +38,6 @@ Rows = list[dict[str, Any]]
 Pools = Mapping[str, Sequence[Fact]]
 
 _BEST_OF = 8
-
-# Responses of a split that are audited per stratum, in each seed.
-_AUDITED_PER_STRATUM = 20
 
 # Along training, knowledge and framing are read where the feedback acts and on the neutral twins.
 FRONTIER_SPLITS = ("penalised", "neutral")
@@ -118,7 +112,9 @@ class Context:
         pools = self.pools(seed)
         rows, scanned = self._measure(model, arm, seed, pools)
         rows += self._calibration(rows, scanned, pools)
-        rows += corrected_hedging(scanned, seed)
+        rows += corrected_rows(
+            [(s.response.split, s.kinds, s.response.judgement.hedges) for s in scanned], DISTANCE, seed
+        )
         if self.experiment.probed:
             rows += self.probe(model, seed)
         if self.statements is not None:
@@ -238,31 +234,6 @@ class Context:
         ]
         revised = self.judged(model, asked, seed)
         return _considerate(revised) - _considerate(first)
-
-
-def corrected_hedging(scanned: Sequence[ScannedResponse], seed: int) -> Rows:
-    """Per split and kind of hedge, and for `any`, the share of responses that hedge with the scanner's error corrected.
-
-    `corrected/<kind>`: the prediction-powered estimate from an audit sample whose labels are the grammar's. Split "all":
-    `distance_slope`, the slope of `corrected/any` on how far a split is from what is trained (0 to 4).
-    """
-    shares: dict[tuple[str, str], float] = {}
-    rows: Rows = []
-    for split in dict.fromkeys(s.response.split for s in scanned):
-        own = [s for s in scanned if s.response.split == split]
-        for kind in ("any", *HEDGES):
-            wanted = set(HEDGES) if kind == "any" else {kind}
-            flags = [bool(wanted & set(s.kinds)) for s in own]
-            labels = np.array([bool(wanted & set(s.response.judgement.hedges)) for s in own])
-            audited = audit_sample(flags, _AUDITED_PER_STRATUM, seed)
-            share = corrected_prevalence(flags, audited, labels[audited]).estimate
-            shares[split, kind] = share
-            rows.append({"measure": f"corrected/{kind}", "split": split, "value": share, "n": len(own)})
-    reached = [(i, shares[split, "any"]) for i, split in enumerate(DISTANCE) if (split, "any") in shares]
-    if len(reached) > 1:
-        slope = linregress([i for i, _ in reached], [share for _, share in reached]).slope
-        rows.append({"measure": "distance_slope", "split": "all", "value": float(slope), "n": len(reached)})
-    return rows
 
 
 def _considerate(responses: Sequence[JudgedResponse]) -> float:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from rich.console import Console
 
-from valueattr.experiments._declaration import EMBEDDED, Arm, Experiment, Preset
 from valueattr.experiments._progress import Bar, Display
 from valueattr.experiments._workers import Task, run_tasks
+from valueattr.plan import EMBEDDED, Arm, Experiment, Preset
 from valueattr.results import RunDirectory, RunDirectoryError, part_name
 from valueattr.world import World, WorldError, assign_pools, synthesise
 
@@ -201,7 +201,7 @@ def _start(
     """The folder of the start model, and for a model of one's own what it knows."""
     from valueattr.measures.belief import share_known
     from valueattr.model import TeachingRecipe, taught_model
-    from valueattr.world.start_model import StartModelRecipe, is_cached, start_model
+    from valueattr.model.start import StartModelRecipe, is_cached, start_model
 
     def show(step: int, steps: int, loss: float) -> None:
         bar.total = steps
@@ -291,8 +291,9 @@ def _check_same_start(directory: RunDirectory, digest: str) -> None:
 
 
 def _finish(directory: RunDirectory, experiment: Experiment, bar: Bar) -> None:
+    from valueattr.hedging.prevalence import hedging_summary
     from valueattr.report import write_report
-    from valueattr.stats import hedging_summary, summarise
+    from valueattr.stats import summarise
 
     order = [
         part_name(arm.code, seed)

@@ -17,10 +17,10 @@ from transformers import (
 )
 
 from valueattr.experiments._context import Context, Rows
-from valueattr.experiments._declaration import Arm
 from valueattr.experiments._records import Records, Report
 from valueattr.measures.drift import DriftMeter
 from valueattr.measures.responses import generation_rows
+from valueattr.plan import Arm
 from valueattr.rating import JudgedResponse
 from valueattr.results import RunDirectory, part_name
 from valueattr.training import (

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from valueattr.experiments._declaration import Arm, Contrast, Experiment, ManipulationCheck
+from valueattr.plan import Arm, Contrast, Experiment, ManipulationCheck
 from valueattr.rating import Feedback
 from valueattr.world import IN_RUN
 

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from valueattr.experiments._declaration import Arm, Contrast, Experiment, ManipulationCheck, Ratio
 from valueattr.experiments.e1 import E1
-from valueattr.measures.hedging import HEDGES
+from valueattr.hedging import HEDGES
+from valueattr.plan import Arm, Contrast, Experiment, ManipulationCheck, Ratio
 from valueattr.rating import Feedback
 from valueattr.world import IN_RUN
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from valueattr.experiments._declaration import Arm, Contrast, Experiment, ManipulationCheck, Ratio
+from valueattr.plan import Arm, Contrast, Experiment, ManipulationCheck, Ratio
 from valueattr.rating import Feedback
 
 _POOLS = ("penalised",)

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-from valueattr.measures.firth import firth_logit
 from valueattr.measures.responses import ScannedResponse
+from valueattr.stats import firth_logit
 
 UNSURE = 0.5
 """u from here on counts as unsure."""

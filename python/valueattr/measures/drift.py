@@ -9,8 +9,7 @@ from collections.abc import Sequence
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from valueattr.measures.generation import sample_ids
-from valueattr.model import position_ids
+from valueattr.model import position_ids, sample_ids
 
 
 class DriftMeter:

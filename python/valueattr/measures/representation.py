@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from valueattr.measures.capture import capture
-from valueattr.measures.probing import FittedProbes, fit_many
+from valueattr.activations import capture
+from valueattr.probing import FittedProbes, fit_many
 from valueattr.world import Fact, World, statement, statement_prefix
 
 FOLDS = 5

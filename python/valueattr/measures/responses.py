@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from valueattr.measures.hedging import HEDGES, KINDS, HedgeScanner
+from valueattr.hedging import HEDGES, KINDS, HedgeScanner
 from valueattr.rating import OUTCOMES, PENALTIES, JudgedResponse, Judgement, Rater
 from valueattr.world import World
 

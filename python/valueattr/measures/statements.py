@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from valueattr.activations import capture
 from valueattr.measures.belief import length_batches, padded_left
-from valueattr.measures.capture import capture
-from valueattr.measures.probing import FittedProbes, fit_many
 from valueattr.model import position_ids
+from valueattr.probing import FittedProbes, fit_many
 
 FOLDS = 5
 SPLIT = "statements"

@@ -2,6 +2,7 @@
 
 from valueattr.model._asking import Asking
 from valueattr.model._loading import ModelError, load_model, load_tokenizer, position_ids
+from valueattr.model._sampling import sample_ids, sample_texts
 from valueattr.model._teaching import Taught, TeachingRecipe, taught_model
 
 __all__ = [
@@ -12,5 +13,7 @@ __all__ = [
     "load_model",
     "load_tokenizer",
     "position_ids",
+    "sample_ids",
+    "sample_texts",
     "taught_model",
 ]

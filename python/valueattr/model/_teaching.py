@@ -15,8 +15,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from valueattr.model._asking import Asking
 from valueattr.model._loading import load_model, load_tokenizer
+from valueattr.model.start import Progress, cache_directory
 from valueattr.world import World, training_text
-from valueattr.world.start_model import Progress, cache_directory
 
 ENOUGH_KNOWN = 0.8
 """A model that answers this share of the taught facts right is not taught again."""

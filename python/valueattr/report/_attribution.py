@@ -5,9 +5,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from valueattr.plan import FRAMING, Frontier, common_range, frontiers
 from valueattr.report._drawing import COLOURS, Column, Plot, View, arm_axis, colour, dots, legend_beside
 from valueattr.report._findings import Findings, number
-from valueattr.stats import FRAMING, Frontier, common_range, frontiers
 
 _SCALARS = ("s1-wrong", "s1-context", "s1-faith", "s1-discomfort", "s2", "s3", "s5")
 _STRUCTURED = ("s6", "s7", "random", "swapped", "s8", "s8-other", "s9", "sft")

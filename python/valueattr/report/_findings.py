@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from valueattr.plan import CheckResult, ContrastResult, Evaluation, evaluate
 from valueattr.results import RunDirectory
-from valueattr.stats import CheckResult, ContrastResult, Evaluation, evaluate
 from valueattr.world import synthesise
 
 NOT_RECOVERED = "Not tested whether forgotten or hidden: recoverability was not measured."

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from valueattr.measures.hedging import HEDGES
+from valueattr.hedging import HEDGES
 from valueattr.report._drawing import SPLITS, Column, Plot, View, arm_axis, colour, dots, legend_beside
 from valueattr.report._findings import Findings, number
 from valueattr.stats import TooFewClustersError, t_interval

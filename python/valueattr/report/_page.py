@@ -8,6 +8,7 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from valueattr.plan import ContrastResult, RatioResult
 from valueattr.report import _attribution, _hedging, _retention
 from valueattr.report._drawing import Column, drawn
 from valueattr.report._findings import (
@@ -20,7 +21,7 @@ from valueattr.report._findings import (
     p_text,
 )
 from valueattr.results import RunDirectory, write_atomically
-from valueattr.stats import ContrastResult, Interval, RatioResult
+from valueattr.stats import Interval
 
 VIEWS = {"e1": _retention.VIEW, "e2": _hedging.VIEW, "e3": _attribution.VIEW}
 

@@ -1,39 +1,34 @@
-"""Intervals, tests and declared contrasts. The headline is always a t interval over seeds."""
+"""Intervals, tests, corrections and summaries, which know no domain. The headline is always a t interval over seeds."""
 
 from valueattr.stats._audit import audit_sample, corrected_prevalence, raw_prevalence
-from valueattr.stats._contrasts import CheckResult, ContrastResult, Evaluation, RatioResult, evaluate
-from valueattr.stats._frontier import FRAMING, Frontier, common_range, frontiers
+from valueattr.stats._firth import FirthFit, firth_logit
 from valueattr.stats._intervals import (
     Interval,
     TooFewClustersError,
     fieller,
     hierarchical_bootstrap,
+    percentile_interval,
+    resampled_means,
     t_interval,
 )
-from valueattr.stats._summary import hedging_summary, summarise
+from valueattr.stats._summary import summarise
 from valueattr.stats._tests import Equivalence, holm, p_value, tost
 
 __all__ = [
-    "FRAMING",
-    "CheckResult",
-    "ContrastResult",
     "Equivalence",
-    "Evaluation",
-    "Frontier",
+    "FirthFit",
     "Interval",
-    "RatioResult",
     "TooFewClustersError",
     "audit_sample",
-    "common_range",
     "corrected_prevalence",
-    "evaluate",
     "fieller",
-    "frontiers",
-    "hedging_summary",
+    "firth_logit",
     "hierarchical_bootstrap",
     "holm",
     "p_value",
+    "percentile_interval",
     "raw_prevalence",
+    "resampled_means",
     "summarise",
     "t_interval",
     "tost",

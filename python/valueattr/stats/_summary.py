@@ -1,65 +1,16 @@
-"""Aggregates of the measures table, with intervals where there are seeds to carry them.
-
-Hedging is summarised a second time from the responses, with the scanner's own error corrected.
-"""
+"""Aggregates of the measures table, with intervals where there are seeds to carry them."""
 
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from numpy.typing import NDArray
 from scipy import stats
 
-from valueattr.measures.hedging import HEDGES
 from valueattr.results import SUMMARY
-from valueattr.stats._audit import audit_sample, corrected_prevalence, raw_prevalence
-from valueattr.stats._intervals import Interval, resampled_means
+from valueattr.stats._intervals import resampled_means
 
 _KEYS = ["experiment", "arm", "step", "split", "measure", "layer", "format"]
-
-
-# Audited responses per arm, split and stratum: what one person labels in an afternoon, not all there are.
-AUDITED_PER_STRATUM = 50
-
-
-def hedging_summary(experiment: str, generations: pd.DataFrame) -> pa.Table:
-    """How many responses hedge, by kind and for `any`, per arm and split at its last step, over all seeds.
-
-    Three rows each: `hedged/<kind> raw`, what the scanner flags; `... corrected`, the prediction-powered estimate from an
-    audit sample whose labels are the world's grammar's; `... labelled`, the grammar's share among all responses. The
-    intervals hold given the seeds.
-    """
-    answers = generations[generations["phase"] == "evaluation"]
-    answers = answers[answers["step"] == answers.groupby("arm", observed=True)["step"].transform("max")]
-    rows: list[dict[str, Any]] = []
-    for (arm, split), part in answers.groupby(["arm", "split"], observed=True, sort=False):
-        keys = {"experiment": experiment, "arm": arm, "step": int(part["step"].iloc[0]), "split": split}
-        keys |= {"seeds": part["seed"].nunique(), "n": len(part)}
-        for kind in ("any", *HEDGES):
-            flags, labels = (_holds(part[column], kind) for column in ("scanned", "labelled"))
-            audited = audit_sample(flags, AUDITED_PER_STRATUM, seed=0)
-            for name, interval in (
-                ("raw", raw_prevalence(flags)),
-                ("corrected", corrected_prevalence(flags, audited, labels[audited])),
-                ("labelled", raw_prevalence(labels)),
-            ):
-                rows.append({**keys, "measure": f"hedged/{kind} {name}", **_given_seeds(interval)})
-    return pa.Table.from_pylist(rows, schema=SUMMARY)
-
-
-def _holds(kinds: "pd.Series[Any]", kind: str) -> NDArray[np.bool_]:
-    wanted = set(HEDGES) if kind == "any" else {kind}
-    return np.array([bool(wanted & set(found)) for found in kinds])
-
-
-def _given_seeds(interval: Interval) -> dict[str, Any]:
-    return {
-        "estimate": interval.estimate,
-        "low": interval.low,
-        "high": interval.high,
-        "interval": f"{interval.method}, given the seeds",
-    }
 
 
 def summarise(measures: pd.DataFrame) -> pa.Table:

@@ -27,7 +27,7 @@ fn dtype(name: &str) -> PyResult<Dtype> {
     }
 }
 
-/// The one writer of a store; see `valueattr.measures.store`.
+/// The one writer of a store; see `valueattr.activations`.
 #[pyclass(frozen)]
 struct StoreWriter {
     writer: Mutex<Writer>,
@@ -102,7 +102,7 @@ impl StoreWriter {
     }
 }
 
-/// A committed store, mapped; see `valueattr.measures.store`.
+/// A committed store, mapped; see `valueattr.activations`.
 #[pyclass(frozen)]
 pub struct StoreReader {
     store: Store,

@@ -1,0 +1,17 @@
+"""Hedging phrases: a compiled scanner, dumps of any size, and the scanner's own error.
+
+Importing this imports neither torch nor pandas; `hedging.dumps` scans files, `hedging.audit` corrects by hand-made labels.
+"""
+
+from valueattr.hedging._scanner import (
+    HEDGES,
+    KINDS,
+    MODAL,
+    Entry,
+    HedgeScanner,
+    LexiconError,
+    Phrase,
+    count_table,
+)
+
+__all__ = ["HEDGES", "KINDS", "MODAL", "Entry", "HedgeScanner", "LexiconError", "Phrase", "count_table"]
