@@ -16,8 +16,9 @@ from rich.console import Console
 from valueattr.experiments._progress import Bar, Display
 from valueattr.experiments._workers import Task, run_tasks
 from valueattr.plan import EMBEDDED, Arm, Experiment, Preset
+from valueattr.questions import QuestionSet, TooFewQuestionsError, assign_splits
 from valueattr.results import RunDirectory, RunDirectoryError, part_name
-from valueattr.world import World, WorldError, assign_pools, synthesise
+from valueattr.world import World, synthesise
 
 if TYPE_CHECKING:
     from valueattr.measures.statements import Statements
@@ -82,7 +83,7 @@ def run(
     settings = experiment.presets[preset]
     wanted = list(range(settings.seeds if seeds is None else seeds))
     for seed in wanted:
-        _check_pools(experiment, subject.world, seed, settings.pool_size)
+        _check_splits(experiment, subject.world.questions, seed, settings.split_size)
     directory = RunDirectory.create(
         out,
         experiment.plan(
@@ -103,13 +104,13 @@ def run(
     return directory
 
 
-def _check_pools(experiment: Experiment, world: World, seed: int, size: int) -> None:
-    """Refuse too small a world before anything is written."""
-    pools = assign_pools(world, seed, size)
-    asked = {pool for arm in experiment.arms for pool in experiment.prompted_in(arm)}
-    if empty := sorted(pool for pool in asked if not pools[pool]):
-        raise WorldError(
-            f"seed {seed}: {experiment.name} asks for facts of the pools {empty}, and the world has none"
+def _check_splits(experiment: Experiment, questions: QuestionSet, seed: int, size: int) -> None:
+    """Refuse too few questions before anything is written."""
+    splits = assign_splits(questions, seed, size)
+    asked = {split for arm in experiment.arms for split in experiment.prompted_in(arm)}
+    if empty := sorted(split for split in asked if not splits[split]):
+        raise TooFewQuestionsError(
+            f"seed {seed}: {experiment.name} asks for facts of the splits {', '.join(empty)}, and there are none"
         )
 
 
@@ -213,9 +214,7 @@ def _start(
             taught = taught_model(
                 subject.model,
                 subject.world,
-                lambda model, tokenizer: share_known(
-                    model, tokenizer, subject.world, experiment.prompt_family
-                ),
+                lambda model, tokenizer: share_known(model, tokenizer, subject.world.questions),
                 TeachingRecipe(documents=settings.taught_documents),
                 progress=show,
             )

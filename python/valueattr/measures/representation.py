@@ -13,7 +13,7 @@ and tested on another of the same subjects; selectivity is the real task measure
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,7 +25,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from valueattr.activations import capture
 from valueattr.probing import FittedProbes, fit_many
-from valueattr.world import Fact, World, statement, statement_prefix
+from valueattr.questions import QuestionSet, Splits
 
 FOLDS = 5
 
@@ -52,68 +52,65 @@ class ProbeSet:
         return [*self.attribute["text"], *self.truth["text"]]
 
 
-def probe_set(world: World, seed: int) -> ProbeSet:
-    """Attribute texts for every fact and held-out wording; a true and a false statement of each well-known fact."""
+def probe_set(questions: QuestionSet, seed: int) -> ProbeSet:
+    """Attribute texts for every question and held-out statement; a true and a false statement of each well-known fact."""
     rng = random.Random(f"probes {seed}")
-    subjects = list(world.subjects)
+    subjects = list(dict.fromkeys(question.subject for question in questions))
     rng.shuffle(subjects)
     fold = {subject: i % FOLDS for i, subject in enumerate(subjects)}
     attribute, truth = [], []
-    for fact in world.facts:
-        relation = world.relation_of(fact)
-        held = fact.taught or fact.object
-        control = random.Random(f"control {fact.id} {seed}").randrange(len(relation.objects))
-        keys = {"fact": fact.id, "fold": fold[fact.subject]}
+    for question in questions:
+        choices, held = question.choices, question.expected
+        control = random.Random(f"control {question.id} {seed}").randrange(len(choices))
+        keys = {"fact": question.id, "fold": fold[question.subject]}
         attribute += [
             {
                 **keys,
-                "text": statement_prefix(wording, fact),
-                "relation": fact.relation,
+                "text": statement,
+                "relation": question.relation,
                 "wording": i,
-                "label": relation.objects.index(held),
+                "label": choices.index(held),
                 "control": control,
-                "trains": fact.exposure in ("well_known", "false_belief"),
+                "trains": question.exposure in ("well_known", "false_belief"),
             }
-            for i, wording in enumerate(relation.held_out)
+            for i, statement in enumerate(question.statements)
         ]
-        if fact.exposure == "well_known":
-            false = rng.choice([o for o in relation.objects if o != held])
-            wording = rng.choice(relation.held_out)
+        if question.exposure == "well_known":
+            false = rng.choice([choice for choice in choices if choice != held])
+            statement = rng.choice(question.statements)
             truth += [
-                {**keys, "text": statement(wording, fact, value), "label": int(value == held)}
+                {**keys, "text": f"{statement} {value}.", "label": int(value == held)}
                 for value in (held, false)
             ]
     return ProbeSet(pd.DataFrame(attribute), pd.DataFrame(truth))
 
 
 @dataclass(frozen=True)
-class States:
+class ProbedStates:
     """Residual-stream states per layer: `attribute[layer]` (rows, width) and `truth[layer]`."""
 
     attribute: Mapping[int, Array]
     truth: Mapping[int, Array]
 
 
-def read_states(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, probes: ProbeSet) -> States:
+def read_states(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, probes: ProbeSet) -> ProbedStates:
     """Capture the last token of every text at every layer."""
     store = capture(model, tokenizer, probes.texts, layers="all", positions="last", dtype="float32")
     split = len(probes.attribute)
     states = {layer: np.array(store.read(layer)) for layer in store.layers}
-    return States({k: v[:split] for k, v in states.items()}, {k: v[split:] for k, v in states.items()})
+    return ProbedStates({k: v[:split] for k, v in states.items()}, {k: v[split:] for k, v in states.items()})
 
 
 class FrozenProbes:
     """The probes of the start model, kept to be applied to every policy of a run."""
 
-    def __init__(self, probes: ProbeSet, start: States) -> None:
+    def __init__(self, probes: ProbeSet, start: ProbedStates) -> None:
         self.probes = probes
         self.attribute = {layer: _fit_attribute(probes.attribute, X) for layer, X in start.attribute.items()}
         self.truth = {layer: _fit_truth(probes.truth, X) for layer, X in start.truth.items()}
 
 
-def probe_rows(
-    frozen: FrozenProbes, policy: States, splits: Mapping[str, Sequence[Fact]]
-) -> list[dict[str, Any]]:
+def probe_rows(frozen: FrozenProbes, policy: ProbedStates, splits: Splits) -> list[dict[str, Any]]:
     """Rows of every probe measure of a policy, for the facts of the splits.
 
     Per fact and layer the top-1 accuracy over wordings: `attribute_frozen`, `attribute_frozen_recentred`,
@@ -198,15 +195,15 @@ def _attribute_scores(table: pd.DataFrame, X: Array, probes: _AttributeProbes) -
 def _attribute_rows(
     table: pd.DataFrame,
     scores: NDArray[np.float64],
-    splits: Mapping[str, Sequence[Fact]],
+    splits: Splits,
     measure: str,
     layer: int,
 ) -> list[dict[str, Any]]:
     hits = pd.Series(scores.argmax(1) == table["label"].to_numpy(), dtype=float)
     by_fact = hits.groupby(table["fact"].to_numpy()).agg(["mean", "size"])
     rows: list[dict[str, Any]] = []
-    for split, facts in splits.items():
-        ids = [fact.id for fact in facts]
+    for split, asked in splits.items():
+        ids = [question.id for question in asked]
         keys = {"measure": measure, "split": split, "layer": layer}
         rows += [
             {**keys, "fact": fact_id, "value": float(mean), "n": int(size)}

@@ -103,19 +103,36 @@ def _parsed(line: str, where: str) -> Mapping[str, Any]:
 StatementProbes = Mapping[int, FittedProbes]
 """Per layer, a probe per fold."""
 
-States = Mapping[int, NDArray[np.float32]]
+
+@dataclass(frozen=True)
+class FrozenStatements:
+    """Statements, and the start model's truth probes on them, kept to be applied to every policy of a run."""
+
+    statements: Statements
+    probes: StatementProbes
+
+    @classmethod
+    def of(
+        cls, start: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, statements: Statements
+    ) -> "FrozenStatements":
+        """With probes fitted on the start model."""
+        states = statement_states(start, tokenizer, statements)
+        return cls(statements, fit_statement_probes(statements, states))
+
+
+StatesByLayer = Mapping[int, NDArray[np.float32]]
 """Per layer, the state at each statement's last token, shape (n, width)."""
 
 
 def statement_states(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, statements: Statements
-) -> States:
+) -> StatesByLayer:
     """The residual stream at the end of every statement."""
     store = capture(model, tokenizer, statements.texts, layers="all", positions="last")
     return {layer: np.array(store.read(layer)) for layer in store.layers}
 
 
-def fit_statement_probes(statements: Statements, states: States) -> StatementProbes:
+def fit_statement_probes(statements: Statements, states: StatesByLayer) -> StatementProbes:
     """A logistic truth probe per layer and fold, trained on the other folds."""
     train = (statements.fold != np.arange(FOLDS)[:, None]).astype(np.float64)
     return {layer: fit_many(X, statements.labels[None], train, tol=1e-3) for layer, X in states.items()}
@@ -124,13 +141,13 @@ def fit_statement_probes(statements: Statements, states: States) -> StatementPro
 def statement_rows(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    statements: Statements,
-    frozen: StatementProbes,
+    frozen: FrozenStatements,
 ) -> list[dict[str, Any]]:
     """Rows of a model. Per statement `statement/log_p`, in nats per token. Over all: `statement/log_p_auroc`, of true against
     false ones by it; per layer `statement/refit_auroc` and `statement/frozen_auroc`, of truth probes fitted on the model
     itself and on the start model (`frozen`), each statement by the fold that did not train on it.
     """
+    statements = frozen.statements
     log_p = log_p_per_token(model, tokenizer, statements.texts)
     keys = {"split": SPLIT, "n": 1}
     rows: list[dict[str, Any]] = [
@@ -141,7 +158,7 @@ def statement_rows(
     auroc = float(roc_auc_score(statements.labels, log_p))
     rows.append({"measure": "statement/log_p_auroc", "value": auroc, **over_all})
     states = statement_states(model, tokenizer, statements)
-    for name, probes in (("refit", fit_statement_probes(statements, states)), ("frozen", frozen)):
+    for name, probes in (("refit", fit_statement_probes(statements, states)), ("frozen", frozen.probes)):
         for layer, X in states.items():
             value = _held_out_auroc(statements, probes[layer], X)
             rows.append({"measure": f"statement/{name}_auroc", "value": value, "layer": layer, **over_all})

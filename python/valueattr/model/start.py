@@ -5,6 +5,7 @@ Trained on first use and cached under the hash of everything that made it.
 
 import fcntl
 import hashlib
+import inspect
 import json
 import math
 import os
@@ -97,8 +98,8 @@ def fingerprint(world: World, recipe: StartModelRecipe) -> str:
         "versions": [torch.__version__, transformers.__version__, tokenizers.__version__],
     }
     digest.update(json.dumps(made_of, sort_keys=True).encode())
-    for name in ("_texts.py", "start_model.py"):
-        digest.update(Path(__file__).with_name(name).read_bytes())
+    for file in (inspect.getfile(training_text), __file__):
+        digest.update(Path(file).read_bytes())
     return digest.hexdigest()
 
 

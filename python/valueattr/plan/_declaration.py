@@ -98,7 +98,7 @@ class Preset(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     seeds: int = Field(gt=0)
-    pool_size: int = Field(gt=0)
+    split_size: int = Field(gt=0)
     samples_per_fact: int = Field(gt=0)
     steps: int = Field(gt=0)
     prompts_per_step: int = Field(gt=0)
@@ -119,7 +119,7 @@ class Preset(BaseModel):
 
 SMOKE = Preset(
     seeds=1,
-    pool_size=8,
+    split_size=8,
     samples_per_fact=1,
     steps=4,
     prompts_per_step=4,
@@ -132,7 +132,7 @@ SMOKE = Preset(
 )
 TINY = Preset(
     seeds=3,
-    pool_size=32,
+    split_size=32,
     samples_per_fact=2,
     steps=40,
     prompts_per_step=16,
@@ -144,7 +144,7 @@ TINY = Preset(
 )
 SMALL = Preset(
     seeds=3,
-    pool_size=72,
+    split_size=72,
     samples_per_fact=4,
     steps=100,
     prompts_per_step=32,
@@ -183,7 +183,7 @@ class Experiment:
     kl_thresholds: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4)
     alpha: float = 0.05
 
-    def family_of(self, arm: Arm) -> str:
+    def prompt_family_of(self, arm: Arm) -> str:
         """The prompt family that an arm is trained and measured on."""
         return arm.family or self.prompt_family
 
@@ -211,7 +211,7 @@ class Experiment:
             "arms": {arm.code: arm.title for arm in self.arms},
             "feedback": {arm.code: asdict(arm.feedback) if arm.feedback else None for arm in self.arms},
             "methods": {arm.code: arm.method for arm in self.arms},
-            "families": {arm.code: self.family_of(arm) for arm in self.arms},
+            "families": {arm.code: self.prompt_family_of(arm) for arm in self.arms},
             "prompted": {arm.code: list(self.prompted_in(arm)) for arm in self.arms},
             "probed": self.probed,
             "frontier_every": self.frontier_every,

@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from valueattr.hedging import HEDGES
+from valueattr.questions import DISTANCE
 from valueattr.report._drawing import SPLITS, Column, Plot, View, arm_axis, colour, dots, legend_beside
 from valueattr.report._findings import Findings, number
 from valueattr.stats import TooFewClustersError, t_interval
-from valueattr.world import DISTANCE
 
 _WHERE = {**SPLITS, "penalised": "trained questions", "untouched": "same topic, not asked"}
 _BINS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)

@@ -1,4 +1,4 @@
-"""Columns of the five tables; (arm, seed, step, fact, paraphrase, sample) is the key that joins them."""
+"""Columns of the five tables; (arm, seed, step, fact, wording, sample) is the key that joins them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ FACTS = pa.schema(
         "seed": pa.int32(),
         "fact": pa.string(),
         "subject": pa.string(),
-        "kind": pa.string(),
+        "topic": pa.string(),
         "relation": pa.string(),
         "object": pa.string(),
         "taught": pa.string(),  # the object in the training text; null when never taught
@@ -20,7 +20,7 @@ FACTS = pa.schema(
         "split": pa.string(),
     }
 )
-"""One row per seed and fact: what is true, what was taught, and which pool the seed put the fact in."""
+"""One row per seed and fact: what is true, what was taught, and which split the seed put the fact in."""
 
 MEASURES = pa.schema(
     {
@@ -32,13 +32,13 @@ MEASURES = pa.schema(
         "measure": _TEXT,
         "layer": pa.int32(),
         "fact": _TEXT,
-        "paraphrase": _TEXT,
+        "wording": _TEXT,
         "format": _TEXT,
         "value": pa.float64(),
         "n": pa.int32(),
     }
 )
-"""One row per item; `layer`, `fact`, `paraphrase`, `format` are null where they do not apply; `value` is the
+"""One row per item; `layer`, `fact`, `wording`, `format` are null where they do not apply; `value` is the
 mean over `n` observations of the item."""
 
 SUMMARY = pa.schema(
@@ -68,7 +68,7 @@ GENERATIONS = pa.schema(
         "phase": _TEXT,  # "train" or "evaluation"
         "split": _TEXT,
         "fact": _TEXT,
-        "paraphrase": _TEXT,
+        "wording": _TEXT,
         "sample": pa.int32(),
         "prompt": pa.string(),
         "response": pa.string(),
