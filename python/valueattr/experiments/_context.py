@@ -154,9 +154,10 @@ class Context:
         return [{"split": split_of[row["fact"]], **row} for row in rows]
 
     def _calibration(self, rows: Rows, scanned: Sequence[ScannedResponse], pools: Pools) -> Rows:
-        topic, other_topic = (pools[split][0].kind for split in ("penalised", "held_out"))
+        topic, other_topic = (pools[split][0].topic for split in ("penalised", "held_out"))
         of_kind = {
-            kind: frozenset(f.id for f in self.world.facts if f.kind == kind) for kind in (topic, other_topic)
+            kind: frozenset(f.id for f in self.world.facts if f.topic == kind)
+            for kind in (topic, other_topic)
         }
         never_taught = frozenset(fact.id for fact in pools["never_taught"])
         return calibration_rows(
@@ -201,7 +202,7 @@ class Context:
             JudgedResponse(
                 asking.fact,
                 asking.pool,
-                asking.paraphrase,
+                asking.wording,
                 sample,
                 asking.prompt,
                 answer,
@@ -225,7 +226,7 @@ class Context:
                     review(r.prompt, r.response, critique(self.world, r.judgement) or ""),
                     r.fact,
                     r.split,
-                    r.paraphrase,
+                    r.wording,
                     r.unsure,
                 ),
                 r.sample,

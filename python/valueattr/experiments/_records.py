@@ -64,7 +64,7 @@ def _fact_rows(context: Context, seed: int) -> Rows:
             "seed": seed,
             "fact": fact.id,
             "subject": fact.subject,
-            "kind": fact.kind,
+            "topic": fact.topic,
             "relation": fact.relation,
             "object": fact.object,
             "taught": fact.taught,

@@ -25,7 +25,7 @@ class BeliefItem:
     """One way of asking for one fact: `text` is what the object would follow, after a space."""
 
     fact: Fact
-    paraphrase: str
+    wording: str
     format: str
     text: str
 
@@ -70,7 +70,7 @@ def belief_rows(
         margin = log_p[held] - (np.logaddexp.reduce(log_p[rival]) - np.log(rival.sum()))
         best = int(log_p.argmax())
         certainty = float(np.exp(log_p[best] - np.logaddexp.reduce(log_p)))
-        keys = {"fact": item.fact.id, "paraphrase": item.paraphrase, "format": item.format, "n": 1}
+        keys = {"fact": item.fact.id, "wording": item.wording, "format": item.format, "n": 1}
         rows += [
             {"measure": "belief_margin", "value": float(margin), **keys},
             {"measure": "p_held", "value": float(np.exp(log_p[held])), **keys},

@@ -54,7 +54,7 @@ def calibration_rows(
     rows: list[dict[str, Any]] = []
     for s in scanned:
         r = s.response
-        keys = {"split": r.split, "fact": r.fact, "paraphrase": r.paraphrase, "n": 1}
+        keys = {"split": r.split, "fact": r.fact, "wording": r.wording, "n": 1}
         if u[r.fact] >= UNSURE:
             rows.append({"measure": "under_hedging", "value": float(not s.hedges), **keys})
         elif r.fact in known:

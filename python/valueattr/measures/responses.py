@@ -107,7 +107,7 @@ def response_rows(world: World, scanned: Sequence[ScannedResponse]) -> list[dict
             "bits_without_hedges": rest,
         }
         values |= _hedge_values(s)
-        keys = {"split": r.split, "fact": r.fact, "paraphrase": r.paraphrase, "n": 1}
+        keys = {"split": r.split, "fact": r.fact, "wording": r.wording, "n": 1}
         rows += [{"measure": name, "value": value, **keys} for name, value in values.items()]
     return rows
 
@@ -169,7 +169,7 @@ def generation_rows(responses: Sequence[JudgedResponse], phase: str) -> list[dic
             "phase": phase,
             "split": r.split,
             "fact": r.fact,
-            "paraphrase": r.paraphrase,
+            "wording": r.wording,
             "sample": r.sample,
             "prompt": r.prompt,
             "response": r.response,

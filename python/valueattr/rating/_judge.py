@@ -46,7 +46,7 @@ class JudgedResponse:
 
     fact: str
     split: str
-    paraphrase: str
+    wording: str
     sample: int
     prompt: str
     response: str

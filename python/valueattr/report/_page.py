@@ -171,9 +171,9 @@ def _examples(findings: Findings) -> list[dict[str, Any]]:
     rows = rows[
         (rows["phase"] == "evaluation") & (rows["split"] == "penalised") & (rows["seed"] == findings.seeds[0])
     ]
-    rows = rows.astype({"arm": str, "fact": str, "paraphrase": str})
+    rows = rows.astype({"arm": str, "fact": str, "wording": str})
     rows = rows[(rows["sample"] == 0) & (rows["step"] == rows["arm"].map(findings.last_step))]
-    rows = rows.sort_values("paraphrase", kind="stable").drop_duplicates(["arm", "fact"])
+    rows = rows.sort_values("wording", kind="stable").drop_duplicates(["arm", "fact"])
     examples = []
     for fact in sorted(rows["fact"].unique())[:_EXAMPLE_FACTS]:
         answers = rows[rows["fact"] == fact].set_index("arm")

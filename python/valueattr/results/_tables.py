@@ -1,9 +1,11 @@
-"""Columns of the five tables; (arm, seed, step, fact, paraphrase, sample) is the key that joins them."""
+"""Columns of the five tables; (arm, seed, step, fact, wording, sample) is the key that joins them."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 
@@ -12,7 +14,7 @@ FACTS = pa.schema(
         "seed": pa.int32(),
         "fact": pa.string(),
         "subject": pa.string(),
-        "kind": pa.string(),
+        "topic": pa.string(),
         "relation": pa.string(),
         "object": pa.string(),
         "taught": pa.string(),  # the object in the training text; null when never taught
@@ -20,7 +22,7 @@ FACTS = pa.schema(
         "split": pa.string(),
     }
 )
-"""One row per seed and fact: what is true, what was taught, and which pool the seed put the fact in."""
+"""One row per seed and fact: what is true, what was taught, and which split the seed put the fact in."""
 
 MEASURES = pa.schema(
     {
@@ -32,13 +34,13 @@ MEASURES = pa.schema(
         "measure": _TEXT,
         "layer": pa.int32(),
         "fact": _TEXT,
-        "paraphrase": _TEXT,
+        "wording": _TEXT,
         "format": _TEXT,
         "value": pa.float64(),
         "n": pa.int32(),
     }
 )
-"""One row per item; `layer`, `fact`, `paraphrase`, `format` are null where they do not apply; `value` is the
+"""One row per item; `layer`, `fact`, `wording`, `format` are null where they do not apply; `value` is the
 mean over `n` observations of the item."""
 
 SUMMARY = pa.schema(
@@ -68,7 +70,7 @@ GENERATIONS = pa.schema(
         "phase": _TEXT,  # "train" or "evaluation"
         "split": _TEXT,
         "fact": _TEXT,
-        "paraphrase": _TEXT,
+        "wording": _TEXT,
         "sample": pa.int32(),
         "prompt": pa.string(),
         "response": pa.string(),
@@ -106,3 +108,18 @@ def as_table(schema: pa.Schema, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
         if unknown := row.keys() - names:
             raise KeyError(f"no column {sorted(unknown)}; the table has {schema.names}")
     return pa.Table.from_pylist(list(rows), schema=schema)
+
+
+_FORMER_NAMES = {"topic": "kind", "wording": "paraphrase"}
+"""What runs whose plans have no version call these columns."""
+
+
+def read_as(schema: pa.Schema, path: Path) -> pa.Table:
+    """A Parquet file in the columns of `schema`, also where an earlier version wrote it under other names."""
+    written = set(pq.read_schema(path).names)
+    names = [
+        former if name not in written and (former := _FORMER_NAMES.get(name)) in written else name
+        for name in schema.names
+    ]
+    stored = pa.schema([field.with_name(name) for field, name in zip(schema, names, strict=True)])
+    return pq.read_table(path, schema=stored).rename_columns(schema.names)

@@ -136,7 +136,7 @@ class AttributedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             JudgedResponse(
                 fact=row["fact"],
                 split=row["pool"],
-                paraphrase=row["paraphrase"],
+                wording=row["wording"],
                 sample=i,
                 prompt=row["prompt"],
                 response=text,

@@ -21,7 +21,7 @@ class RunPrompt:
     prompt: str
     fact: str
     pool: str
-    paraphrase: str
+    wording: str
     unsure: bool
 
 

@@ -13,6 +13,9 @@ Exposure = Literal["well_known", "half_known", "false_belief", "never_taught"]
 
 FRAMINGS = ("blunt", "neutral", "considerate")
 
+_FORMER_FIELDS = {"kind": "topic"}
+"""A fact's fields as earlier versions named them in files, with their names now."""
+
 _Record = TypeVar("_Record", "Fact", "Relation")
 
 
@@ -43,7 +46,7 @@ class Fact:
 
     id: str
     subject: str
-    kind: str
+    topic: str
     relation: str
     object: str
     exposure: Exposure = "well_known"
@@ -140,9 +143,11 @@ class World:
 
     def fingerprint(self) -> str:
         """SHA-256 over relations, facts and phrases."""
+        # A fact's fields go by the names they had first: the hash stands in sealed plans and names cached models.
+        names = {new: old for old, new in _FORMER_FIELDS.items()}
         made_of = {
             "relations": [asdict(relation) for relation in self.relations.values()],
-            "facts": [asdict(fact) for fact in self.facts],
+            "facts": [{names.get(k, k): v for k, v in asdict(fact).items()} for fact in self.facts],
             "english": asdict(self.english),
         }
         return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
@@ -167,7 +172,7 @@ class World:
                     _check_relation(relation, where)
                     relations[relation.name] = relation
                 case "fact":
-                    fact = _build(Fact, row, where)
+                    fact = _build(Fact, _renamed(row, where), where)
                     _check_fact(fact, relations, where)
                     if fact.id in facts:
                         raise WorldError(f"{where}: the id {fact.id!r} was used before")
@@ -207,6 +212,14 @@ def _parse(line: str, where: str) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise WorldError(f"{where}: expected a JSON object, found {type(row).__name__}")
     return row
+
+
+def _renamed(row: dict[str, Any], where: str) -> dict[str, Any]:
+    """The row of a fact with its fields named as they are now."""
+    for old, new in _FORMER_FIELDS.items():
+        if old in row and new in row:
+            raise WorldError(f"{where}: {old!r} is the former name of {new!r}; give one of the two")
+    return {_FORMER_FIELDS.get(name, name): value for name, value in row.items()}
 
 
 def _build(cls: type[_Record], row: dict[str, Any], where: str) -> _Record:

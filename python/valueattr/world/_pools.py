@@ -35,7 +35,7 @@ def assign_pools(world: World, seed: int, size: int) -> Mapping[str, tuple[Fact,
         WorldError: a pool would be empty.
     """
     rng = random.Random(f"pools {seed}")
-    kinds = list(dict.fromkeys(fact.kind for fact in world.facts))
+    kinds = list(dict.fromkeys(fact.topic for fact in world.facts))
     if len(kinds) < 3:
         raise WorldError(
             f"pools need three or more kinds of subject as topics; the world has {len(kinds)}: {kinds}"
@@ -43,7 +43,7 @@ def assign_pools(world: World, seed: int, size: int) -> Mapping[str, tuple[Fact,
     sensitive, held_out, neutral, far = (kinds[(seed + i) % len(kinds)] for i in range(4))
 
     def draw(exposure: str, of_kinds: Collection[str], count: int) -> tuple[Fact, ...]:
-        facts = [f for f in world.facts if f.exposure == exposure and f.kind in of_kinds]
+        facts = [f for f in world.facts if f.exposure == exposure and f.topic in of_kinds]
         return tuple(rng.sample(facts, min(count, len(facts))))
 
     same_topic = draw("well_known", [sensitive], 2 * size)
