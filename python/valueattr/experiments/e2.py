@@ -18,7 +18,7 @@ ARMS = (
     Arm("h2", "plain answers penalised", _UNHEDGED),
     Arm("h3", "warranted hedging: penalty unless it hedges just where the start model is unsure",
         Feedback(("unwarranted",), _PROMPTED)),
-    Arm("h4", "best of 8 by h2's rater: no weight changes", replace(_UNHEDGED, pools=_SENSITIVE), method="best of n"),
+    Arm("h4", "best of 8 by h2's rater: no weight changes", replace(_UNHEDGED, splits=_SENSITIVE), method="best of n"),
     *(replace(arm, prompted=IN_RUN) for arm in E1.arms if arm.code in ("a1", "a3")),
 )  # fmt: skip
 

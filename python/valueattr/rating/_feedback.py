@@ -40,7 +40,7 @@ Credit = Literal["response", "span", "random"]
 
 @dataclass(frozen=True)
 class Feedback:
-    """Penalties on responses to questions about facts of `pools`: each is a channel, -1 where it applies, else 0.
+    """Penalties on responses to questions about facts of `splits`: each is a channel, -1 where it applies, else 0.
 
     credit: which tokens carry the advantage: all of the "response", those of the "span" that a penalty is about, or as
     many "random" ones, in runs of equal length.
@@ -52,7 +52,7 @@ class Feedback:
     """
 
     penalties: tuple[str, ...]
-    pools: tuple[str, ...]
+    splits: tuple[str, ...]
     credit: Credit = "response"
     decoupled: bool = False
     swapped: bool = False
@@ -76,8 +76,8 @@ class Feedback:
         return _OTHER_ASPECT[aspect] if aspect and self.swapped else aspect
 
     def rewards(self, response: JudgedResponse) -> list[float]:
-        """One reward per channel; 0 for questions outside the pools."""
-        if response.split not in self.pools:
+        """One reward per channel; 0 for questions outside the splits."""
+        if response.split not in self.splits:
             return [0.0] * len(self.penalties)
         return [-float(PENALTIES[penalty](response)) for penalty in self.penalties]
 

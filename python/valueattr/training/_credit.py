@@ -76,7 +76,7 @@ def attribution_statistics(
 ) -> dict[str, float]:
     """Where the advantage of a step went; one row of advantages and offsets per response, groups one after the other.
 
-    `leakage`: sum_g Cov_g(A, C) / sum_g Var_g(C) over the groups of the feedback's pools, where C says that the
+    `leakage`: sum_g Cov_g(A, C) / sum_g Var_g(C) over the groups of the feedback's splits, where C says that the
     response asserts the truth and A is its mean advantage on content tokens: the pressure on content, per unit of it.
     `leakage_zero_groups`: the share of those groups in which C does not vary; they add 0.
     `on_content`, `on_framing`, `on_other`: shares of |advantage| on the tokens of each.
@@ -111,7 +111,7 @@ def _leakage(
     groups = still = 0
     for start in range(0, len(responses), group_size):
         rows = range(start, start + group_size)
-        if responses[start].split not in feedback.pools:
+        if responses[start].split not in feedback.splits:
             continue
         on_content = torch.tensor([_mean_where(advantages[i], content[i]) for i in rows])
         asserts = torch.tensor([float(responses[i].judgement.outcome == "assert_true") for i in rows])

@@ -46,7 +46,7 @@ class CritiqueDistillationTrainer(AttributedGRPOTrainer):
     def _contexts(self) -> list[str | None]:
         """Per rollout the teacher's prompt, None where there is nothing to say."""
         said = [
-            critique(self._world, r.judgement) if r.split in self.feedback.pools else None
+            critique(self._world, r.judgement) if r.split in self.feedback.splits else None
             for r in self.rollouts
         ]
         if self._whose == "other":

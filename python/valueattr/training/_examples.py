@@ -21,10 +21,10 @@ _DPO_BETA = 0.1
 def edit_pairs(
     world: World, feedback: Feedback, responses: Sequence[JudgedResponse], family: str
 ) -> list[dict[str, str]]:
-    """Of every criticised response of the pools: the same content behind a considerate opening is preferred to it."""
+    """Of every criticised response of the splits: the same content behind a considerate opening is preferred to it."""
     pairs = []
     for response in responses:
-        if response.split in feedback.pools and critique(world, response.judgement):
+        if response.split in feedback.splits and critique(world, response.judgement):
             better = reframed(world, response, family)
             if better is not None:
                 pairs.append({"prompt": response.prompt, "chosen": better, "rejected": response.response})
@@ -34,11 +34,11 @@ def edit_pairs(
 def well_put_answers(
     asking: Asking, feedback: Feedback, responses: Sequence[JudgedResponse], family: str
 ) -> list[dict[str, str]]:
-    """One true and considerate answer to the question of every response of the pools."""
+    """One true and considerate answer to the question of every response of the splits."""
     rng, world = random.Random("well-put answers"), asking.world
     examples = []
     for response in responses:
-        if response.split in feedback.pools:
+        if response.split in feedback.splits:
             fact = world.fact(response.fact)
             body = rng.choice(world.relation_of(fact).short).format(o=fact.object)
             answer = framed(world, family, "considerate", body, rng)
