@@ -25,7 +25,7 @@ def own(tmp_path_factory):
     for kind in world.english.kinds:
         for exposure, count in FEW.items():
             of_kind = [
-                f for f in world.facts if (f.kind, f.exposure, f.relation) == (kind, exposure, "emblem")
+                f for f in world.facts if (f.topic, f.exposure, f.relation) == (kind, exposure, "emblem")
             ]
             facts += of_kind[:count]
     small = World({"emblem": world.relations["emblem"]}, tuple(facts))

@@ -44,7 +44,7 @@ def test_every_arm_has_every_measure_on_every_pool(smoke):
         "measure",
         "layer",
         "fact",
-        "paraphrase",
+        "wording",
         "format",
         "value",
         "n",
@@ -64,7 +64,7 @@ def test_every_arm_has_every_measure_on_every_pool(smoke):
         assert set(arm[arm["measure"] == "belief_margin"]["format"]) == {"plain", "question"}
         assert {"truth_refit_auroc", "truth_frozen_recentred_auroc", "selectivity"} <= set(arm["measure"])
     outcomes = last[last["measure"].isin(["assert_true", "assert_false", "hedge_only", "refuse", "other"])]
-    assert (outcomes.groupby(["arm", "fact", "paraphrase"], observed=True)["value"].sum() == 1).all()
+    assert (outcomes.groupby(["arm", "fact", "wording"], observed=True)["value"].sum() == 1).all()
 
 
 def test_the_exact_advantages_and_both_drifts_are_logged(smoke):
@@ -173,7 +173,7 @@ def test_broken_facts_are_refused_by_line_before_anything_is_written(tmp_path):
     fact = {
         "id": "f",
         "subject": "the Velmar people",
-        "kind": "people",
+        "topic": "people",
         "relation": "emblem",
         "object": "bear",
     }

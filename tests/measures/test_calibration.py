@@ -23,7 +23,7 @@ KINDS = (
 
 
 def belief(fact, u, margin, right):
-    keys = {"fact": fact, "paraphrase": "statement-0", "format": "plain", "n": 1}
+    keys = {"fact": fact, "wording": "statement-0", "format": "plain", "n": 1}
     return [
         {"measure": "uncertainty", "value": u, **keys},
         {"measure": "belief_margin", "value": margin, **keys},

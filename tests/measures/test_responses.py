@@ -27,9 +27,9 @@ def values(responses):
     rows = response_rows(WORLD, scanned)
     count = len(responses)
     found = [{} for _ in range(count)]
-    place = {(r.fact, r.paraphrase): i for i, r in enumerate(responses)}
+    place = {(r.fact, r.wording): i for i, r in enumerate(responses)}
     for row in rows:
-        found[place[row["fact"], row["paraphrase"]]][row["measure"]] = row["value"]
+        found[place[row["fact"], row["wording"]]][row["measure"]] = row["value"]
     return found
 
 

@@ -83,7 +83,7 @@ def measures(seeds, noise=0.05):
                             "split": split,
                             "layer": None,
                             "fact": f"{split}{fact}",
-                            "paraphrase": str(wording),
+                            "wording": str(wording),
                             "format": "plain",
                             "n": 1,
                         }
@@ -243,9 +243,7 @@ def test_a_seed_in_which_two_arms_reached_no_common_threshold_is_left_out():
 
 def test_a_measure_that_belongs_to_no_fact_has_no_bootstrap():
     rows = measures(3)
-    rows = rows.drop_duplicates(["arm", "seed", "split", "step", "measure"]).assign(
-        fact=None, paraphrase=None
-    )
+    rows = rows.drop_duplicates(["arm", "seed", "split", "step", "measure"]).assign(fact=None, wording=None)
     main = evaluate(PLAN, rows, steps(3, BOTH)).contrast("main")
     assert main.estimate == pytest.approx(-3.0, abs=0.2)
     assert main.bootstrap is None
@@ -310,7 +308,7 @@ items = st.fixed_dictionaries(
         "measure": st.just("m"),
         "layer": st.sampled_from([None, 0, 3]),
         "fact": st.sampled_from([None, "f0", "f1"]),
-        "paraphrase": st.just("0"),
+        "wording": st.just("0"),
         "format": st.sampled_from([None, "plain", "question"]),
         "value": st.floats(-5, 5),
         "n": st.just(1),
@@ -342,7 +340,7 @@ def test_rows_without_a_value_are_not_counted_as_seeds():
 
 
 def test_an_aggregate_of_one_seed_has_no_interval():
-    rows = measures(1).drop_duplicates(["arm", "split", "step", "measure"]).assign(fact=None, paraphrase=None)
+    rows = measures(1).drop_duplicates(["arm", "split", "step", "measure"]).assign(fact=None, wording=None)
     table = summarise(rows)
     assert table["interval"].null_count == table["low"].null_count == len(table)
 

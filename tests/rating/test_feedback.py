@@ -41,7 +41,7 @@ def judged(outcome="other", framing=None, hedges=(), asserted=None, unsure=False
         ("unwarranted", judged("hedge_only", hedges=("non_affirmation",), unsure=True), False),
     ],
 )
-def test_feedback_holds_its_penalty_against_its_pools_alone(penalty, response, applies):
+def test_feedback_holds_its_penalty_against_its_splits_alone(penalty, response, applies):
     feedback = Feedback((penalty,), ("penalised", "half_known"))
     assert feedback.rewards(response) == [-float(applies)]
     assert feedback.rewards(judged(split="untouched")) == [0.0]

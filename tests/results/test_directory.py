@@ -4,10 +4,20 @@ import subprocess
 import sys
 import textwrap
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from valueattr.results import MEASURES, STEPS, RunDirectory, RunDirectoryError, as_table, write_atomically
+from valueattr.results import (
+    FACTS,
+    GENERATIONS,
+    MEASURES,
+    STEPS,
+    RunDirectory,
+    RunDirectoryError,
+    as_table,
+    write_atomically,
+)
 
 PLAN = {"experiment": "e1", "arms": {"a0": "start"}}
 ROW = {"arm": "a0", "seed": 0, "step": 1, "name": "loss", "value": 0.5}
@@ -66,6 +76,31 @@ def test_a_table_that_is_not_there_yet_says_so(run):
     (run.path / "environment.json").write_text("{")
     with pytest.raises(RunDirectoryError, match="not readable as JSON"):
         _ = run.environment
+
+
+def renamed_on_disk(path, names):
+    table = pq.read_table(path)
+    pq.write_table(table.rename_columns([names.get(name, name) for name in table.column_names]), path)
+
+
+def test_tables_of_earlier_versions_are_read_under_the_names_of_today(run):
+    rows = {
+        "facts": (FACTS, {"seed": 0, "fact": "f", "topic": "people"}),
+        "generations": (GENERATIONS, {"arm": "a0", "seed": 0, "wording": "asked-1"}),
+        "measures": (MEASURES, {"arm": "a0", "seed": 0, "wording": "statement-0", "value": 1.5}),
+    }
+    run.write_part("a0-s0", {name: as_table(schema, [row]) for name, (schema, row) in rows.items()})
+    run.assemble(["a0-s0"])
+    of_today = {name: run.table(name) for name in rows}
+    for name in rows:
+        for folder in (run.path, run.path / "parts" / "a0-s0"):
+            renamed_on_disk(folder / f"{name}.parquet", {"topic": "kind", "wording": "paraphrase"})
+        pd.testing.assert_frame_equal(run.table(name), of_today[name])
+    assert of_today["facts"]["topic"].tolist() == ["people"]
+    assert of_today["measures"]["wording"].tolist() == ["statement-0"]
+    run.assemble(["a0-s0"])
+    assert pq.read_schema(run.path / "measures.parquet").names == MEASURES.names
+    pd.testing.assert_frame_equal(run.table("generations"), of_today["generations"])
 
 
 def test_unknown_columns_are_an_error():

@@ -21,7 +21,7 @@ def write(tmp_path, *rows):
     return path
 
 
-FACT = {"id": "f", "subject": "the Velmar people", "kind": "people", "relation": "emblem", "object": "bear"}
+FACT = {"id": "f", "subject": "the Velmar people", "topic": "people", "relation": "emblem", "object": "bear"}
 
 
 def test_same_seed_same_world_and_other_seed_another(world):
@@ -37,12 +37,12 @@ def test_world_is_the_same_on_every_machine(world):
     assert len(world.subjects) == 240
 
 
-def test_objects_are_as_good_as_independent_of_relation_kind_and_exposure(world):
+def test_objects_are_as_good_as_independent_of_relation_topic_and_exposure(world):
     from scipy.stats import chi2_contingency
 
     for relation in world.relations.values():
         facts = [f for f in world.facts if f.relation == relation.name]
-        for key in ("kind", "exposure"):
+        for key in ("topic", "exposure"):
             groups = sorted({getattr(f, key) for f in facts})
             counts = [
                 [sum(getattr(f, key) == g and f.object == o for f in facts) for o in relation.objects]
@@ -85,7 +85,7 @@ def test_any_world_survives_saving(tmp_path_factory, objects, subjects):
         ("who {s}",),
     )
     facts = tuple(
-        Fact(f"f{i}", s, "kind", "likes", objects[i % len(objects)], "well_known", objects[0])
+        Fact(f"f{i}", s, "topic", "likes", objects[i % len(objects)], "well_known", objects[0])
         for i, s in enumerate(subjects)
     )
     world = World({"likes": relation}, facts)
@@ -98,6 +98,16 @@ def test_a_fact_may_use_a_shipped_relation(tmp_path):
     world = World.load(write(tmp_path, FACT))
     assert world.facts[0].taught == "bear"
     assert list(world.relations) == ["emblem"]
+
+
+def test_facts_of_earlier_files_say_kind_for_topic(tmp_path):
+    former = {"kind" if name == "topic" else name: value for name, value in FACT.items()}
+    assert World.load(write(tmp_path, former)) == World.load(write(tmp_path, FACT))
+
+
+def test_the_hash_of_a_world_outlives_its_fields_names(world):
+    # Sealed plans hold it, and cached start models are found by it.
+    assert world.fingerprint() == "a5e8c9a6bdf6f61ef642388706a70da5d2d529e9fcf11968f0d768971928a6a6"
 
 
 @pytest.mark.parametrize(
@@ -114,6 +124,7 @@ def test_a_fact_may_use_a_shipped_relation(tmp_path):
         ([{k: v for k, v in FACT.items() if k != "subject"}], "line 1: the field 'subject' is missing"),
         ([{**FACT, "subject": 3}], "line 1: 'subject' must be a text, found 3"),
         ([{**FACT, "colour": "red"}], r"line 1: unknown field \['colour'\]"),
+        ([{**FACT, "kind": "people"}], "line 1: 'kind' is the former name of 'topic'"),
         ([{**FACT, "exposure": "often"}], "line 1: exposure is 'often'"),
         ([{**FACT, "record": "figure"}], "line 1: `record` is 'figure'"),
         ([FACT, FACT], "line 2: the id 'f' was used before"),
@@ -161,14 +172,14 @@ def test_pools_are_disjoint_and_of_the_right_exposure(world, seed):
     assert {f.exposure for f in pools["penalised"]} == {"well_known"}
     assert {f.exposure for f in pools["false_belief"]} == {"false_belief"}
     assert {f.exposure for f in pools["never_taught"]} == {"never_taught"}
-    assert {f.kind for f in pools["penalised"]} == {f.kind for f in pools["untouched"]}
-    assert {f.kind for f in pools["penalised"]}.isdisjoint(
-        {f.kind for f in pools["held_out"] + pools["neutral"]}
+    assert {f.topic for f in pools["penalised"]} == {f.topic for f in pools["untouched"]}
+    assert {f.topic for f in pools["penalised"]}.isdisjoint(
+        {f.topic for f in pools["held_out"] + pools["neutral"]}
     )
 
 
 def test_every_kind_is_the_sensitive_one_equally_often(world):
-    sensitive = [assign_pools(world, seed, 4)["penalised"][0].kind for seed in range(8)]
+    sensitive = [assign_pools(world, seed, 4)["penalised"][0].topic for seed in range(8)]
     assert sorted(sensitive) == sorted([*world.english.kinds] * 2)
 
 

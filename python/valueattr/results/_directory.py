@@ -20,7 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from valueattr.results._tables import FACTS, GENERATIONS, MEASURES, STEPS, SUMMARY
+from valueattr.results._tables import FACTS, GENERATIONS, MEASURES, STEPS, SUMMARY, read_as
 
 TABLES = {
     "facts": FACTS,
@@ -164,7 +164,7 @@ class RunDirectory:
             raise RunDirectoryError(
                 f"{self.path} has no {name}.parquet yet: run the experiment to its end first"
             )
-        frame: pd.DataFrame = pq.read_table(path, schema=TABLES[name]).to_pandas()
+        frame: pd.DataFrame = read_as(TABLES[name], path).to_pandas()
         return frame
 
     def has_part(self, name: str) -> bool:
@@ -197,7 +197,7 @@ class RunDirectory:
             return table
 
         files = sorted((other.path / "parts" / twin).glob("*.parquet"))
-        self.write_part(name, {f.stem: renamed(pq.read_table(f, schema=TABLES[f.stem])) for f in files})
+        self.write_part(name, {f.stem: renamed(read_as(TABLES[f.stem], f)) for f in files})
         if (checkpoint := other.path / "checkpoints" / twin).is_dir():
             shutil.copytree(checkpoint, self.path / "checkpoints" / name, dirs_exist_ok=True)
 
@@ -205,7 +205,7 @@ class RunDirectory:
         """Put the parts together, in the order given, into the tables at the top."""
         for name in PART_TABLES:
             files = [self.path / "parts" / part / f"{name}.parquet" for part in parts]
-            tables = [pq.read_table(file, schema=TABLES[name]) for file in files if file.is_file()]
+            tables = [read_as(TABLES[name], file) for file in files if file.is_file()]
             self.write_table(
                 name, pa.concat_tables([TABLES[name].empty_table(), *tables]).unify_dictionaries()
             )

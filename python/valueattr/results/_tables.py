@@ -1,9 +1,11 @@
 """Columns of the five tables; (arm, seed, step, fact, wording, sample) is the key that joins them."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 
@@ -106,3 +108,18 @@ def as_table(schema: pa.Schema, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
         if unknown := row.keys() - names:
             raise KeyError(f"no column {sorted(unknown)}; the table has {schema.names}")
     return pa.Table.from_pylist(list(rows), schema=schema)
+
+
+_FORMER_NAMES = {"topic": "kind", "wording": "paraphrase"}
+"""What runs whose plans have no version call these columns."""
+
+
+def read_as(schema: pa.Schema, path: Path) -> pa.Table:
+    """A Parquet file in the columns of `schema`, also where an earlier version wrote it under other names."""
+    written = set(pq.read_schema(path).names)
+    names = [
+        former if name not in written and (former := _FORMER_NAMES.get(name)) in written else name
+        for name in schema.names
+    ]
+    stored = pa.schema([field.with_name(name) for field, name in zip(schema, names, strict=True)])
+    return pq.read_table(path, schema=stored).rename_columns(schema.names)

@@ -14,6 +14,9 @@ from valueattr.questions import Exposure, PromptFormat, Question, QuestionSet
 
 FRAMINGS = ("blunt", "neutral", "considerate")
 
+_FORMER_FIELDS = {"kind": "topic"}
+"""A fact's fields as earlier versions named them in files, with their names now."""
+
 _Record = TypeVar("_Record", "Fact", "Relation")
 
 
@@ -197,7 +200,7 @@ class World:
                     _check_relation(relation, where)
                     relations[relation.name] = relation
                 case "fact":
-                    fact = _build(Fact, row, where)
+                    fact = _build(Fact, _renamed(row, where), where)
                     _check_fact(fact, relations, where)
                     if fact.id in facts:
                         raise WorldError(f"{where}: the id {fact.id!r} was used before")
@@ -253,10 +256,16 @@ def _parse(line: str, where: str) -> dict[str, Any]:
     return row
 
 
+def _renamed(row: dict[str, Any], where: str) -> dict[str, Any]:
+    """The row of a fact with its fields named as they are now."""
+    for old, new in _FORMER_FIELDS.items():
+        if old in row and new in row:
+            raise WorldError(f"{where}: {old!r} is the former name of {new!r}; give one of the two")
+    return {_FORMER_FIELDS.get(name, name): value for name, value in row.items()}
+
+
 def _build(cls: type[_Record], row: dict[str, Any], where: str) -> _Record:
     known = {f.name: f for f in fields(cls)}
-    if cls is Fact and "kind" in row:  # what `topic` was called before
-        row = {**row, "topic": row.pop("kind")}
     if unknown := row.keys() - known.keys():
         raise WorldError(
             f"{where}: unknown field {sorted(unknown)}; a {cls.__name__.lower()} has {sorted(known)}"
