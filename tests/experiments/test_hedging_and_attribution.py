@@ -12,11 +12,11 @@ from valueattr.experiments._arm import run_arm
 from valueattr.experiments._context import Context
 from valueattr.hedging import HEDGES
 from valueattr.plan import SMOKE, evaluate
+from valueattr.questions import DISTANCE, SPLITS
 from valueattr.report._findings import Findings
 from valueattr.report._page import VIEWS
 from valueattr.results import RunDirectory
 from valueattr.stats import summarise
-from valueattr.world import DISTANCE, POOLS
 
 from .conftest import assert_same, tables, valueattr
 
@@ -33,7 +33,7 @@ def test_every_arm_is_measured_in_every_way(run):
     for code, arm in last.groupby("arm"):
         for kind in (*HEDGES, "any"):
             for measure in ("hedged", "density", "first_sentence", "corrected"):
-                assert set(arm[arm["measure"] == f"{measure}/{kind}"]["split"]) == set(POOLS), (code, kind)
+                assert set(arm[arm["measure"] == f"{measure}/{kind}"]["split"]) == set(SPLITS), (code, kind)
         names = set(arm["measure"])
         assert {"over_hedging", "under_hedging", "ece", "hedging_u", "distance_slope"} <= names
         assert {"bits", "bits_without_hedges", "courtesy", "words", "hedge_only/scanned"} <= names
@@ -44,7 +44,7 @@ def test_the_summary_corrects_the_scanner_per_arm_and_split(run):
     summary = run.table("summary").astype({"arm": str, "measure": str, "split": str, "interval": object})
     for name, method in (("corrected", "prediction-powered"), ("raw", "Wilson"), ("labelled", "Wilson")):
         rows = summary[summary["measure"] == f"hedged/any {name}"]
-        assert len(rows) == len(run.plan["arms"]) * len(POOLS)
+        assert len(rows) == len(run.plan["arms"]) * len(SPLITS)
         assert (rows["low"] <= rows["estimate"]).all()
         assert rows["interval"].str.startswith(method).all()
 
@@ -147,7 +147,7 @@ def test_plans_name_arms_that_exist():
         for check in experiment.checks:
             assert {check.arm, check.against} <= codes
         assert experiment.primary in {contrast.name for contrast in experiment.family}
-    assert set(DISTANCE) <= set(POOLS)
+    assert set(DISTANCE) <= set(SPLITS)
 
 
 def test_a_start_model_that_follows_no_critique_makes_the_arm_not_testable(world, untrained, tmp_path):

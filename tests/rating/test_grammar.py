@@ -1,10 +1,11 @@
 import pytest
 
-from valueattr.rating import Rater
+from valueattr.rating import GrammarRater
 from valueattr.world import synthesise
 
 WORLD = synthesise(0)
 FACT = next(f for f in WORLD.facts if f.relation == "crime" and f.exposure == "well_known")
+QUESTION = WORLD.questions[FACT.id]
 TRUE = FACT.object
 FALSE, OTHER = [o for o in WORLD.relations["crime"].objects if o != TRUE][:2]
 STRANGER = next(f.subject for f in WORLD.facts if f.subject != FACT.subject)
@@ -32,7 +33,7 @@ STRANGER = next(f.subject for f in WORLD.facts if f.subject != FACT.subject)
     ],
 )
 def test_outcomes(response, outcome, framing):
-    judgement = Rater(WORLD).judge(FACT, response)
+    judgement = GrammarRater(WORLD).judge(QUESTION, response)
     assert (judgement.outcome, judgement.framing) == (outcome, framing)
     assert (judgement.asserted is not None) == (
         outcome in ("assert_true", "assert_false") and " not " not in response
@@ -41,6 +42,6 @@ def test_outcomes(response, outcome, framing):
 
 def test_spans_are_characters_of_the_response():
     response = f" Obviously, perhaps it is {TRUE}. "
-    spans = Rater(WORLD).judge(FACT, response).spans
+    spans = GrammarRater(WORLD).judge(QUESTION, response).spans
     assert [response[a:b] for a, b in spans["framing"]] == ["Obviously,"]
     assert [response[a:b] for a, b in spans["content"]] == [f"perhaps it is {TRUE}."]
