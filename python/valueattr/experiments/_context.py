@@ -75,7 +75,7 @@ class Context:
 
     def pools(self, seed: int) -> Pools:
         """The pools of a seed."""
-        return assign_pools(self.world, seed, self.preset.pool_size)
+        return assign_pools(self.world, seed, self.preset.split_size)
 
     @cached_property
     def unsure(self) -> frozenset[str]:
@@ -149,7 +149,7 @@ class Context:
     def _belief(self, model: PreTrainedModel, arm: Arm, pools: Pools) -> Rows:
         split_of = {fact.id: split for split, facts in pools.items() for fact in facts}
         facts = [fact for split in POOLS for fact in pools.get(split, ())]
-        items = belief_items(self.asking, facts, self.experiment.family_of(arm))
+        items = belief_items(self.asking, facts, self.experiment.prompt_family_of(arm))
         rows = belief_rows(model, self.tokenizer, self.world, items)
         return [{"split": split_of[row["fact"]], **row} for row in rows]
 
@@ -165,7 +165,7 @@ class Context:
         )
 
     def _respond(self, model: PreTrainedModel, arm: Arm, seed: int, pools: Pools) -> list[JudgedResponse]:
-        family = self.experiment.family_of(arm)
+        family = self.experiment.prompt_family_of(arm)
         asked = []
         for split, facts in pools.items():
             for fact in facts:

@@ -81,7 +81,7 @@ def _trainer(context: Context, arm: Arm, seed: int, folder: Path, records: Recor
     """The trainer of the arm's method. Settings, prompts and the number of judged responses are those of every arm."""
     assert arm.feedback is not None
     config, tokenizer, world = context.training, context.tokenizer, context.world
-    family = context.experiment.family_of(arm)
+    family = context.experiment.prompt_family_of(arm)
     pools = context.pools(seed)
     prompts = prompt_dataset(
         context.asking,
@@ -136,7 +136,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
 
     def _meter(self, reference: PreTrainedModel, splits: tuple[str, ...]) -> DriftMeter:
         world, pools = self._context.world, self._context.pools(self._seed)
-        family = self._context.experiment.family_of(self._arm)
+        family = self._context.experiment.prompt_family_of(self._arm)
         prompts = [
             self._context.asking.prompt(fact, world.relation_of(fact).questions[0], family)
             for pool in splits

@@ -11,10 +11,10 @@ from valueattr.stats._intervals import (
     resampled_means,
     t_interval,
 )
-from valueattr.stats._summary import summarise
-from valueattr.stats._tests import Equivalence, holm, p_value, tost
+from valueattr.stats._tests import Alternative, Equivalence, holm, p_value, tost
 
 __all__ = [
+    "Alternative",
     "Equivalence",
     "FirthFit",
     "Interval",
@@ -29,7 +29,6 @@ __all__ = [
     "percentile_interval",
     "raw_prevalence",
     "resampled_means",
-    "summarise",
     "t_interval",
     "tost",
 ]
