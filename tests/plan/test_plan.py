@@ -50,7 +50,7 @@ def test_the_published_plans_are_read(name):
 def test_a_plan_fills_in_what_the_experiment_says_of_every_arm():
     plan = Plan.of(E2, "tiny", "0" * 64)
     assert {arm.prompt_family for arm in plan.arms} == {"zero"}
-    assert plan.arm("h2").prompted == E2.prompted != plan.an_arm("a3").prompted
+    assert plan.arm("h2").prompted == E2.prompted != plan.arm("a3").prompted
     assert plan.start.code == "h0"
     with pytest.raises(KeyError):
         plan.arm("h9")

@@ -1,4 +1,4 @@
-"""Intervals, tests, corrections and summaries, which know no domain. The headline is always a t interval over seeds."""
+"""Intervals, tests and corrections, which know no domain: they take numbers, and say nothing of where those come from."""
 
 from valueattr.stats._audit import audit_sample, corrected_prevalence, raw_prevalence
 from valueattr.stats._firth import FirthFit, firth_logit
