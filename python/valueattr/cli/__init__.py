@@ -753,13 +753,7 @@ def _show(directory: RunDirectory, console: Console) -> None:
         table.add_row(*row)
     console.print()
     console.print(table)
-    arms = ((code, directory.plan["arms"][code]) for code in directory.plan["order"])
-    titles = "; ".join(f"{code} {title.split(':')[0]}" for code, title in arms)
-    console.print(
-        f"[95% interval] {table_note(directory)} {titles}.",
-        style="dim",
-        highlight=False,
-    )
+    console.print(f"[95% interval] {table_note(directory)}", style="dim", highlight=False)
     console.print()
     console.print(headline(directory), style="bold", highlight=False, soft_wrap=True)
     console.print()

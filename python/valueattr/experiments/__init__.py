@@ -8,7 +8,7 @@ from valueattr.experiments._workers import ArmFailedError
 from valueattr.experiments.e1 import E1
 from valueattr.experiments.e2 import E2
 from valueattr.experiments.e3 import E3, VARIATIONS, vary
-from valueattr.plan import Arm, Contrast, Experiment, ManipulationCheck, Preset, Ratio
+from valueattr.plan import Arm, Check, Contrast, Experiment, Preset, Ratio
 
 EXPERIMENTS = {experiment.name: experiment for experiment in (E1, E2, E3)}
 
@@ -20,9 +20,9 @@ __all__ = [
     "VARIATIONS",
     "Arm",
     "ArmFailedError",
+    "Check",
     "Contrast",
     "Experiment",
-    "ManipulationCheck",
     "Preset",
     "Ratio",
     "Subject",

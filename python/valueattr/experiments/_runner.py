@@ -4,7 +4,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -15,9 +15,9 @@ from rich.console import Console
 
 from valueattr.experiments._progress import Bar, Display
 from valueattr.experiments._workers import Task, run_tasks
-from valueattr.plan import EMBEDDED, Arm, Experiment, Preset
+from valueattr.plan import EMBEDDED, Arm, Experiment, Plan, Preset
 from valueattr.questions import QuestionSet, TooFewQuestionsError, assign_splits
-from valueattr.results import RunDirectory, RunDirectoryError, part_name
+from valueattr.results import RunDirectory, RunDirectoryError, part_name, summarise
 from valueattr.world import World, synthesise
 
 if TYPE_CHECKING:
@@ -86,12 +86,13 @@ def run(
         _check_splits(experiment, subject.world.questions, seed, settings.split_size)
     directory = RunDirectory.create(
         out,
-        experiment.plan(
+        Plan.of(
+            experiment,
             preset,
             subject.world.fingerprint(),
             subject.model,
             subject.statements.digest if subject.statements else None,
-        ),
+        ).to_json(),
         {"experiment": experiment.name, "preset": preset, "started_with_seeds": wanted},
     )
     started = time.perf_counter()
@@ -235,37 +236,39 @@ def _adopt_twins(
     directory: RunDirectory, others: Sequence[RunDirectory], parts: Sequence[tuple[Arm, int]]
 ) -> int:
     """Take over parts that another run has made in the very same way; how many."""
-    plan, adopted = directory.plan, 0
+    plan, adopted = Plan.read(directory), 0
     for arm, seed in parts:
         for other in others:
-            twin = _twin(plan, arm.code, other.plan)
+            twin = _twin(plan, arm, Plan.read(other))
             if (
                 twin
                 and other.start_model["sha256"] == directory.start_model["sha256"]
                 and other.has_part(part_name(twin, seed))
             ):
                 directory.adopt(
-                    other, part_name(twin, seed), part_name(arm.code, seed), plan["experiment"], arm.code
+                    other, part_name(twin, seed), part_name(arm.code, seed), plan.experiment, arm.code
                 )
                 adopted += 1
                 break
     return adopted
 
 
-_PER_RUN = ("world", "settings", "kl_thresholds", "frontier_every")
-_PER_ARM = ("feedback", "methods", "families", "prompted")
-
-
-def _twin(plan: Mapping[str, Any], arm: str, other: Mapping[str, Any]) -> str | None:
+def _twin(plan: Plan, arm: Arm, other: Plan) -> str | None:
     """The arm of another plan that is trained in the same way and measured at least as fully."""
-    if any(plan[key] != other[key] for key in _PER_RUN) or (plan["probed"] and not other["probed"]):
+    if _shared(plan) != _shared(other) or (plan.probed and not other.probed):
         return None
-    untrained = plan["feedback"][arm] is None
-    keys = [key for key in _PER_ARM if not (untrained and key == "prompted")]
-    for code in other["arms"]:
-        if all(plan[key][arm] == other[key][code] for key in keys):
-            return str(code)
-    return None
+    wanted = _training(plan.arm(arm.code))
+    return next((twin.code for twin in other.arms if _training(twin) == wanted), None)
+
+
+def _shared(plan: Plan) -> tuple[Any, ...]:
+    """What of a plan must agree for its arms to be the same."""
+    return plan.world, plan.settings, plan.kl_thresholds, plan.frontier_every
+
+
+def _training(arm: Arm) -> tuple[Any, ...]:
+    """What makes an arm's weights and responses; the start model is the same whatever others are trained on."""
+    return arm.feedback, arm.method, arm.prompt_family, arm.prompted if arm.feedback else None
 
 
 def _tracker(bar: Bar, steps: int) -> Any:
@@ -292,7 +295,6 @@ def _check_same_start(directory: RunDirectory, digest: str) -> None:
 def _finish(directory: RunDirectory, experiment: Experiment, bar: Bar) -> None:
     from valueattr.hedging.prevalence import hedging_summary
     from valueattr.report import write_report
-    from valueattr.stats import summarise
 
     order = [
         part_name(arm.code, seed)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from valueattr import _core
-from valueattr.probing._splits import Bools, Floats, Ints, resampled_groups
+from valueattr.probing._partitions import Bools, Floats, Ints, resampled_groups
 
 Counts = NDArray[np.uint32]
 

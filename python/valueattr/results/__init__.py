@@ -1,6 +1,7 @@
 """The results of a run: tables with fixed columns in a directory that is readable without valueattr."""
 
 from valueattr.results._directory import RunDirectory, RunDirectoryError, part_name, write_atomically
+from valueattr.results._summary import summarise
 from valueattr.results._tables import FACTS, GENERATIONS, MEASURES, STEPS, SUMMARY, as_table
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "RunDirectoryError",
     "as_table",
     "part_name",
+    "summarise",
     "write_atomically",
 ]
