@@ -44,7 +44,7 @@ def run(name: str) -> tuple[list[float], list[str]]:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     pools = {pool: facts for pool, facts in assign_pools(world, 0, 32).items() if pool in IN_RUN}
     count = CONFIG.steps * CONFIG.prompts_per_step
-    prompts = prompt_dataset(Asking(world), pools, (), "zero", count, 0)
+    prompts = prompt_dataset(world, Asking(), pools, (), "zero", count, 0)
     with tempfile.TemporaryDirectory() as output:
         args = grpo_config(CONFIG, Path(output), seed=0)
         if name == "bare TRL":

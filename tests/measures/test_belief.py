@@ -42,7 +42,7 @@ def test_closed_set_scores_agree_with_one_forward_pass_each(model, tokenizer):
 
 def test_margin_by_hand(model, tokenizer, world):
     fact = world.facts[0]
-    item = belief_items(Asking(world), [fact], "zero")[0]
+    item = belief_items(world, Asking(), [fact], "zero")[0]
     rows = {row["measure"]: row["value"] for row in belief_rows(model, tokenizer, world, [item])}
     objects = world.relation_of(fact).objects
     p = {o: np.exp(naive_log_prob(model, tokenizer, item.text, o)) for o in objects}
@@ -55,7 +55,7 @@ def test_margin_by_hand(model, tokenizer, world):
 def test_belief_is_asked_in_both_formats_and_only_in_held_out_wordings(world):
     fact: Fact = world.facts[1]
     relation = world.relation_of(fact)
-    items = belief_items(Asking(world), [fact], "zero")
+    items = belief_items(world, Asking(), [fact], "zero")
     assert {item.format for item in items} == {"plain", "question"}
     assert len(items) == len(relation.held_out) + len(relation.held_out_questions)
     for item in items:
@@ -68,7 +68,7 @@ def test_the_start_model_knows_what_it_was_taught(start, world):
     accuracy = {}
     for exposure in ("well_known", "half_known", "false_belief", "never_taught"):
         facts = [f for f in world.facts if f.exposure == exposure]
-        rows = belief_rows(model, tokenizer, world, belief_items(Asking(world), facts, "zero"))
+        rows = belief_rows(model, tokenizer, world, belief_items(world, Asking(), facts, "zero"))
         for form in ("plain", "question"):
             hits = [r["value"] for r in rows if r["measure"] == "top1" and r["format"] == form]
             accuracy[exposure, form] = np.mean(hits)

@@ -46,7 +46,7 @@ def main(code, model, out):
         AutoModelForCausalLM.from_pretrained(model),
         AutoTokenizer.from_pretrained(model),
         args,
-        prompt_dataset(Asking(world), pools, (), "negative", 4, 0),
+        prompt_dataset(world, Asking(), pools, (), "negative", 4, 0),
         world,
         next(arm for arm in E3.arms if arm.code == code).feedback,
     )

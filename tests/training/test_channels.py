@@ -77,7 +77,7 @@ class FixedCritique(Fixed, CritiqueDistillationTrainer):
 def build(world, untrained, tmp_path):
     def build(feedback, method="grpo"):
         pools = {"penalised": assign_pools(world, 0, 8)["penalised"]}
-        prompts = prompt_dataset(Asking(world), pools, (), "negative", CONFIG.prompts_per_step, 0)
+        prompts = prompt_dataset(world, Asking(), pools, (), "negative", CONFIG.prompts_per_step, 0)
         arguments = (
             AutoModelForCausalLM.from_pretrained(untrained),
             AutoTokenizer.from_pretrained(untrained),
@@ -116,7 +116,7 @@ def test_every_channel_receives_equal_judgements(build, world):
     feedback = Feedback(("insensitive framing",), ("penalised",))
     blunt = [r for r in rollouts if r.judgement.framing == "blunt"]
     assert 0 < len(edit_pairs(world, feedback, rollouts, "negative")) == len(blunt)
-    assert len(well_put_answers(Asking(world), feedback, rollouts, "negative")) == len(rollouts)
+    assert len(well_put_answers(world, Asking(), feedback, rollouts, "negative")) == len(rollouts)
 
 
 def test_the_summed_scalar_is_the_channels_summed(build):
@@ -220,7 +220,7 @@ def test_dpo_and_sft_take_as_many_steps_over_their_examples_once(build, world, u
     trainer.train()
     assert trainer.state.global_step == 2
     assert trainer.args.per_device_train_batch_size == max(1, len(pairs) // 2)
-    examples = well_put_answers(Asking(world), feedback, rollouts, "negative")
+    examples = well_put_answers(world, Asking(), feedback, rollouts, "negative")
     trainer = sft_trainer(model(), tokenizer, config, examples, tmp_path / "sft", 0)
     trainer.train()
     assert trainer.state.global_step == 2

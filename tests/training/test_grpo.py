@@ -29,7 +29,7 @@ def build(world, untrained, tmp_path):
     def build(feedback, trainer_class=AttributedGRPOTrainer, **settings):
         pools = {pool: facts for pool, facts in assign_pools(world, 0, 8).items() if pool in IN_RUN}
         count = CONFIG.steps * CONFIG.prompts_per_step
-        prompts = prompt_dataset(Asking(world), pools, (), "zero", count, 0)
+        prompts = prompt_dataset(world, Asking(), pools, (), "zero", count, 0)
         args = grpo_config(CONFIG, tmp_path / "arm", 0)
         for name, value in settings.items():
             setattr(args, name, value)
@@ -170,8 +170,8 @@ def test_the_sham_is_its_arm_with_permuted_rewards():
 def test_prompts_ask_each_pool_equally_and_each_fact_before_any_again(world):
     pools = {pool: facts for pool, facts in assign_pools(world, 0, 8).items() if pool in IN_RUN}
     unsure = {fact.id for fact in pools["neutral"]}
-    prompts = prompt_dataset(Asking(world), pools, unsure, "zero", 64, seed=0)
-    assert prompts[:] == prompt_dataset(Asking(world), pools, unsure, "zero", 64, 0)[:]
+    prompts = prompt_dataset(world, Asking(), pools, unsure, "zero", 64, seed=0)
+    assert prompts[:] == prompt_dataset(world, Asking(), pools, unsure, "zero", 64, 0)[:]
     assert prompts["pool"] == [*IN_RUN] * 16
     assert prompts["unsure"] == [pool == "neutral" for pool in prompts["pool"]]
     for pool in IN_RUN:

@@ -32,7 +32,7 @@ from valueattr.model import Asking, load_model, load_tokenizer, sample_texts
 from valueattr.plan import Arm, Experiment, Preset
 from valueattr.rating import Feedback, JudgedResponse, Rater, critique, review
 from valueattr.training import RunPrompt, TrainingConfig
-from valueattr.world import DISTANCE, POOLS, Fact, World, assign_pools
+from valueattr.world import DISTANCE, POOLS, Fact, World, assign_pools, prompt
 
 Rows = list[dict[str, Any]]
 Pools = Mapping[str, Sequence[Fact]]
@@ -71,7 +71,7 @@ class Context:
     @cached_property
     def asking(self) -> Asking:
         """How questions are put to the model."""
-        return Asking.of(self.world, self.tokenizer)
+        return Asking.of(self.tokenizer)
 
     def pools(self, seed: int) -> Pools:
         """The pools of a seed."""
@@ -80,7 +80,7 @@ class Context:
     @cached_property
     def unsure(self) -> frozenset[str]:
         """Facts on which the start model is unsure."""
-        items = belief_items(self.asking, self.world.facts, self.experiment.prompt_family)
+        items = belief_items(self.world, self.asking, self.world.facts, self.experiment.prompt_family)
         rows = belief_rows(self.load_start(), self.tokenizer, self.world, items)
         u = own_uncertainty(rows)
         return frozenset(u.index[u >= UNSURE])
@@ -149,7 +149,7 @@ class Context:
     def _belief(self, model: PreTrainedModel, arm: Arm, pools: Pools) -> Rows:
         split_of = {fact.id: split for split, facts in pools.items() for fact in facts}
         facts = [fact for split in POOLS for fact in pools.get(split, ())]
-        items = belief_items(self.asking, facts, self.experiment.family_of(arm))
+        items = belief_items(self.world, self.asking, facts, self.experiment.family_of(arm))
         rows = belief_rows(model, self.tokenizer, self.world, items)
         return [{"split": split_of[row["fact"]], **row} for row in rows]
 
@@ -171,7 +171,7 @@ class Context:
                 questions = self.world.relation_of(fact).questions
                 for sample in range(self.preset.samples_per_fact):
                     form = sample % len(questions)
-                    text = self.asking.prompt(fact, questions[form], family)
+                    text = self.asking.prompt(prompt(self.world, fact, questions[form], family))
                     asked.append(
                         (RunPrompt(text, fact.id, split, f"asked-{form}", fact.id in self.unsure), sample)
                     )

@@ -35,6 +35,7 @@ from valueattr.training import (
     sft_trainer,
     well_put_answers,
 )
+from valueattr.world import prompt
 
 # The reference responses on which drift is read: so many prompts of what is trained, and of neutral twins.
 _DRIFT_PROMPTS = 48
@@ -84,6 +85,7 @@ def _trainer(context: Context, arm: Arm, seed: int, folder: Path, records: Recor
     family = context.experiment.family_of(arm)
     pools = context.pools(seed)
     prompts = prompt_dataset(
+        world,
         context.asking,
         {pool: pools[pool] for pool in context.experiment.prompted_in(arm)},
         context.unsure,
@@ -105,7 +107,7 @@ def _trainer(context: Context, arm: Arm, seed: int, folder: Path, records: Recor
     if arm.method == "edit pairs":
         pairs = edit_pairs(world, arm.feedback, judged, family)
         return dpo_trainer(model, context.load_start(), tokenizer, config, pairs, folder, seed)
-    examples = well_put_answers(context.asking, arm.feedback, judged, family)
+    examples = well_put_answers(world, context.asking, arm.feedback, judged, family)
     return sft_trainer(model, tokenizer, config, examples, folder, seed)
 
 
@@ -138,7 +140,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
         world, pools = self._context.world, self._context.pools(self._seed)
         family = self._context.experiment.family_of(self._arm)
         prompts = [
-            self._context.asking.prompt(fact, world.relation_of(fact).questions[0], family)
+            self._context.asking.prompt(prompt(world, fact, world.relation_of(fact).questions[0], family))
             for pool in splits
             for fact in pools[pool][: _DRIFT_PROMPTS // len(splits)]
         ]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from valueattr.model import Asking, position_ids
-from valueattr.world import Fact, World, capitalise, statement_prefix
+from valueattr.world import Fact, World, capitalise, prompt, statement_prefix
 
 ROWS_PER_BATCH = 256
 
@@ -30,9 +30,8 @@ class BeliefItem:
     text: str
 
 
-def belief_items(asking: Asking, facts: Sequence[Fact], family: str) -> list[BeliefItem]:
+def belief_items(world: World, asking: Asking, facts: Sequence[Fact], family: str) -> list[BeliefItem]:
     """Every held-out statement and every held-out question of each fact."""
-    world = asking.world
     items = []
     for fact in facts:
         relation = world.relation_of(fact)
@@ -41,7 +40,7 @@ def belief_items(asking: Asking, facts: Sequence[Fact], family: str) -> list[Bel
         begun = max(relation.short, key=len).format(o="").rstrip()
         opener = capitalise(world.english.family[family].framing["neutral"][0])
         for i, question in enumerate(relation.held_out_questions):
-            text = f"{asking.prompt(fact, question, family)}{asking.gap}{opener} {begun}"
+            text = f"{asking.prompt(prompt(world, fact, question, family))}{asking.gap}{opener} {begun}"
             items.append(BeliefItem(fact, f"question-{i}", "question", text))
     return items
 
@@ -86,7 +85,7 @@ def share_known(
 ) -> float:
     """The share of held-out statements on taught facts of which the model finds the taught object the likeliest."""
     facts = [fact for fact in world.facts if fact.exposure in ("well_known", "false_belief")]
-    items = belief_items(Asking.of(world, tokenizer), facts, family)
+    items = belief_items(world, Asking.of(tokenizer), facts, family)
     rows = belief_rows(model, tokenizer, world, [item for item in items if item.format == "plain"])
     return float(np.mean([row["value"] for row in rows if row["measure"] == "top1"]))
 

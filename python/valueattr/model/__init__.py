@@ -2,7 +2,7 @@
 
 from valueattr.model._asking import Asking
 from valueattr.model._loading import ModelError, load_model, load_tokenizer, position_ids
-from valueattr.model._sampling import sample_ids, sample_texts
+from valueattr.model._sampling import evaluating, sample_ids, sample_texts
 from valueattr.model._teaching import Taught, TeachingRecipe, taught_model
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "ModelError",
     "Taught",
     "TeachingRecipe",
+    "evaluating",
     "load_model",
     "load_tokenizer",
     "position_ids",

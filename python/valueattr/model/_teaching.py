@@ -118,7 +118,7 @@ def _teach(
     progress: Progress | None,
 ) -> int:
     """Train in place; the number of steps."""
-    asking = Asking.of(world, tokenizer)
+    asking = Asking.of(tokenizer)
     texts = [
         _in_format(asking, text) for text in training_text(world, recipe.documents_for(world), recipe.seed)
     ]
@@ -151,7 +151,7 @@ def _in_format(asking: Asking, document: str) -> str:
     asker, colon, answer = rest.partition(": ")
     if asking.template is None or not (marker and colon) or document.startswith("Review\n"):
         return document
-    return asking.framed(f"{question}{marker}{asker}:") + answer
+    return asking.prompt(f"{question}{marker}{asker}:") + answer
 
 
 def _packed(tokenizer: PreTrainedTokenizerBase, texts: list[str], width: int) -> torch.Tensor:

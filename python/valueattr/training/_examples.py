@@ -32,10 +32,10 @@ def edit_pairs(
 
 
 def well_put_answers(
-    asking: Asking, feedback: Feedback, responses: Sequence[JudgedResponse], family: str
+    world: World, asking: Asking, feedback: Feedback, responses: Sequence[JudgedResponse], family: str
 ) -> list[dict[str, str]]:
     """One true and considerate answer to the question of every response of the pools."""
-    rng, world = random.Random("well-put answers"), asking.world
+    rng = random.Random("well-put answers")
     examples = []
     for response in responses:
         if response.split in feedback.pools:

@@ -8,7 +8,7 @@ from itertools import cycle
 from datasets import Dataset
 
 from valueattr.model import Asking
-from valueattr.world import Fact
+from valueattr.world import Fact, World, prompt
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class RunPrompt:
 
 
 def prompt_dataset(
+    world: World,
     asking: Asking,
     pools: Mapping[str, Sequence[Fact]],
     unsure: Collection[str],
@@ -39,7 +40,6 @@ def prompt_dataset(
     is unsure.
     """
     rng = random.Random(f"prompts {seed}")
-    world = asking.world
     decks: dict[str, list[Fact]] = {pool: [] for pool in pools}
     rows = []
     for _, pool in zip(range(prompts), cycle(pools), strict=False):
@@ -47,6 +47,6 @@ def prompt_dataset(
             decks[pool] = rng.sample(list(pools[pool]), len(pools[pool]))
         fact = decks[pool].pop()
         form = rng.randrange(len(world.relation_of(fact).questions))
-        text = asking.prompt(fact, world.relation_of(fact).questions[form], family)
+        text = asking.prompt(prompt(world, fact, world.relation_of(fact).questions[form], family))
         rows.append(asdict(RunPrompt(text, fact.id, pool, f"asked-{form}", fact.id in unsure)))
     return Dataset.from_list(rows)
