@@ -3,8 +3,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from valueattr.measures.belief import belief_items, belief_rows, closed_set_log_probs
-from valueattr.model import Asking, sample_texts
+from valueattr.measures.belief import belief_items, belief_rows
+from valueattr.model import Asking, closed_set_log_probs, sample_texts
 from valueattr.rating import Rater
 from valueattr.world import Fact, assign_pools, prompt
 
