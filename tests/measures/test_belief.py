@@ -3,8 +3,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from valueattr.measures.belief import belief_items, belief_rows, closed_set_log_probs
-from valueattr.model import Asking, sample_texts
+from valueattr.measures.belief import belief_items, belief_rows
+from valueattr.model import Asking, closed_set_log_probs, sample_texts
 from valueattr.questions import assign_splits
 from valueattr.rating import GrammarRater
 

@@ -46,6 +46,6 @@ def test_dialogues_are_taught_in_the_format_in_which_they_are_asked():
     for before, after in zip(documents, taught, strict=True):
         assert (before != after) == (before in dialogues)
         if before in dialogues:
-            prompt, _, answer = before.partition(": ")
-            assert after == CHAT.prompt(f"{prompt}:") + answer
+            turn, _, answer = before.partition(": ")
+            assert after == CHAT.prompt(f"{turn}:") + answer
     assert [_in_format(PLAIN, document) for document in documents] == documents

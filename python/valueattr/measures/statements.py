@@ -3,20 +3,18 @@
 import csv
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from valueattr.activations import capture
-from valueattr.measures.belief import length_batches, padded_left
-from valueattr.model import position_ids
+from valueattr.model import log_p_per_token
 from valueattr.probing import FittedProbes, fit_many
 
 FOLDS = 5
@@ -174,20 +172,3 @@ def _held_out_auroc(statements: Statements, probes: FittedProbes, X: NDArray[np.
         if len(set(statements.labels[fold == k].tolist())) == 2
     ]
     return float(np.mean(of_folds))
-
-
-@torch.no_grad()
-def log_p_per_token(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]
-) -> NDArray[np.float64]:
-    """Mean log probability of each text's tokens but its first, in nats, shape (len(texts),)."""
-    encoded = tokenizer(list(texts))["input_ids"]
-    result = np.zeros(len(texts))
-    for rows in length_batches(encoded):
-        ids, mask = padded_left(tokenizer, [encoded[i] for i in rows], model.device)
-        logits = model(input_ids=ids, attention_mask=mask, **position_ids(model, mask)).logits[:, :-1]
-        log_p = torch.log_softmax(logits.float(), -1).gather(-1, ids[:, 1:, None]).squeeze(-1)
-        scored = mask[:, :-1] * mask[:, 1:]
-        means = (log_p * scored).sum(1) / scored.sum(1).clamp(min=1)
-        result[list(rows)] = means.double().cpu().numpy()
-    return result
