@@ -133,7 +133,7 @@ def test_variations_are_of_e3_alone(tmp_path):
         process = valueattr("run", command[0], "--vary", command[1], "--out", tmp_path / "r")
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 2
-        assert "--vary takes family or span-noise, of e3" in errors
+        assert "--vary takes prompt-family or span-noise, and only with e3" in errors
 
 
 def test_plans_name_arms_that_exist():
