@@ -15,7 +15,8 @@ from valueattr.plan import SMOKE, Plan, evaluate
 from valueattr.questions import DISTANCE, SPLITS
 from valueattr.report._findings import Findings
 from valueattr.report.pages import VIEWS
-from valueattr.results import RunDirectory, summarise
+from valueattr.results import RunDirectory
+from valueattr.results.summary import summarise
 
 from .conftest import assert_same, tables, valueattr
 
@@ -118,7 +119,7 @@ def test_arms_that_are_gone_are_made_again_as_they_were(everything, tmp_path):
 
 
 def test_variations_add_their_arms():
-    by_family = {arm.code: arm for arm in vary("family").arms if arm not in E3.arms}
+    by_family = {arm.code: arm for arm in vary("prompt-family").arms if arm not in E3.arms}
     assert {arm.prompt_family for arm in by_family.values()} == {"zero", "positive"}
     assert {code.split("-")[0] for code in by_family} == {"s0", "s2", "s6", "random"}
     noisy = [arm for arm in vary("span-noise").arms if arm not in E3.arms]
@@ -128,15 +129,15 @@ def test_variations_add_their_arms():
 
 
 def test_variations_are_of_e3_alone(tmp_path):
-    for command in (("e1", "family"), ("e3", "mood")):
+    for command in (("e1", "prompt-family"), ("e3", "mood")):
         process = valueattr("run", command[0], "--vary", command[1], "--out", tmp_path / "r")
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 2
-        assert "--vary takes family or span-noise, of e3" in errors
+        assert "--vary takes prompt-family or span-noise, and only with e3" in errors
 
 
 def test_plans_name_arms_that_exist():
-    for experiment in (E2, E3, vary("family"), vary("span-noise")):
+    for experiment in (E2, E3, vary("prompt-family"), vary("span-noise")):
         codes = {arm.code for arm in experiment.arms}
         assert len(codes) == len(experiment.arms)
         for contrast in experiment.contrasts:

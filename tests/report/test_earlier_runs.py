@@ -18,7 +18,6 @@ from valueattr.results import (
     RunDirectoryError,
     as_table,
     part_name,
-    summarise,
 )
 from valueattr.results._directory import hash_plan
 
@@ -26,6 +25,7 @@ from ..plan.builders import as_version_1
 
 SPLITS = ("penalised", "untouched", "held_out", "never_taught")
 FORMER = {"topic": "kind", "wording": "paraphrase"}
+from valueattr.results.summary import summarise
 
 
 def rows_of(arm, seed, rng):
