@@ -20,12 +20,12 @@ from valueattr.results import (
     part_name,
 )
 from valueattr.results._directory import hash_plan
+from valueattr.results.summary import summarise
 
 from ..plan.builders import as_version_1
 
 SPLITS = ("penalised", "untouched", "held_out", "never_taught")
 FORMER = {"topic": "kind", "wording": "paraphrase"}
-from valueattr.results.summary import summarise
 
 
 def rows_of(arm, seed, rng):
