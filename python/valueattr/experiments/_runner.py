@@ -303,7 +303,7 @@ def _check_same_start(directory: RunDirectory, digest: str) -> None:
 
 
 def _finish(directory: RunDirectory, experiment: Experiment, bar: Bar) -> None:
-    from valueattr.hedging.prevalence import hedging_summary
+    from valueattr.hedging.prevalence import hedging_summary, summarised_over_seeds
     from valueattr.report import write_report
     from valueattr.results.summary import summarise
 
@@ -315,7 +315,7 @@ def _finish(directory: RunDirectory, experiment: Experiment, bar: Bar) -> None:
     ]
     directory.assemble(order)
     summary = [
-        summarise(directory.table("measures")),
+        summarise(summarised_over_seeds(directory.table("measures"))),
         hedging_summary(experiment.name, directory.table("generations")),
     ]
     directory.write_table("summary", pa.concat_tables(summary).unify_dictionaries())
