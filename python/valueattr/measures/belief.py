@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from valueattr.model import Asking, closed_set_log_probs
@@ -55,10 +54,9 @@ def belief_rows(
         [world.relation_of(item.fact).objects for item in items],
     )
     rows = []
-    for item, log_p in zip(items, scores, strict=True):
+    for item, (log_p, lengths) in zip(items, scores, strict=True):
         objects = world.relation_of(item.fact).objects
         held = objects.index(item.fact.taught or item.fact.object)
-        lengths = token_lengths(tokenizer, objects)
         rival = lengths == lengths[held]
         rival[held] = False
         if not rival.any():
@@ -85,8 +83,3 @@ def share_known(
     items = belief_items(world, Asking.of(tokenizer), facts, family)
     rows = belief_rows(model, tokenizer, world, [item for item in items if item.format == "plain"])
     return float(np.mean([row["value"] for row in rows if row["measure"] == "top1"]))
-
-
-def token_lengths(tokenizer: PreTrainedTokenizerBase, objects: Sequence[str]) -> NDArray[np.int64]:
-    """Tokens of each object after a space, shape (len(objects),)."""
-    return np.array([len(tokenizer(f" {value}", add_special_tokens=False)["input_ids"]) for value in objects])
