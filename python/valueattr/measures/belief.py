@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from valueattr.model import Asking, closed_set_log_probs
@@ -53,10 +52,9 @@ def belief_rows(
         model, tokenizer, [item.text for item in items], [item.question.choices for item in items]
     )
     rows = []
-    for item, log_p in zip(items, scores, strict=True):
+    for item, (log_p, lengths) in zip(items, scores, strict=True):
         objects = item.question.choices
         held = objects.index(item.question.expected)
-        lengths = token_lengths(tokenizer, objects)
         rival = lengths == lengths[held]
         rival[held] = False
         if not rival.any():
@@ -83,8 +81,3 @@ def share_known(
     items = belief_items(taught, Asking.of(tokenizer), PromptFormat())
     rows = belief_rows(model, tokenizer, [item for item in items if item.format == "plain"])
     return float(np.mean([row["value"] for row in rows if row["measure"] == "top1"]))
-
-
-def token_lengths(tokenizer: PreTrainedTokenizerBase, objects: Sequence[str]) -> NDArray[np.int64]:
-    """Tokens of each object after a space, shape (len(objects),)."""
-    return np.array([len(tokenizer(f" {value}", add_special_tokens=False)["input_ids"]) for value in objects])

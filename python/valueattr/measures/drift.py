@@ -9,11 +9,15 @@ from collections.abc import Sequence
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from valueattr.model import sample_ids, token_distributions
+from valueattr.model import evaluating, sample_ids, token_distributions
 
 
 class DriftMeter:
-    """Forward and reverse KL to a frozen reference, with the reference's samples drawn once by `seed`."""
+    """Forward and reverse KL to a frozen reference, with the reference's samples drawn once by `seed`.
+
+    The reference is read where it is and never copied or changed, so it may be one that a trainer holds. Both models are
+    read without dropout, and are left in the mode in which they were.
+    """
 
     def __init__(
         self,
@@ -48,7 +52,8 @@ class DriftMeter:
         self, model: PreTrainedModel, samples: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
     ) -> torch.Tensor:
         ids, mask, response = samples
-        return token_distributions(model, ids, mask, response.shape[1])
+        with evaluating(model):
+            return token_distributions(model, ids, mask, response.shape[1])
 
 
 def _mean_kl(log_p: torch.Tensor, log_q: torch.Tensor, response: torch.Tensor) -> float:

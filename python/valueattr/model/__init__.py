@@ -2,12 +2,18 @@
 
 from valueattr.model._asking import Asking
 from valueattr.model._loading import ModelError, load_model, load_tokenizer, position_ids
-from valueattr.model._reading import closed_set_log_probs, log_p_per_token, token_distributions
+from valueattr.model._reading import (
+    ClosedSetScores,
+    closed_set_log_probs,
+    log_p_per_token,
+    token_distributions,
+)
 from valueattr.model._sampling import evaluating, sample_ids, sample_texts
 from valueattr.model._teaching import Taught, TeachingRecipe, taught_model
 
 __all__ = [
     "Asking",
+    "ClosedSetScores",
     "ModelError",
     "Taught",
     "TeachingRecipe",

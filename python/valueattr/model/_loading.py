@@ -52,12 +52,17 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
+def accepts(model: PreTrainedModel, argument: str) -> bool:
+    """Whether the model takes an argument of this name."""
+    inner = getattr(model, "module", model)  # data-parallel training wraps the model
+    return argument in inspect.signature(inner.forward).parameters
+
+
 def position_ids(model: PreTrainedModel, mask: torch.Tensor) -> dict[str, torch.Tensor]:
     """Positions that count from each row's first token, for models that take them.
 
     Without them a model with absolute positions (GPT-2) reads rows that are padded on the left as if they began later.
     """
-    inner = getattr(model, "module", model)  # data-parallel training wraps the model
-    if "position_ids" not in inspect.signature(inner.forward).parameters:
+    if not accepts(model, "position_ids"):
         return {}
     return {"position_ids": (mask.long().cumsum(-1) - 1).clamp(min=0)}
