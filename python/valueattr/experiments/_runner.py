@@ -289,7 +289,7 @@ def _check_same_start(directory: RunDirectory, digest: str) -> None:
         if before != digest:
             raise RunDirectoryError(
                 f"{directory.path} was started from another start model ({before[:12]}, this one is {digest[:12]}; "
-                "other library versions train another one): choose another --out"
+                "other library versions train another one): choose another directory"
             )
 
 

@@ -88,11 +88,11 @@ class RunDirectory:
             if run.plan_hash != hash_plan(plan):
                 raise RunDirectoryError(
                     f"{path} holds a run of another plan ({run.plan_hash[:12]}, this one is {hash_plan(plan)[:12]}): "
-                    "choose another --out, or repeat the options it was started with (see its config.json)"
+                    "choose another directory, or repeat what it was started with (see its config.json)"
                 )
             return run
         if path.exists() and any(path.iterdir()):
-            raise RunDirectoryError(f"{path} is not empty and holds no run: choose another --out")
+            raise RunDirectoryError(f"{path} is not empty and holds no run: choose another directory")
         path.mkdir(parents=True, exist_ok=True)
         write_atomically(path / "config.json", lambda p: _write_text(p, _canonical(config)))
         sealed = {"plan": plan, "sha256": hash_plan(plan)}
@@ -111,7 +111,7 @@ class RunDirectory:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise RunDirectoryError(
-                    f"another process is running in {self.path}: wait for it, or choose another --out"
+                    f"another process is running in {self.path}: wait for it, or choose another directory"
                 ) from None
             yield
 
