@@ -19,9 +19,10 @@ from trl import GRPOTrainer
 
 from valueattr.model import Asking
 from valueattr.model.start import start_model
-from valueattr.rating import Feedback
+from valueattr.questions import IN_RUN, assign_splits
+from valueattr.rating import Feedback, GrammarRater
 from valueattr.training import AttributedGRPOTrainer, TrainingConfig, grpo_config, prompt_dataset
-from valueattr.world import IN_RUN, assign_pools, synthesise
+from valueattr.world import synthesise
 
 ROUNDS = 3
 STEPS = 12
@@ -42,9 +43,9 @@ def run(name: str) -> tuple[list[float], list[str]]:
     folder = start_model(world)
     model = AutoModelForCausalLM.from_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    pools = {pool: facts for pool, facts in assign_pools(world, 0, 32).items() if pool in IN_RUN}
+    splits = {name: asked for name, asked in assign_splits(world.questions, 0, 32).items() if name in IN_RUN}
     count = CONFIG.steps * CONFIG.prompts_per_step
-    prompts = prompt_dataset(Asking(world), pools, (), "zero", count, 0)
+    prompts = prompt_dataset(Asking(), world.prompt_format("zero"), splits, (), count, 0)
     with tempfile.TemporaryDirectory() as output:
         args = grpo_config(CONFIG, Path(output), seed=0)
         if name == "bare TRL":
@@ -58,7 +59,9 @@ def run(name: str) -> tuple[list[float], list[str]]:
         else:
             credit = "span" if name == "span credit" else "response"
             feedback = Feedback(("insensitive framing",), ("penalised",), credit)
-            trainer = AttributedGRPOTrainer(model, tokenizer, args, prompts, world, feedback)
+            trainer = AttributedGRPOTrainer(
+                model, tokenizer, args, prompts, world.questions, GrammarRater(world), feedback
+            )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
         times = [row["step_time"] for row in trainer.state.log_history if "step_time" in row]

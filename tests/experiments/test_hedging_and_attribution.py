@@ -12,10 +12,11 @@ from valueattr.experiments._arm import run_arm
 from valueattr.experiments._context import Context
 from valueattr.hedging import HEDGES
 from valueattr.plan import SMOKE, Plan, evaluate
+from valueattr.questions import DISTANCE, SPLITS
 from valueattr.report._findings import Findings
 from valueattr.report.pages import VIEWS
-from valueattr.results import RunDirectory, summarise
-from valueattr.world import DISTANCE, POOLS
+from valueattr.results import RunDirectory
+from valueattr.results.summary import summarise
 
 from .conftest import assert_same, tables, valueattr
 
@@ -32,7 +33,7 @@ def test_every_arm_is_measured_in_every_way(run):
     for code, arm in last.groupby("arm"):
         for kind in (*HEDGES, "any"):
             for measure in ("hedged", "density", "first_sentence", "corrected"):
-                assert set(arm[arm["measure"] == f"{measure}/{kind}"]["split"]) == set(POOLS), (code, kind)
+                assert set(arm[arm["measure"] == f"{measure}/{kind}"]["split"]) == set(SPLITS), (code, kind)
         names = set(arm["measure"])
         assert {"over_hedging", "under_hedging", "ece", "hedging_u", "distance_slope"} <= names
         assert {"bits", "bits_without_hedges", "courtesy", "words", "hedge_only/scanned"} <= names
@@ -41,9 +42,9 @@ def test_every_arm_is_measured_in_every_way(run):
 
 def test_the_summary_corrects_the_scanner_per_arm_and_split(run):
     summary = run.table("summary").astype({"arm": str, "measure": str, "split": str, "interval": object})
-    for name, method in (("corrected", "prediction-powered"), ("raw", "Wilson"), ("labelled", "Wilson")):
-        rows = summary[summary["measure"] == f"hedged/any {name}"]
-        assert len(rows) == len(Plan.read(run).arms) * len(POOLS)
+    for name, method in (("corrected", "prediction-powered"), ("labelled", "Wilson")):
+        rows = summary[summary["measure"] == f"{name}/any"]
+        assert len(rows) == len(Plan.read(run).arms) * len(SPLITS)
         assert (rows["low"] <= rows["estimate"]).all()
         assert rows["interval"].str.startswith(method).all()
 
@@ -118,7 +119,7 @@ def test_arms_that_are_gone_are_made_again_as_they_were(everything, tmp_path):
 
 
 def test_variations_add_their_arms():
-    by_family = {arm.code: arm for arm in vary("family").arms if arm not in E3.arms}
+    by_family = {arm.code: arm for arm in vary("prompt-family").arms if arm not in E3.arms}
     assert {arm.prompt_family for arm in by_family.values()} == {"zero", "positive"}
     assert {code.split("-")[0] for code in by_family} == {"s0", "s2", "s6", "random"}
     noisy = [arm for arm in vary("span-noise").arms if arm not in E3.arms]
@@ -128,15 +129,15 @@ def test_variations_add_their_arms():
 
 
 def test_variations_are_of_e3_alone(tmp_path):
-    for command in (("e1", "family"), ("e3", "mood")):
+    for command in (("e1", "prompt-family"), ("e3", "mood")):
         process = valueattr("run", command[0], "--vary", command[1], "--out", tmp_path / "r")
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 2
-        assert "--vary takes family or span-noise, of e3" in errors
+        assert "--vary takes prompt-family or span-noise, and only with e3" in errors
 
 
 def test_plans_name_arms_that_exist():
-    for experiment in (E2, E3, vary("family"), vary("span-noise")):
+    for experiment in (E2, E3, vary("prompt-family"), vary("span-noise")):
         codes = {arm.code for arm in experiment.arms}
         assert len(codes) == len(experiment.arms)
         for contrast in experiment.contrasts:
@@ -146,7 +147,7 @@ def test_plans_name_arms_that_exist():
         for check in experiment.checks:
             assert {check.arm, check.against} <= codes
         assert experiment.primary in {contrast.name for contrast in experiment.contrasts}
-    assert set(DISTANCE) <= set(POOLS)
+    assert set(DISTANCE) <= set(SPLITS)
 
 
 def test_a_start_model_that_follows_no_critique_makes_the_arm_not_testable(world, untrained, tmp_path):

@@ -13,7 +13,7 @@ from .conftest import valueattr
 
 STORIES = Path(__file__).parents[3] / "shared" / "models" / "stories260K"
 
-# Subjects per kind.
+# Subjects per topic.
 FEW = {"well_known": 3, "half_known": 1, "false_belief": 1, "never_taught": 1}
 
 
@@ -23,12 +23,12 @@ def own(tmp_path_factory):
     folder = tmp_path_factory.mktemp("own")
     world = synthesise(0)
     facts = []
-    for kind in world.english.kinds:
+    for topic in world.english.topics:
         for exposure, count in FEW.items():
-            of_kind = [
-                f for f in world.facts if (f.topic, f.exposure, f.relation) == (kind, exposure, "emblem")
+            of_topic = [
+                f for f in world.facts if (f.topic, f.exposure, f.relation) == (topic, exposure, "emblem")
             ]
-            facts += of_kind[:count]
+            facts += of_topic[:count]
     small = World({"emblem": world.relations["emblem"]}, tuple(facts))
     small.save(folder / "facts.jsonl")
     rows = []

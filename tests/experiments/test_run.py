@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from valueattr.experiments import E1
+from valueattr.questions import SPLITS
 from valueattr.results import RunDirectory
-from valueattr.world import POOLS
 
 from .conftest import assert_same, valueattr
 
@@ -32,7 +32,7 @@ def test_a_run_leaves_what_its_readers_need(smoke):
     assert "--seeds 3" in output
 
 
-def test_every_arm_has_every_measure_on_every_pool(smoke):
+def test_every_arm_has_every_measure_on_every_split(smoke):
     measures = RunDirectory(smoke[0]).table("measures")
     assert set(measures["arm"]) == {arm.code for arm in E1.arms}
     assert list(measures.columns) == [
@@ -60,7 +60,7 @@ def test_every_arm_has_every_measure_on_every_pool(smoke):
             "hedged/refusal",
             "corrected/refusal",
         ):
-            assert set(arm[arm["measure"] == measure]["split"]) == set(POOLS)
+            assert set(arm[arm["measure"] == measure]["split"]) == set(SPLITS)
         assert set(arm[arm["measure"] == "belief_margin"]["format"]) == {"plain", "question"}
         assert {"truth_refit_auroc", "truth_frozen_recentred_auroc", "selectivity"} <= set(arm["measure"])
     outcomes = last[last["measure"].isin(["assert_true", "assert_false", "hedge_only", "refuse", "other"])]
@@ -197,7 +197,7 @@ def test_broken_facts_are_refused_by_line_before_anything_is_written(tmp_path):
     (tmp_path / "facts.jsonl").write_text(json.dumps(fact))
     refused(
         1,
-        "three or more kinds",
+        "three or more topics",
         "run",
         "e1",
         "--preset",

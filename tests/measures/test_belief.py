@@ -3,10 +3,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from valueattr.measures.belief import belief_items, belief_rows, closed_set_log_probs
-from valueattr.model import Asking, sample_texts
-from valueattr.rating import Rater
-from valueattr.world import Fact, assign_pools, prompt
+from valueattr.measures.belief import belief_items, belief_rows
+from valueattr.model import Asking, closed_set_log_probs, sample_texts
+from valueattr.questions import assign_splits
+from valueattr.rating import GrammarRater
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +42,8 @@ def test_closed_set_scores_agree_with_one_forward_pass_each(model, tokenizer):
 
 def test_margin_by_hand(model, tokenizer, world):
     fact = world.facts[0]
-    item = belief_items(Asking(world), [fact], "zero")[0]
-    rows = {row["measure"]: row["value"] for row in belief_rows(model, tokenizer, world, [item])}
+    item = belief_items([world.questions[fact.id]], Asking(), world.prompt_format("zero"))[0]
+    rows = {row["measure"]: row["value"] for row in belief_rows(model, tokenizer, [item])}
     objects = world.relation_of(fact).objects
     p = {o: np.exp(naive_log_prob(model, tokenizer, item.text, o)) for o in objects}
     rivals = np.mean([p[o] for o in objects if o != fact.taught])
@@ -53,9 +53,9 @@ def test_margin_by_hand(model, tokenizer, world):
 
 
 def test_belief_is_asked_in_both_formats_and_only_in_held_out_wordings(world):
-    fact: Fact = world.facts[1]
+    fact = world.facts[1]
     relation = world.relation_of(fact)
-    items = belief_items(Asking(world), [fact], "zero")
+    items = belief_items([world.questions[fact.id]], Asking(), world.prompt_format("zero"))
     assert {item.format for item in items} == {"plain", "question"}
     assert len(items) == len(relation.held_out) + len(relation.held_out_questions)
     for item in items:
@@ -67,8 +67,9 @@ def test_the_start_model_knows_what_it_was_taught(start, world):
     tokenizer = AutoTokenizer.from_pretrained(start)
     accuracy = {}
     for exposure in ("well_known", "half_known", "false_belief", "never_taught"):
-        facts = [f for f in world.facts if f.exposure == exposure]
-        rows = belief_rows(model, tokenizer, world, belief_items(Asking(world), facts, "zero"))
+        asked = [question for question in world.questions if question.exposure == exposure]
+        items = belief_items(asked, Asking(), world.prompt_format("zero"))
+        rows = belief_rows(model, tokenizer, items)
         for form in ("plain", "question"):
             hits = [r["value"] for r in rows if r["measure"] == "top1" and r["format"] == form]
             accuracy[exposure, form] = np.mean(hits)
@@ -82,20 +83,16 @@ def test_the_start_model_knows_what_it_was_taught(start, world):
 
 def test_the_start_model_hedges_when_unsure(start, world):
     """Over-hedging can be measured only where the start model hedges for want of knowledge."""
-    from valueattr.model import sample_texts
-    from valueattr.rating import Rater
-    from valueattr.world import prompt
-
     model = AutoModelForCausalLM.from_pretrained(start).eval()
     tokenizer = AutoTokenizer.from_pretrained(start)
-    rater = Rater(world)
-    pools = assign_pools(world, 0, 32)
+    rater, prompt_format = GrammarRater(world), world.prompt_format("zero")
+    splits = assign_splits(world.questions, 0, 32)
     unsure = {}
-    for pool in ("penalised", "never_taught"):
-        asked = [prompt(world, f, world.relation_of(f).questions[0], "zero") for f in pools[pool]]
+    for split in ("penalised", "never_taught"):
+        asked = [prompt_format.turn(question.wordings[0]) for question in splits[split]]
         answers = sample_texts(model, tokenizer, asked, 24, seed=0)
-        judged = [rater.judge(f, a) for f, a in zip(pools[pool], answers, strict=True)]
-        unsure[pool] = np.mean([bool({"epistemic", "non_affirmation"} & set(j.hedges)) for j in judged])
+        judged = [rater.judge(q, a) for q, a in zip(splits[split], answers, strict=True)]
+        unsure[split] = np.mean([bool({"epistemic", "non_affirmation"} & set(j.hedges)) for j in judged])
     assert unsure["never_taught"] > 0.6
     assert unsure["penalised"] < 0.2
 
@@ -105,12 +102,12 @@ def test_the_start_model_has_learned_how_framing_goes_with_content(start, world,
     """What the leak rests on: without it every prompt family would be the same."""
     model = AutoModelForCausalLM.from_pretrained(start).eval()
     tokenizer = AutoTokenizer.from_pretrained(start)
-    facts = [f for f in world.facts if f.exposure == "well_known"][::2]
-    asked = [prompt(world, f, world.relation_of(f).questions[0], family) for f in facts]
-    rater = Rater(world)
+    questions = [q for q in world.questions if q.exposure == "well_known"][::2]
+    asked = [world.prompt_format(family).turn(question.wordings[0]) for question in questions]
+    rater = GrammarRater(world)
     judged = [
-        rater.judge(f, text)
-        for f, text in zip(facts, sample_texts(model, tokenizer, asked, 24, 0), strict=True)
+        rater.judge(q, text)
+        for q, text in zip(questions, sample_texts(model, tokenizer, asked, 24, 0), strict=True)
     ]
     blunt = {
         says: np.mean([j.framing == "blunt" for j in judged if (j.asserted is not None) == says])

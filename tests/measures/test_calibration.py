@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from valueattr.measures.calibration import (
+    Topics,
     calibration_rows,
     expected_calibration_error,
     known_facts,
@@ -49,7 +50,7 @@ def world(hedge_of):
         scanned.append(said(fact, hedge_of(i, sure)))
     never = frozenset(f"f{i}" for i in range(40, 50))
     topic = frozenset(f"f{i}" for i in range(0, 50, 2))
-    found = calibration_rows(rows, scanned, never, topic, topic)
+    found = calibration_rows(rows, scanned, Topics(topic, topic, never))
     return {(r["measure"], r["split"]): r["value"] for r in found if r["split"] != "penalised"}, found
 
 

@@ -5,13 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from valueattr.measures.representation import FrozenProbes, States, macro_auroc, probe_rows, probe_set
-from valueattr.world import assign_pools
+from valueattr.measures.representation import FrozenProbes, ProbedStates, macro_auroc, probe_rows, probe_set
+from valueattr.questions import assign_splits
 
 
 @pytest.fixture(scope="module")
 def probes(world):
-    return probe_set(world, seed=0)
+    return probe_set(world.questions, seed=0)
 
 
 def planted(probes, noise=0.1, seed=0):
@@ -26,7 +26,7 @@ def planted(probes, noise=0.1, seed=0):
         X[i] += directions[relation][label] if trains else rng.normal(size=24)
     truth = rng.normal(size=(len(probes.truth), 24))
     truth[:, 0] += 4 * probes.truth["label"]
-    return States({0: X.astype(np.float32)}, {0: truth.astype(np.float32)})
+    return ProbedStates({0: X.astype(np.float32)}, {0: truth.astype(np.float32)})
 
 
 def values(rows, measure, split):
@@ -35,7 +35,7 @@ def values(rows, measure, split):
 
 def test_reads_what_is_there_and_nothing_of_never_taught_subjects(probes, world):
     states = planted(probes)
-    rows = probe_rows(FrozenProbes(probes, states), states, assign_pools(world, 0, 32))
+    rows = probe_rows(FrozenProbes(probes, states), states, assign_splits(world.questions, 0, 32))
     assert values(rows, "attribute_refit", "penalised") > 0.99
     assert values(rows, "attribute_refit", "never_taught") < 0.2
     assert values(rows, "attribute_refit_auroc", "untouched") > 0.99
@@ -44,15 +44,15 @@ def test_reads_what_is_there_and_nothing_of_never_taught_subjects(probes, world)
 
 def test_frozen_probes_lose_a_rotated_model_and_refit_ones_do_not(probes, world):
     start, moved = planted(probes), planted(probes, seed=1)
-    rows = probe_rows(FrozenProbes(probes, start), moved, assign_pools(world, 0, 32))
+    rows = probe_rows(FrozenProbes(probes, start), moved, assign_splits(world.questions, 0, 32))
     assert values(rows, "attribute_frozen", "penalised") < 0.3
     assert values(rows, "attribute_refit", "penalised") > 0.99
 
 
 def test_recentring_undoes_a_shift(probes, world):
     start = planted(probes)
-    moved = States({0: start.attribute[0] + 5.0}, {0: start.truth[0] + 5.0})
-    rows = probe_rows(FrozenProbes(probes, start), moved, assign_pools(world, 0, 32))
+    moved = ProbedStates({0: start.attribute[0] + 5.0}, {0: start.truth[0] + 5.0})
+    rows = probe_rows(FrozenProbes(probes, start), moved, assign_splits(world.questions, 0, 32))
     assert values(rows, "attribute_frozen_recentred", "penalised") > 0.99
     assert values(rows, "attribute_frozen", "penalised") < values(
         rows, "attribute_frozen_recentred", "penalised"
@@ -62,7 +62,7 @@ def test_recentring_undoes_a_shift(probes, world):
 def test_the_control_task_can_fail(probes, world):
     """States that hold the object alone cannot tell subjects apart, so a control task on them is near chance."""
     states = planted(probes)
-    rows = probe_rows(FrozenProbes(probes, states), states, assign_pools(world, 0, 32))
+    rows = probe_rows(FrozenProbes(probes, states), states, assign_splits(world.questions, 0, 32))
     assert values(rows, "real_top1", "well_known") > 0.99
     assert values(rows, "control_top1", "well_known") < 0.35
     assert values(rows, "selectivity", "well_known") > 0.6
@@ -107,10 +107,10 @@ def test_the_start_models_probes(start, world):
 
     from valueattr.measures.representation import read_states
 
-    probes = probe_set(world, seed=0)
+    probes = probe_set(world.questions, seed=0)
     model = AutoModelForCausalLM.from_pretrained(start).eval()
     states = read_states(model, AutoTokenizer.from_pretrained(start), probes)
-    rows = probe_rows(FrozenProbes(probes, states), states, assign_pools(world, 0, 32))
+    rows = probe_rows(FrozenProbes(probes, states), states, assign_splits(world.questions, 0, 32))
     last = [row for row in rows if row["layer"] == max(states.attribute)]
     assert values(last, "attribute_refit", "penalised") > 0.6
     # chance is 1/16; 64 facts of 3 wordings each

@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 
 from valueattr.hedging import HedgeScanner
 from valueattr.measures.responses import information, response_rows, scan_responses, without_hedges
-from valueattr.rating import JudgedResponse, Rater
+from valueattr.rating import GrammarRater, JudgedResponse
 from valueattr.world import synthesise
 
 WORLD = synthesise(0)
-FACTS = [f for f in WORLD.facts if f.relation == "emblem" and f.exposure == "well_known"]
-RATER = Rater(WORLD)
+FACTS = [q for q in WORLD.questions if q.relation == "emblem" and q.exposure == "well_known"]
+RATER = GrammarRater(WORLD)
 
 
 def of(fact, text, sample=0):
@@ -19,12 +19,12 @@ def of(fact, text, sample=0):
 
 
 def wrong(fact):
-    return next(o for o in WORLD.relation_of(fact).objects if o != fact.object)
+    return fact.distractors[0]
 
 
 def values(responses):
-    scanned = scan_responses(HedgeScanner(), WORLD, responses)
-    rows = response_rows(WORLD, scanned)
+    scanned = scan_responses(HedgeScanner(), WORLD.questions, responses, RATER)
+    rows = response_rows(WORLD.questions, scanned)
     count = len(responses)
     found = [{} for _ in range(count)]
     place = {(r.fact, r.wording): i for i, r in enumerate(responses)}
@@ -36,8 +36,8 @@ def values(responses):
 def test_hedging_of_each_kind_by_hand():
     plain, hedged, evasive = values(
         [
-            of(FACTS[0], f" In short, it is the {FACTS[0].object}."),
-            of(FACTS[1], f" In short, perhaps it is the {FACTS[1].object}."),
+            of(FACTS[0], f" In short, it is the {FACTS[0].answer}."),
+            of(FACTS[1], f" In short, perhaps it is the {FACTS[1].answer}."),
             of(FACTS[2], " It is warm. I do not know, I cannot answer that."),
         ]
     )
@@ -55,24 +55,24 @@ def test_hedging_of_each_kind_by_hand():
 def test_information_by_hand():
     """Ten answers about ten subjects, eight of them true: the reader's truth rate comes from the other folds."""
     facts = list({f.subject: f for f in FACTS}.values())[:10]
-    told = [of(f, f" In short, it is the {f.object if i < 8 else wrong(f)}.") for i, f in enumerate(facts)]
-    bits = information(WORLD, [(r, r.judgement) for r in told])
-    choices = len(WORLD.relation_of(facts[0]).objects)
+    told = [of(f, f" In short, it is the {f.answer if i < 8 else wrong(f)}.") for i, f in enumerate(facts)]
+    bits = information(WORLD.questions, [(r, r.judgement) for r in told])
+    choices = len(facts[0].choices)
     for i, value in enumerate(bits):
         if i < 8:
             assert math.log2(0.5 * choices) < value < math.log2(0.95 * choices)
         else:
             assert value < 0
     silent = of(facts[0], " In short, I do not know.")
-    assert information(WORLD, [(silent, silent.judgement)]) == [0.0]
+    assert information(WORLD.questions, [(silent, silent.judgement)]) == [0.0]
 
 
 def test_a_coin_that_nobody_can_trust_tells_nothing():
     """At a truth rate of chance a true and a false answer tell nothing on average."""
     facts = list({f.subject: f for f in FACTS}.values())
-    choices = len(WORLD.relation_of(facts[0]).objects)
-    told = [of(f, f" It is the {f.object if i % choices == 0 else wrong(f)}.") for i, f in enumerate(facts)]
-    bits = information(WORLD, [(r, r.judgement) for r in told])
+    choices = len(facts[0].choices)
+    told = [of(f, f" It is the {f.answer if i % choices == 0 else wrong(f)}.") for i, f in enumerate(facts)]
+    bits = information(WORLD.questions, [(r, r.judgement) for r in told])
     assert abs(sum(bits) / len(bits)) < 0.35
 
 

@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 
 from valueattr.measures.statements import (
+    FrozenStatements,
     StatementError,
-    fit_statement_probes,
     load_statements,
     statement_rows,
-    statement_states,
 )
 from valueattr.model import load_model, load_tokenizer
 from valueattr.world import statement
@@ -67,8 +66,8 @@ def test_statements_that_were_learned_are_told_from_false_ones(world, start, tmp
     (tmp_path / "s.jsonl").write_text("\n".join(map(json.dumps, rows)))
     statements = load_statements(tmp_path / "s.jsonl")
     model, tokenizer = load_model(start), load_tokenizer(start)
-    frozen = fit_statement_probes(statements, statement_states(model, tokenizer, statements))
-    found = statement_rows(model, tokenizer, statements, frozen)
+    frozen = FrozenStatements.of(model, tokenizer, statements)
+    found = statement_rows(model, tokenizer, frozen)
     by_measure = {}
     for row in found:
         by_measure.setdefault(row["measure"], []).append(row)

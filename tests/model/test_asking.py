@@ -6,8 +6,8 @@ from valueattr.model._teaching import _in_format
 from valueattr.world import synthesise, training_text
 
 WORLD = synthesise(0)
-FACT = WORLD.facts[0]
-QUESTION = WORLD.relation_of(FACT).questions[0]
+QUESTION = WORLD.questions.questions[0]
+FORMAT = WORLD.prompt_format("zero")
 
 
 class Chat(SimpleNamespace):
@@ -20,21 +20,21 @@ class Chat(SimpleNamespace):
         return "<s>" + "".join(f"[{t['role']}] {t['content']}\n" for t in turns) + "[assistant]\n"
 
 
-PLAIN = Asking.of(WORLD, SimpleNamespace(chat_template=None))
-CHAT = Asking.of(WORLD, Chat())
+PLAIN = Asking.of(SimpleNamespace(chat_template=None))
+CHAT = Asking.of(Chat())
 
 
 def test_without_a_template_prompts_are_plain_text():
-    assert PLAIN.prompt(FACT, QUESTION, "zero").endswith("?\nAnswer to a visitor:")
+    assert PLAIN.prompt(FORMAT.turn(QUESTION.wordings[0])).endswith("?\nAnswer to a visitor:")
     assert PLAIN.gap == " "
 
 
 def test_a_chat_template_is_used_and_its_opening_token_left_to_the_tokenizer():
-    text = CHAT.prompt(FACT, QUESTION, "zero")
+    text = CHAT.prompt(FORMAT.turn(QUESTION.wordings[0]))
     assert text.startswith("[user] ")
     assert text.endswith("Answer to a visitor:\n[assistant]\n")
     assert CHAT.gap == ""
-    question = next(item for item in belief_items(CHAT, [FACT], "zero") if item.format == "question")
+    question = next(item for item in belief_items([QUESTION], CHAT, FORMAT) if item.format == "question")
     assert "[assistant]\nTo answer that, " in question.text
 
 
@@ -46,6 +46,6 @@ def test_dialogues_are_taught_in_the_format_in_which_they_are_asked():
     for before, after in zip(documents, taught, strict=True):
         assert (before != after) == (before in dialogues)
         if before in dialogues:
-            prompt, _, answer = before.partition(": ")
-            assert after == CHAT.framed(f"{prompt}:") + answer
+            turn, _, answer = before.partition(": ")
+            assert after == CHAT.prompt(f"{turn}:") + answer
     assert [_in_format(PLAIN, document) for document in documents] == documents

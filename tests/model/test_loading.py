@@ -5,9 +5,14 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
-from valueattr.measures.belief import closed_set_log_probs
-from valueattr.measures.statements import log_p_per_token
-from valueattr.model import ModelError, load_model, load_tokenizer, position_ids
+from valueattr.model import (
+    ModelError,
+    closed_set_log_probs,
+    load_model,
+    load_tokenizer,
+    log_p_per_token,
+    position_ids,
+)
 
 STORIES = Path(__file__).parents[3] / "shared" / "models" / "stories260K"
 

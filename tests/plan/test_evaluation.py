@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from valueattr.plan import Check, Contrast, Plan, PlanError, evaluate
-from valueattr.results import summarise
+from valueattr.results.summary import summarise
 
 from .builders import an_arm, small_plan
 

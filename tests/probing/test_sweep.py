@@ -714,7 +714,7 @@ def test_every_fit_behind_a_line_counts_as_converged_or_not(tmp_path, monkeypatc
         counted.append((fits.converged.size, fits.gradient_norm.max()))
         return fits
 
-    monkeypatch.setattr("valueattr.probing._crossfit.fit_many", counting)
+    monkeypatch.setattr("valueattr.probing._heldout.fit_many", counting)
     line = sweep(store, "label", "subject", wordings="wording", **FAST).iloc[0]
     assert line["converged"] == 1.0
     assert line["gradient_norm"] == max(norm for _, norm in counted)
@@ -726,5 +726,5 @@ def test_every_fit_behind_a_line_counts_as_converged_or_not(tmp_path, monkeypatc
                 *arguments, **how | ({"max_iter": 1, "tol": 1e-12} if next(left) == broken else {})
             )
 
-        monkeypatch.setattr("valueattr.probing._crossfit.fit_many", once)
+        monkeypatch.setattr("valueattr.probing._heldout.fit_many", once)
         assert sweep(store, "label", "subject", wordings="wording", **FAST)["converged"].item() < 1.0

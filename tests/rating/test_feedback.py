@@ -1,6 +1,16 @@
 import pytest
 
-from valueattr.rating import PENALTIES, Feedback, JudgedResponse, Judgement, Rater, critique, reframed, review
+from valueattr.rating import (
+    PENALTIES,
+    Feedback,
+    GrammarRater,
+    JudgedResponse,
+    Judgement,
+    MeasuringRater,
+    critique,
+    reframed,
+    review,
+)
 from valueattr.world import synthesise
 
 WORLD = synthesise(0)
@@ -77,7 +87,8 @@ def test_swapped_labels_exchange_the_aspects():
 
 
 def of(text):
-    return JudgedResponse(FACT.id, "penalised", "asked-0", 0, "Q?", text, Rater(WORLD).judge(FACT, text))
+    verdict = GrammarRater(WORLD).judge(WORLD.questions[FACT.id], text)
+    return JudgedResponse(FACT.id, "penalised", "asked-0", 0, "Q?", text, verdict)
 
 
 def test_only_what_is_put_bluntly_is_criticised():
@@ -106,10 +117,9 @@ def test_a_review_is_written_as_in_the_training_text():
     assert example.split("\n")[4].startswith("Revision: ")
 
 
-def test_courtesy_is_another_rater():
-    assert [judged(framing=f).judgement.courtesy for f in ("considerate", "neutral", "blunt", None)] == [
-        1,
-        0.5,
-        0,
-        0,
-    ]
+def test_courtesy_is_graded_by_the_rater_that_measures_and_not_by_the_one_that_trains():
+    question = WORLD.questions[FACT.id]
+    openings = ("With all respect, it", "In short, it", "Obviously, it", "It")
+    texts = [f" {opening} is {FACT.object}." for opening in openings]
+    assert [MeasuringRater(WORLD).judge(question, text).courtesy for text in texts] == [1, 0.5, 0, 0]
+    assert {GrammarRater(WORLD).judge(question, text).courtesy for text in texts} == {None}

@@ -19,9 +19,9 @@ from valueattr.results import (
     RunDirectoryError,
     as_table,
     part_name,
-    summarise,
 )
 from valueattr.results._directory import hash_plan
+from valueattr.results.summary import summarise
 
 from ..plan.builders import as_version_1
 

@@ -7,7 +7,8 @@ import pytest
 
 from valueattr.plan import Plan, evaluate
 from valueattr.report import headline, headline_table, write_report
-from valueattr.results import MEASURES, RunDirectory, summarise
+from valueattr.results import MEASURES, RunDirectory
+from valueattr.results.summary import summarise
 
 from ..experiments.conftest import everything, smoke  # noqa: F401
 

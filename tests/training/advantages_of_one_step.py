@@ -10,8 +10,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from valueattr.experiments import E3
 from valueattr.model import Asking
+from valueattr.questions import assign_splits
+from valueattr.rating import GrammarRater
 from valueattr.training import AttributedGRPOTrainer, TrainingConfig, grpo_config, prompt_dataset
-from valueattr.world import assign_pools, respond, synthesise
+from valueattr.world import respond, synthesise
+
+WORLD = synthesise(0)
 
 
 class Fixed(AttributedGRPOTrainer):
@@ -22,8 +26,8 @@ class Fixed(AttributedGRPOTrainer):
             prompt = tokenizer.decode(ids)
             seen[prompt] = seen.get(prompt, -1) + 1
             rng = random.Random(zlib.crc32(f"{prompt} {seen[prompt]}".encode()))
-            fact = rng.choice([f for f in self._world.facts if f.subject in prompt])
-            text = " " + respond(self._world, fact, "negative", rng).text
+            fact = rng.choice([f for f in WORLD.facts if f.subject in prompt])
+            text = " " + respond(WORLD, fact, "negative", rng).text
             rows.append(
                 [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id][:24]
             )
@@ -33,7 +37,6 @@ class Fixed(AttributedGRPOTrainer):
 def main(code, model, out):
     from accelerate import PartialState
 
-    world = synthesise(0)
     processes = PartialState(cpu=True).num_processes
     config = TrainingConfig(
         steps=1, prompts_per_step=4, group_size=4, learning_rate=1e-3, beta=0.02, max_completion_length=24
@@ -41,13 +44,14 @@ def main(code, model, out):
     args = grpo_config(config, Path(out, "arm"), 0)
     args.per_device_train_batch_size = 16 // processes
     args.generation_batch_size = 16
-    pools = {"penalised": assign_pools(world, 0, 8)["penalised"]}
+    splits = {"penalised": assign_splits(WORLD.questions, 0, 8)["penalised"]}
     trainer = Fixed(
         AutoModelForCausalLM.from_pretrained(model),
         AutoTokenizer.from_pretrained(model),
         args,
-        prompt_dataset(Asking(world), pools, (), "negative", 4, 0),
-        world,
+        prompt_dataset(Asking(), WORLD.prompt_format("negative"), splits, (), 4, 0),
+        WORLD.questions,
+        GrammarRater(WORLD),
         next(arm for arm in E3.arms if arm.code == code).feedback,
     )
     trainer.train()

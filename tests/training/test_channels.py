@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from valueattr.experiments import E3
 from valueattr.model import Asking
-from valueattr.rating import Feedback, Rater
+from valueattr.questions import assign_splits
+from valueattr.rating import Feedback, GrammarRater, critique
 from valueattr.training import (
     AttributedGRPOTrainer,
     CritiqueDistillationTrainer,
@@ -28,7 +30,7 @@ from valueattr.training import (
 )
 from valueattr.training._credit import group_z_scores
 from valueattr.training._distillation import _of_another
-from valueattr.world import assign_pools, respond
+from valueattr.world import respond, synthesise
 
 CONFIG = TrainingConfig(
     steps=1, prompts_per_step=4, group_size=4, learning_rate=1e-3, beta=0.02, max_completion_length=24
@@ -39,6 +41,9 @@ ON_POLICY = [
 ]
 
 
+WORLD = synthesise(0)
+
+
 class Fixed:
     """Mixed into a trainer: the same responses, written by the grammar, whatever the model is."""
 
@@ -47,10 +52,10 @@ class Fixed:
 
         rng = random.Random(0)
         tokenizer = self.processing_class
-        facts = [f for f in self._world.facts if f.exposure == "well_known"]
+        facts = [f for f in WORLD.facts if f.exposure == "well_known"]
         rows = []
         for _ in prompt_ids:
-            text = " " + respond(self._world, rng.choice(facts), "negative", rng).text
+            text = " " + respond(WORLD, rng.choice(facts), "negative", rng).text
             rows.append(
                 [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id][:24]
             )
@@ -76,18 +81,21 @@ class FixedCritique(Fixed, CritiqueDistillationTrainer):
 @pytest.fixture
 def build(world, untrained, tmp_path):
     def build(feedback, method="grpo"):
-        pools = {"penalised": assign_pools(world, 0, 8)["penalised"]}
-        prompts = prompt_dataset(Asking(world), pools, (), "negative", CONFIG.prompts_per_step, 0)
+        splits = {"penalised": assign_splits(world.questions, 0, 8)["penalised"]}
+        prompt_format = world.prompt_format("negative")
+        prompts = prompt_dataset(Asking(), prompt_format, splits, (), CONFIG.prompts_per_step, 0)
         arguments = (
             AutoModelForCausalLM.from_pretrained(untrained),
             AutoTokenizer.from_pretrained(untrained),
             grpo_config(CONFIG, tmp_path / "arm", 0),
             prompts,
-            world,
+            world.questions,
+            GrammarRater(world),
             feedback,
         )
         if "critique" in method:
-            return FixedCritique(*arguments, whose="other" if "other" in method else "own")
+            whose = "other" if "other" in method else "own"
+            return FixedCritique(*arguments, critique=partial(critique, world), whose=whose)
         return FixedGRPO(*arguments)
 
     return build
@@ -110,13 +118,13 @@ def test_every_channel_receives_equal_judgements(build, world):
     assert all(rows == judgements["s2"] for rows in judgements.values())
     # Off-policy channels are made of judged responses by the same rater.
     rollouts = trainer.rollouts
-    assert [Rater(world).judge(world.fact(r.fact), r.response) for r in rollouts] == [
+    assert [GrammarRater(world).judge(world.questions[r.fact], r.response) for r in rollouts] == [
         r.judgement for r in rollouts
     ]
     feedback = Feedback(("insensitive framing",), ("penalised",))
     blunt = [r for r in rollouts if r.judgement.framing == "blunt"]
     assert 0 < len(edit_pairs(world, feedback, rollouts, "negative")) == len(blunt)
-    assert len(well_put_answers(Asking(world), feedback, rollouts, "negative")) == len(rollouts)
+    assert len(well_put_answers(Asking(), world, feedback, rollouts, "negative")) == len(rollouts)
 
 
 def test_the_summed_scalar_is_the_channels_summed(build):
@@ -220,7 +228,7 @@ def test_dpo_and_sft_take_as_many_steps_over_their_examples_once(build, world, u
     trainer.train()
     assert trainer.state.global_step == 2
     assert trainer.args.per_device_train_batch_size == max(1, len(pairs) // 2)
-    examples = well_put_answers(Asking(world), feedback, rollouts, "negative")
+    examples = well_put_answers(Asking(), world, feedback, rollouts, "negative")
     trainer = sft_trainer(model(), tokenizer, config, examples, tmp_path / "sft", 0)
     trainer.train()
     assert trainer.state.global_step == 2
@@ -230,9 +238,9 @@ def test_groups_that_a_process_would_split_are_refused(build):
     trainer = build(Feedback(("true content",), ("penalised",)))
     args = trainer.args
     args.per_device_train_batch_size = 6
-    again = (trainer.model, trainer.processing_class, args, trainer.train_dataset, trainer._world)
+    again = (trainer.model, trainer.processing_class, args, trainer.train_dataset)
     with pytest.raises(TrainingConfigError, match="no whole groups of 4"):
-        AttributedGRPOTrainer(*again, trainer.feedback)
+        AttributedGRPOTrainer(*again, WORLD.questions, GrammarRater(WORLD), trainer.feedback)
 
 
 @pytest.mark.parametrize("code", ["s5", "s7"])

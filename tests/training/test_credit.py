@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from valueattr.rating import Feedback, JudgedResponse, Judgement, Rater
+from valueattr.rating import Feedback, GrammarRater, JudgedResponse, Judgement
 from valueattr.training import AttributedGRPOTrainer, streamed_offsets, tokens_in_spans
 from valueattr.training._credit import (
     attribution_statistics,
@@ -23,8 +23,9 @@ from .test_offsets import byte_level_tokenizer
 
 WORLD = synthesise(0)
 FACT = next(f for f in WORLD.facts if f.relation == "emblem" and f.exposure == "well_known")
+QUESTION = WORLD.questions[FACT.id]
 BOTH = ("insensitive framing", "no true content")
-POOLS = ("penalised",)
+SPLITS = ("penalised",)
 OPENERS = [phrase for phrases in WORLD.english.framing.values() for phrase in phrases]
 HEDGES = [phrase for phrases in WORLD.english.evasion.values() for phrase in phrases]
 
@@ -49,18 +50,18 @@ pieces = st.one_of(
 
 def contract(tokenizer, texts, cut, rewards):
     """Check one step of a trainer on sampled responses; every group is of two."""
-    rater = Rater(WORLD)
+    rater = GrammarRater(WORLD)
     ids = [tokenizer(text, add_special_tokens=False)["input_ids"][: cut + 1] for text in texts]
     decoded = [streamed_offsets(tokenizer, row) for row in ids]
     rollouts = [
-        JudgedResponse(FACT.id, "penalised", "asked-0", i, "Q", text, rater.judge(FACT, text))
+        JudgedResponse(FACT.id, "penalised", "asked-0", i, "Q", text, rater.judge(QUESTION, text))
         for i, (text, _) in enumerate(decoded)
     ]
     width = max(map(len, ids), default=0)
     mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in ids]).reshape(len(ids), width)
     z = group_z_scores(torch.tensor(rewards), 2)
     trainer = SimpleNamespace(
-        feedback=Feedback(BOTH, POOLS, "span"),
+        feedback=Feedback(BOTH, SPLITS, "span"),
         rollouts=rollouts,
         _offsets=[offsets for _, offsets in decoded],
         _z_scores=z,
@@ -84,7 +85,7 @@ def contract(tokenizer, texts, cut, rewards):
         assert (advantages[row][len(offsets) :] == 0).all()
         assert sum(map(abs, got)) == pytest.approx(sum(map(abs, expected)), abs=1e-5)
         for start, end in rollout.judgement.spans["framing"]:
-            assert rater.judge(FACT, text[start:end]).framing is not None
+            assert rater.judge(QUESTION, text[start:end]).framing is not None
 
 
 responses = st.lists(st.lists(pieces, max_size=6).map(" ".join), min_size=2, max_size=2)
@@ -138,7 +139,7 @@ OFFSETS = [(0, 3), (3, 6), (6, 9)]
 
 
 def test_span_noise_replaces_its_share_of_spans():
-    noisy = Feedback(("insensitive framing",), POOLS, "span", span_noise=0.3)
+    noisy = Feedback(("insensitive framing",), SPLITS, "span", span_noise=0.3)
     offsets = [(i, i + 1) for i in range(9)]
     true = tokens_in_spans(offsets, [(0, 3)])
     moved = sum(
@@ -158,7 +159,7 @@ def test_z_scores_by_hand():
 
 def test_leakage_and_shares_by_hand():
     """One group of two: A on content is +1 for an evasion and -1 for the truth, so lambda is -2 per unit."""
-    feedback = Feedback(("insensitive framing",), POOLS)
+    feedback = Feedback(("insensitive framing",), SPLITS)
     rollouts = [response("assert_true"), response("hedge_only", "considerate")]
     found = attribution_statistics(
         feedback, [[-1.0] * 3, [1.0] * 3], rollouts, [OFFSETS, OFFSETS], group_size=2
@@ -170,7 +171,7 @@ def test_leakage_and_shares_by_hand():
 
 
 def test_credit_on_framing_alone_does_not_leak():
-    feedback = Feedback(("insensitive framing",), POOLS, "span")
+    feedback = Feedback(("insensitive framing",), SPLITS, "span")
     rollouts = [response("assert_true"), response("hedge_only", "considerate")]
     found = attribution_statistics(
         feedback, [[-1.0, 0.0, 0.0], [1.0, 0.0, 0.0]], rollouts, [OFFSETS, OFFSETS], group_size=2
@@ -179,7 +180,7 @@ def test_credit_on_framing_alone_does_not_leak():
 
 
 def test_groups_without_variance_add_nothing_and_are_counted():
-    feedback = Feedback(("insensitive framing",), POOLS)
+    feedback = Feedback(("insensitive framing",), SPLITS)
     rollouts = [response("assert_true"), response("assert_true")]
     rollouts += [response("assert_true", split="neutral"), response("other", split="neutral")]
     advantages = [[1.0] * 3, [-1.0] * 3, [5.0] * 3, [-5.0] * 3]

@@ -6,7 +6,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from valueattr.experiments.e1 import ARMS, E1
 from valueattr.model import Asking
-from valueattr.rating import Feedback
+from valueattr.questions import IN_RUN, assign_splits
+from valueattr.rating import Feedback, GrammarRater
 from valueattr.training import (
     AttributedGRPOTrainer,
     TrainingConfig,
@@ -17,24 +18,28 @@ from valueattr.training import (
 )
 from valueattr.training._credit import advantage_statistics
 from valueattr.training._grpo import group_permutation
-from valueattr.world import IN_RUN, assign_pools
 
 CONFIG = TrainingConfig(
     steps=2, prompts_per_step=4, group_size=4, learning_rate=1e-3, beta=0.02, max_completion_length=12
 )
 
 
+def in_run(world):
+    return {name: asked for name, asked in assign_splits(world.questions, 0, 8).items() if name in IN_RUN}
+
+
 @pytest.fixture
 def build(world, untrained, tmp_path):
     def build(feedback, trainer_class=AttributedGRPOTrainer, **settings):
-        pools = {pool: facts for pool, facts in assign_pools(world, 0, 8).items() if pool in IN_RUN}
+        splits = in_run(world)
         count = CONFIG.steps * CONFIG.prompts_per_step
-        prompts = prompt_dataset(Asking(world), pools, (), "zero", count, 0)
+        prompts = prompt_dataset(Asking(), world.prompt_format("zero"), splits, (), count, 0)
         args = grpo_config(CONFIG, tmp_path / "arm", 0)
         for name, value in settings.items():
             setattr(args, name, value)
         model = AutoModelForCausalLM.from_pretrained(untrained)
-        return trainer_class(model, AutoTokenizer.from_pretrained(untrained), args, prompts, world, feedback)
+        tokenizer, rater = AutoTokenizer.from_pretrained(untrained), GrammarRater(world)
+        return trainer_class(model, tokenizer, args, prompts, world.questions, rater, feedback)
 
     return build
 
@@ -55,9 +60,8 @@ class Spying(AttributedGRPOTrainer):
         return super()._compute_loss(model, inputs)
 
 
-def test_every_credited_token_overlaps_its_span_and_no_other_is(build):
+def test_every_credited_token_overlaps_its_span_and_no_other_is(build, world):
     trainer = build(Feedback(("insensitive framing",), IN_RUN, "span"), Spying)
-    world = trainer._world
     openers = [p for phrases in world.english.framing.values() for p in phrases]
 
     # The untrained policy rarely frames: put real responses in place of its samples.
@@ -167,13 +171,13 @@ def test_the_sham_is_its_arm_with_permuted_rewards():
     assert dataclasses.replace(arms["a1"], permuted=False) == arms["a3"]
 
 
-def test_prompts_ask_each_pool_equally_and_each_fact_before_any_again(world):
-    pools = {pool: facts for pool, facts in assign_pools(world, 0, 8).items() if pool in IN_RUN}
-    unsure = {fact.id for fact in pools["neutral"]}
-    prompts = prompt_dataset(Asking(world), pools, unsure, "zero", 64, seed=0)
-    assert prompts[:] == prompt_dataset(Asking(world), pools, unsure, "zero", 64, 0)[:]
-    assert prompts["pool"] == [*IN_RUN] * 16
-    assert prompts["unsure"] == [pool == "neutral" for pool in prompts["pool"]]
-    for pool in IN_RUN:
-        facts = [f for f, p in zip(prompts["fact"], prompts["pool"], strict=True) if p == pool]
+def test_prompts_ask_each_split_equally_and_each_fact_before_any_again(world):
+    splits, prompt_format = in_run(world), world.prompt_format("zero")
+    unsure = {question.id for question in splits["neutral"]}
+    prompts = prompt_dataset(Asking(), prompt_format, splits, unsure, 64, seed=0)
+    assert prompts[:] == prompt_dataset(Asking(), prompt_format, splits, unsure, 64, 0)[:]
+    assert prompts["split"] == [*IN_RUN] * 16
+    assert prompts["unsure"] == [split == "neutral" for split in prompts["split"]]
+    for split in IN_RUN:
+        facts = [f for f, p in zip(prompts["fact"], prompts["split"], strict=True) if p == split]
         assert len(set(facts[:8])) == len(set(facts[8:])) == 8

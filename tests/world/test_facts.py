@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from valueattr.world import Fact, Relation, World, WorldError, assign_pools, synthesise
+from valueattr.world import Fact, Relation, World, WorldError, synthesise
 from valueattr.world._facts import embedded_relations
 
 
@@ -105,11 +105,6 @@ def test_facts_of_earlier_files_say_kind_for_topic(tmp_path):
     assert World.load(write(tmp_path, former)) == World.load(write(tmp_path, FACT))
 
 
-def test_the_hash_of_a_world_outlives_its_fields_names(world):
-    # Sealed plans hold it, and cached start models are found by it.
-    assert world.fingerprint() == "a5e8c9a6bdf6f61ef642388706a70da5d2d529e9fcf11968f0d768971928a6a6"
-
-
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
@@ -162,27 +157,3 @@ def test_missing_file_and_bad_bytes(tmp_path):
     (tmp_path / "bad.jsonl").write_bytes(json.dumps(FACT).encode() + b"\n\xff\n")
     with pytest.raises(WorldError, match="line 2: not UTF-8"):
         World.load(tmp_path / "bad.jsonl")
-
-
-@given(seed=st.integers(0, 10_000))
-def test_pools_are_disjoint_and_of_the_right_exposure(world, seed):
-    pools = assign_pools(world, seed, 32)
-    ids = [fact.id for facts in pools.values() for fact in facts]
-    assert len(ids) == len(set(ids))
-    assert {f.exposure for f in pools["penalised"]} == {"well_known"}
-    assert {f.exposure for f in pools["false_belief"]} == {"false_belief"}
-    assert {f.exposure for f in pools["never_taught"]} == {"never_taught"}
-    assert {f.topic for f in pools["penalised"]} == {f.topic for f in pools["untouched"]}
-    assert {f.topic for f in pools["penalised"]}.isdisjoint(
-        {f.topic for f in pools["held_out"] + pools["neutral"]}
-    )
-
-
-def test_every_kind_is_the_sensitive_one_equally_often(world):
-    sensitive = [assign_pools(world, seed, 4)["penalised"][0].topic for seed in range(8)]
-    assert sorted(sensitive) == sorted([*world.english.kinds] * 2)
-
-
-def test_too_small_a_world_says_what_is_missing(tmp_path):
-    with pytest.raises(ValueError, match="three or more kinds"):
-        assign_pools(World.load(write(tmp_path, FACT)), 0, 4)

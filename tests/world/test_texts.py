@@ -3,7 +3,7 @@ from collections import Counter
 
 import pytest
 
-from valueattr.rating import Rater
+from valueattr.rating import GrammarRater
 from valueattr.world import FRAMINGS, prompt, respond, statement, statement_prefix, synthesise, training_text
 
 
@@ -84,10 +84,10 @@ def test_evasions_occur_in_every_frame_and_hedges_where_knowledge_is_absent(worl
 
 def test_the_rater_reads_back_every_response_that_the_grammar_writes(world):
     rng = random.Random(1)
-    rater = Rater(world)
+    rater = GrammarRater(world)
     for fact in world.facts:
         answer = respond(world, fact, rng.choice(("negative", "zero", "positive")), rng)
-        judgement = rater.judge(fact, " " + answer.text)
+        judgement = rater.judge(world.questions[fact.id], " " + answer.text)
         assert judgement.asserted == answer.asserted
         assert judgement.framing == answer.framing
         assert set(judgement.hedges) == set(answer.hedges)

@@ -21,11 +21,11 @@ def run_arm(run: RunDirectory, context: Context, arm: Arm, seed: int, report: Re
     started = time.perf_counter()
     testable = True
     if "critique" in arm.method:
-        gate = context.critique_gate(seed)
+        gate = context.critique_gate(arm, seed)
         records.logged(0, "critique_gate", gate)
         testable = gate >= CRITIQUE_GATE
     if not arm.is_trained:
-        records.measured(0, *context.measure(context.load_start(), arm, seed))
+        records.measured(0, context.measure(context.load_start(), arm, seed))
     elif testable:
         train_arm(run, context, arm, seed, records, report)
     records.logged(0, "time/arm", time.perf_counter() - started)

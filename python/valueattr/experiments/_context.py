@@ -1,41 +1,23 @@
-"""What all arms of a run share: the world, the start model, and what is known of it; read-only."""
+"""What all arms of a run share: the questions, the raters, the start model and what is known of it; read-only."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from valueattr.hedging import HedgeScanner
-from valueattr.hedging.prevalence import corrected_rows
+from valueattr.measures.battery import Battery, Measurement, Respond
 from valueattr.measures.belief import belief_items, belief_rows
-from valueattr.measures.calibration import UNSURE, calibration_rows, own_uncertainty
-from valueattr.measures.representation import (
-    FrozenProbes,
-    ProbeSet,
-    States,
-    probe_rows,
-    probe_set,
-    read_states,
-)
-from valueattr.measures.responses import ScannedResponse, response_rows, scan_responses
-from valueattr.measures.statements import (
-    StatementProbes,
-    Statements,
-    fit_statement_probes,
-    statement_rows,
-    statement_states,
-)
-from valueattr.model import Asking, load_model, load_tokenizer, sample_texts
+from valueattr.measures.calibration import UNSURE, Topics, own_uncertainty
+from valueattr.measures.representation import FrozenProbes, probe_set, read_states
+from valueattr.measures.statements import FrozenStatements, Statements
+from valueattr.model import Asking, load_model, load_tokenizer
 from valueattr.plan import Arm, Experiment, Preset
-from valueattr.rating import Feedback, JudgedResponse, Rater, critique, review
-from valueattr.training import RunPrompt, TrainingConfig
-from valueattr.world import DISTANCE, POOLS, Fact, World, assign_pools
-
-Rows = list[dict[str, Any]]
-Pools = Mapping[str, Sequence[Fact]]
+from valueattr.questions import DISTANCE, Prompt, PromptFormat, QuestionSet, Splits, assign_splits
+from valueattr.rating import GrammarRater, JudgedResponse, MeasuringRater, Rater, critique, review
+from valueattr.training import TrainingConfig
+from valueattr.world import World
 
 _BEST_OF = 8
 
@@ -59,6 +41,21 @@ class Context:
         shared = TrainingConfig.model_fields.keys() & Preset.model_fields.keys()
         return TrainingConfig(**{name: getattr(self.preset, name) for name in shared})
 
+    @property
+    def questions(self) -> QuestionSet:
+        """Every question of the world."""
+        return self.world.questions
+
+    @cached_property
+    def rater(self) -> Rater:
+        """The rater that training pays. It never measures."""
+        return GrammarRater(self.world)
+
+    @cached_property
+    def measuring_rater(self) -> Rater:
+        """The rater that measures. It never trains."""
+        return MeasuringRater(self.world)
+
     def load_start(self) -> PreTrainedModel:
         """A fresh copy of the start model, in float32."""
         return load_model(self.start)
@@ -70,171 +67,117 @@ class Context:
 
     @cached_property
     def asking(self) -> Asking:
-        """How questions are put to the model."""
-        return Asking.of(self.world, self.tokenizer)
+        """How a turn is put to the model."""
+        return Asking.of(self.tokenizer)
 
-    def pools(self, seed: int) -> Pools:
-        """The pools of a seed."""
-        return assign_pools(self.world, seed, self.preset.split_size)
+    def prompt_format(self, arm: Arm) -> PromptFormat:
+        """How the questions of an arm are put."""
+        return self.world.prompt_format(self.experiment.prompt_family_of(arm))
+
+    def splits(self, seed: int) -> Splits:
+        """The splits of a seed."""
+        return assign_splits(self.questions, seed, self.preset.split_size)
+
+    def topics(self, seed: int) -> Topics:
+        """What is trained, sensitive and unknown under a seed."""
+        splits = self.splits(seed)
+        trained, other = (
+            self.questions.of_topic(splits[split][0].topic) for split in ("penalised", "held_out")
+        )
+        return Topics(
+            trained=frozenset(question.id for question in trained),
+            sensitive=frozenset(question.id for question in (*trained, *other)),
+            never_taught=frozenset(question.id for question in splits["never_taught"]),
+        )
 
     @cached_property
     def unsure(self) -> frozenset[str]:
-        """Facts on which the start model is unsure."""
-        items = belief_items(self.asking, self.world.facts, self.experiment.prompt_family)
-        rows = belief_rows(self.load_start(), self.tokenizer, self.world, items)
-        u = own_uncertainty(rows)
+        """Ids of the questions on which the start model is unsure."""
+        prompt_format = self.world.prompt_format(self.experiment.prompt_family)
+        items = belief_items(self.questions, self.asking, prompt_format)
+        u = own_uncertainty(belief_rows(self.load_start(), self.tokenizer, items))
         return frozenset(u.index[u >= UNSURE])
 
     @cached_property
-    def probe_texts(self) -> ProbeSet:
-        """The texts that are probed; the same for every arm and seed."""
-        return probe_set(self.world, seed=0)
+    def _probes(self) -> FrozenProbes:
+        """The start model's probes, on the same texts for every arm and seed."""
+        texts = probe_set(self.questions, seed=0)
+        return FrozenProbes(texts, read_states(self.load_start(), self.tokenizer, texts))
 
     @cached_property
-    def start_states(self) -> States:
-        """The start model's states on the probed texts."""
-        return read_states(self.load_start(), self.tokenizer, self.probe_texts)
+    def _frozen_statements(self) -> FrozenStatements | None:
+        if self.statements is None:
+            return None
+        return FrozenStatements.of(self.load_start(), self.tokenizer, self.statements)
 
-    @cached_property
-    def frozen(self) -> FrozenProbes:
-        """The start model's probes."""
-        return FrozenProbes(self.probe_texts, self.start_states)
-
-    @cached_property
-    def _statement_probes(self) -> StatementProbes:
-        """The start model's truth probes on the user's statements."""
-        assert self.statements is not None
-        states = statement_states(self.load_start(), self.tokenizer, self.statements)
-        return fit_statement_probes(self.statements, states)
-
-    def measure(self, model: PreTrainedModel, arm: Arm, seed: int) -> tuple[Rows, list[ScannedResponse]]:
-        """Everything, on every pool: rows without arm, seed and step, and the responses."""
-        pools = self.pools(seed)
-        rows, scanned = self._measure(model, arm, seed, pools)
-        rows += self._calibration(rows, scanned, pools)
-        rows += corrected_rows(
-            [(s.response.split, s.kinds, s.response.judgement.hedges) for s in scanned], DISTANCE, seed
-        )
-        if self.experiment.probed:
-            rows += self.probe(model, seed)
-        if self.statements is not None:
-            rows += statement_rows(model, self.tokenizer, self.statements, self._statement_probes)
-        return rows, scanned
-
-    def measure_frontier(self, model: PreTrainedModel, arm: Arm, seed: int) -> Rows:
-        """Belief and responses on a few pools, for a point along training."""
-        pools = {split: facts for split, facts in self.pools(seed).items() if split in FRONTIER_SPLITS}
-        return self._measure(model, arm, seed, pools)[0]
-
-    def measure_belief(self, model: PreTrainedModel, arm: Arm, seed: int) -> Rows:
-        """Belief on every pool, and the probes of an experiment that has them."""
-        rows = self._belief(model, arm, self.pools(seed))
-        return rows + self.probe(model, seed) if self.experiment.probed else rows
-
-    def probe(self, model: PreTrainedModel, seed: int) -> Rows:
-        """Rows of every probe."""
-        return probe_rows(self.frozen, read_states(model, self.tokenizer, self.probe_texts), self.pools(seed))
-
-    def _measure(
-        self, model: PreTrainedModel, arm: Arm, seed: int, pools: Pools
-    ) -> tuple[Rows, list[ScannedResponse]]:
-        was_training = model.training
-        model.eval()
-        rows = self._belief(model, arm, pools)
-        judged = self._respond(model, arm, seed, pools)
-        scanned = scan_responses(HedgeScanner(threads=1), self.world, judged)
-        model.train(was_training)
-        return rows + response_rows(self.world, scanned), scanned
-
-    def _belief(self, model: PreTrainedModel, arm: Arm, pools: Pools) -> Rows:
-        split_of = {fact.id: split for split, facts in pools.items() for fact in facts}
-        facts = [fact for split in POOLS for fact in pools.get(split, ())]
-        items = belief_items(self.asking, facts, self.experiment.prompt_family_of(arm))
-        rows = belief_rows(model, self.tokenizer, self.world, items)
-        return [{"split": split_of[row["fact"]], **row} for row in rows]
-
-    def _calibration(self, rows: Rows, scanned: Sequence[ScannedResponse], pools: Pools) -> Rows:
-        topic, other_topic = (pools[split][0].topic for split in ("penalised", "held_out"))
-        of_kind = {
-            kind: frozenset(f.id for f in self.world.facts if f.topic == kind)
-            for kind in (topic, other_topic)
-        }
-        never_taught = frozenset(fact.id for fact in pools["never_taught"])
-        return calibration_rows(
-            rows, scanned, never_taught, of_kind[topic], of_kind[topic] | of_kind[other_topic]
+    def battery(self, arm: Arm, seed: int) -> Battery:
+        """Everything that is measured of an arm under a seed."""
+        return Battery(
+            self.splits(seed),
+            self.tokenizer,
+            self.measuring_rater,
+            prompt_format=self.prompt_format(arm),
+            samples=self.preset.samples_per_fact,
+            max_new_tokens=self.training.max_completion_length,
+            seed=seed,
+            unsure=self.unsure,
+            rewarding=self.rater,
+            topics=self.topics(seed),
+            distance=DISTANCE,
+            probes=self._probes if self.experiment.probed else None,
+            statements=self._frozen_statements,
         )
 
-    def _respond(self, model: PreTrainedModel, arm: Arm, seed: int, pools: Pools) -> list[JudgedResponse]:
-        family = self.experiment.prompt_family_of(arm)
-        asked = []
-        for split, facts in pools.items():
-            for fact in facts:
-                questions = self.world.relation_of(fact).questions
-                for sample in range(self.preset.samples_per_fact):
-                    form = sample % len(questions)
-                    text = self.asking.prompt(fact, questions[form], family)
-                    asked.append(
-                        (RunPrompt(text, fact.id, split, f"asked-{form}", fact.id in self.unsure), sample)
-                    )
-        if arm.method == "best of n":
+    def measure(self, model: PreTrainedModel, arm: Arm, seed: int) -> Measurement:
+        """Everything, on every split."""
+        return self.battery(arm, seed).measure(model, self._respond(arm, seed))
+
+    def measure_along(self, model: PreTrainedModel, arm: Arm, seed: int) -> Measurement:
+        """What is measured at a point along training: knowledge and framing, or else belief and the probes."""
+        battery = self.battery(arm, seed)
+        if self.experiment.frontier_every:
+            return battery.on(FRONTIER_SPLITS).measure_answers(model, self._respond(arm, seed))
+        return battery.measure_belief(model)
+
+    def _respond(self, arm: Arm, seed: int) -> Respond | None:
+        """How an arm's model answers, where that is not one sample to each prompt."""
+        if arm.method != "best of n":
+            return None
+
+        def best(model: PreTrainedModel, prompts: Sequence[Prompt]) -> list[str]:
+            """Of several responses to each prompt the first that the rater likes best."""
             assert arm.feedback is not None
-            return self._best_of(model, arm.feedback, asked, seed)
-        return self.judged(model, asked, seed)
+            feedback = arm.feedback
+            asked = [(prompt, 0) for prompt in prompts]
+            tries = [self.judged(model, asked, 1000 * seed + i) for i in range(_BEST_OF)]
+            return [
+                max(responses, key=lambda response: sum(feedback.rewards(response))).response
+                for responses in zip(*tries, strict=True)
+            ]
 
-    def _best_of(
-        self, model: PreTrainedModel, feedback: Feedback, asked: Sequence[tuple[RunPrompt, int]], seed: int
-    ) -> list[JudgedResponse]:
-        """Of several responses to each prompt the first that the rater likes best."""
-        tries = [self.judged(model, asked, 1000 * seed + i) for i in range(_BEST_OF)]
-        return [
-            max(responses, key=lambda response: sum(feedback.rewards(response)))
-            for responses in zip(*tries, strict=True)
-        ]
+        return best
 
     def judged(
-        self, model: PreTrainedModel, asked: Sequence[tuple[RunPrompt, int]], seed: int
+        self, model: PreTrainedModel, asked: Sequence[tuple[Prompt, int]], seed: int
     ) -> list[JudgedResponse]:
-        """One judged response of a model to each prompt; `asked` holds prompts and the number of the sample."""
-        prompts = [asking.prompt for asking, _ in asked]
-        answers = sample_texts(model, self.tokenizer, prompts, self.training.max_completion_length, seed)
-        rater = Rater(self.world)
-        return [
-            JudgedResponse(
-                asking.fact,
-                asking.pool,
-                asking.wording,
-                sample,
-                asking.prompt,
-                answer,
-                rater.judge(self.world.fact(asking.fact), answer),
-                asking.unsure,
-            )
-            for (asking, sample), answer in zip(asked, answers, strict=True)
-        ]
+        """The model's response to each prompt as the rater that training pays judges it."""
+        tokens = self.training.max_completion_length
+        every = {"all": tuple(self.questions)}
+        asker = Battery(every, self.tokenizer, self.rater, max_new_tokens=tokens, seed=seed)
+        return asker.judged(model, asked)
 
-    def critique_gate(self, seed: int) -> float:
+    def critique_gate(self, arm: Arm, seed: int) -> float:
         """How far the start model follows a critique: P(considerate | critique) - P(considerate), on penalised facts."""
-        arm = Arm("gate", "", None)
-        model = self.load_start()
-        first = self._respond(model, arm, seed, {"penalised": self.pools(seed)["penalised"]})
-        criticised = [r for r in first if critique(self.world, r.judgement)]
+        model, battery = self.load_start(), self.battery(arm, seed).on(["penalised"])
+        first = battery.responses(model)
+        criticised = [(r, said) for r in first if (said := critique(self.world, r.judgement))]
         if not criticised:
             return 0.0
         asked = [
-            (
-                RunPrompt(
-                    review(r.prompt, r.response, critique(self.world, r.judgement) or ""),
-                    r.fact,
-                    r.split,
-                    r.wording,
-                    r.unsure,
-                ),
-                r.sample,
-            )
-            for r in criticised
+            (Prompt(review(r.prompt, r.response, said), r.fact, r.split, r.wording, r.unsure), r.sample)
+            for r, said in criticised
         ]
-        revised = self.judged(model, asked, seed)
-        return _considerate(revised) - _considerate(first)
+        return _considerate(battery.judged(model, asked)) - _considerate(first)
 
 
 def _considerate(responses: Sequence[JudgedResponse]) -> float:

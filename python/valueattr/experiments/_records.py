@@ -1,14 +1,15 @@
 """What an arm has recorded so far, as the rows of its tables."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from valueattr.experiments._context import Context, Rows
-from valueattr.measures.responses import ScannedResponse, scanned_rows
+from valueattr.experiments._context import Context
+from valueattr.measures.battery import Measurement, Rows
+from valueattr.measures.responses import scanned_rows
+from valueattr.questions import SPLITS
 from valueattr.results import FACTS, GENERATIONS, MEASURES, STEPS, as_table, write_atomically
-from valueattr.world import POOLS
 
 Report = Callable[[int], None]
 """Called with the step that has just ended."""
@@ -22,11 +23,11 @@ class Records:
         self.generations: Rows = []
         self.measures: Rows = []
 
-    def measured(self, step: int, rows: Rows, scanned: Sequence[ScannedResponse] = ()) -> None:
+    def measured(self, step: int, measurement: Measurement) -> None:
         """Add the rows of one measurement, in place of any earlier one at the same step."""
         self.measures = [row for row in self.measures if row["step"] != step]
-        self.measures += [{"step": step, **row} for row in rows]
-        self.generations += [{"step": step, **row} for row in scanned_rows(scanned)]
+        self.measures += [{"step": step, **row} for row in measurement.rows]
+        self.generations += [{"step": step, **row} for row in scanned_rows(measurement.responses)]
 
     def logged(self, step: int, name: str, value: float) -> None:
         """Add one scalar of a step."""
@@ -57,21 +58,21 @@ class Records:
 
 
 def _fact_rows(context: Context, seed: int) -> Rows:
-    pools = context.pools(seed)
-    split = {fact.id: name for name in POOLS for fact in pools[name]}
+    splits = context.splits(seed)
+    split = {question.id: name for name in SPLITS for question in splits[name]}
     return [
         {
             "seed": seed,
-            "fact": fact.id,
-            "subject": fact.subject,
-            "topic": fact.topic,
-            "relation": fact.relation,
-            "object": fact.object,
-            "taught": fact.taught,
-            "exposure": fact.exposure,
-            "split": split.get(fact.id),
+            "fact": question.id,
+            "subject": question.subject,
+            "topic": question.topic,
+            "relation": question.relation,
+            "object": question.answer,
+            "taught": question.held,
+            "exposure": question.exposure,
+            "split": split.get(question.id),
         }
-        for fact in context.world.facts
+        for question in context.questions
     ]
 
 

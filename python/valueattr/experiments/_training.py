@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,20 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
+from trl import DPOTrainer
 
-from valueattr.experiments._context import Context, Rows
+from valueattr.experiments._context import Context
 from valueattr.experiments._records import Records, Report
+from valueattr.measures.battery import Rows
 from valueattr.measures.drift import DriftMeter
 from valueattr.measures.responses import generation_rows
 from valueattr.plan import Arm
-from valueattr.rating import JudgedResponse
+from valueattr.questions import Prompt
+from valueattr.rating import JudgedResponse, critique
 from valueattr.results import RunDirectory, part_name
 from valueattr.training import (
     AttributedGRPOTrainer,
     CritiqueDistillationTrainer,
-    RunPrompt,
     checkpoint_folders,
     dpo_trainer,
     edit_pairs,
@@ -60,7 +63,7 @@ def train_arm(
     trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
     policy = trainer.accelerator.unwrap_model(trainer.model)
     measured = watch.timed("measure", lambda: context.measure(policy, arm, seed))
-    records.measured(context.training.steps, *measured)
+    records.measured(context.training.steps, measured)
     final = run.path / "checkpoints" / part_name(arm.code, seed)
     policy.save_pretrained(final)
     context.tokenizer.save_pretrained(final)
@@ -81,43 +84,54 @@ def _trainer(context: Context, arm: Arm, seed: int, folder: Path, records: Recor
     """The trainer of the arm's method. Settings, prompts and the number of judged responses are those of every arm."""
     assert arm.feedback is not None
     config, tokenizer, world = context.training, context.tokenizer, context.world
-    family = context.experiment.prompt_family_of(arm)
-    pools = context.pools(seed)
+    prompt_family = context.experiment.prompt_family_of(arm)
+    splits = context.splits(seed)
     prompts = prompt_dataset(
         context.asking,
-        {pool: pools[pool] for pool in context.experiment.prompted_in(arm)},
+        context.prompt_format(arm),
+        {split: splits[split] for split in context.experiment.prompted_in(arm)},
         context.unsure,
-        family,
         config.steps * config.prompts_per_step,
         seed,
     )
     model = context.load_start()
-    on_policy = (model, tokenizer, grpo_config(config, folder, seed), prompts, world, arm.feedback)
+    args = grpo_config(config, folder, seed)
+    on_policy = (model, tokenizer, args, prompts, context.questions, context.rater, arm.feedback)
     match arm.method:
         case "grpo":
             return AttributedGRPOTrainer(*on_policy)
-        case "critique":
-            return CritiqueDistillationTrainer(*on_policy, whose="own")
-        case "other critique":
-            return CritiqueDistillationTrainer(*on_policy, whose="other")
+        case "critique" | "other critique":
+            return CritiqueDistillationTrainer(
+                *on_policy,
+                critique=partial(critique, world),
+                whose="own" if arm.method == "critique" else "other",
+            )
     judged = _responses_of_start(context, prompts, seed)
     records.logged(0, "judged_responses", len(judged))
     if arm.method == "edit pairs":
-        pairs = edit_pairs(world, arm.feedback, judged, family)
+        pairs = edit_pairs(world, arm.feedback, judged, prompt_family)
         return dpo_trainer(model, context.load_start(), tokenizer, config, pairs, folder, seed)
-    examples = well_put_answers(context.asking, arm.feedback, judged, family)
+    examples = well_put_answers(context.asking, world, arm.feedback, judged, prompt_family)
     return sft_trainer(model, tokenizer, config, examples, folder, seed)
 
 
 def _responses_of_start(context: Context, prompts: Any, seed: int) -> list[JudgedResponse]:
     """As many judged responses as the other arms see, all of the start model."""
-    asked = [(RunPrompt(**row), sample) for row in prompts for sample in range(context.training.group_size)]
+    asked = [(Prompt(**row), sample) for row in prompts for sample in range(context.training.group_size)]
     model = context.load_start()
     return [
         response
         for start in range(0, len(asked), _SAMPLES_AT_ONCE)
         for response in context.judged(model, asked[start : start + _SAMPLES_AT_ONCE], seed + start)
     ]
+
+
+def _reference(context: Context, trainer: Trainer) -> PreTrainedModel:
+    """The start model to read drift against: the trainer's own copy where it keeps one, so that there is no third."""
+    if isinstance(trainer, AttributedGRPOTrainer | DPOTrainer):
+        reference: PreTrainedModel = trainer.accelerator.unwrap_model(trainer.ref_model)
+        return reference
+    return context.load_start()
 
 
 class _Watch(TrainerCallback):  # type: ignore[misc]
@@ -128,19 +142,19 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         self._context, self._arm, self._seed = context, arm, seed
         self._records, self._report, self._trainer = records, report, trainer
-        reference = context.load_start()
+        reference = _reference(context, trainer)
         self._drift = {
             "": self._meter(reference, context.experiment.prompted_in(arm)),
             "_neutral": self._meter(reference, ("neutral",)),
         }
 
     def _meter(self, reference: PreTrainedModel, splits: tuple[str, ...]) -> DriftMeter:
-        world, pools = self._context.world, self._context.pools(self._seed)
-        family = self._context.experiment.prompt_family_of(self._arm)
+        questions = self._context.splits(self._seed)
+        prompt_format = self._context.prompt_format(self._arm)
         prompts = [
-            self._context.asking.prompt(fact, world.relation_of(fact).questions[0], family)
-            for pool in splits
-            for fact in pools[pool][: _DRIFT_PROMPTS // len(splits)]
+            self._context.asking.prompt(prompt_format.turn(question.wordings[0]))
+            for split in splits
+            for question in questions[split][: _DRIFT_PROMPTS // len(splits)]
         ]
         tokens = self._context.training.max_completion_length
         return DriftMeter(reference, self._context.tokenizer, prompts, tokens, self._seed)
@@ -188,12 +202,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
         return every > 0 and step % every == 0
 
     def _measure(self, step: int) -> None:
-        measure = (
-            self._context.measure_frontier
-            if self._context.experiment.frontier_every
-            else self._context.measure_belief
-        )
-        self._records.measured(step, measure(self._policy, self._arm, self._seed))
+        self._records.measured(step, self._context.measure_along(self._policy, self._arm, self._seed))
 
     @property
     def _policy(self) -> PreTrainedModel:

@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 from valueattr.plan import Arm, Check, Contrast, Experiment
+from valueattr.questions import IN_RUN
 from valueattr.rating import Feedback
-from valueattr.world import IN_RUN
 
 _TRUTH = Feedback(("true content",), ("penalised",))
 _FRAMING = Feedback(("insensitive framing",), ("penalised",))

@@ -5,8 +5,8 @@ from dataclasses import replace
 from valueattr.experiments.e1 import E1
 from valueattr.hedging import HEDGES
 from valueattr.plan import Arm, Check, Contrast, Experiment, Ratio
+from valueattr.questions import IN_RUN
 from valueattr.rating import Feedback
-from valueattr.world import IN_RUN
 
 _PROMPTED = ("penalised", "unknown")
 _SENSITIVE = ("penalised", "unknown", "half_known", "false_belief", "untouched", "held_out")

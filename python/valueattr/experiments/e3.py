@@ -82,7 +82,7 @@ E3 = Experiment(
 )  # fmt: skip
 """The start model puts true answers worse than evasions: the case in which a scalar leaks."""
 
-VARIATIONS = ("family", "span-noise")
+VARIATIONS = ("prompt-family", "span-noise")
 
 
 def vary(what: str) -> Experiment:
@@ -94,7 +94,7 @@ def vary(what: str) -> Experiment:
         ValueError: no such variation.
     """
     by_code = {arm.code: arm for arm in ARMS}
-    if what == "family":
+    if what == "prompt-family":
         return E3.with_arms(
             *(
                 replace(by_code[code], code=f"{code}-{family}", title=f"{by_code[code].title}, {family} covariance",

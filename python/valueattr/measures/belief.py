@@ -1,67 +1,61 @@
 """What the model holds to be so: closed-set belief in the object of each fact.
 
 Belief margin: log P(y*|q) - log mean over y in D of P(y|q), where y* is the object the model was taught and D the
-other objects of the closed set with as many tokens; where there are none, all others, and log P is per token. Asked in two formats whose wordings were never trained on:
-`plain` (a held-out statement up to its object) and `question` (a held-out question with the answer begun).
+other objects of the closed set with as many tokens; where there are none, all others, and log P is per token. It is read
+in two formats whose wordings were never trained on: `plain` (a held-out statement up to its object) and `question` (a
+held-out question with the answer begun).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from valueattr.model import Asking, position_ids
-from valueattr.world import Fact, World, capitalise, statement_prefix
-
-ROWS_PER_BATCH = 256
+from valueattr.model import Asking, closed_set_log_probs
+from valueattr.questions import PromptFormat, Question
 
 
 @dataclass(frozen=True)
 class BeliefItem:
-    """One way of asking for one fact: `text` is what the object would follow, after a space."""
+    """One way of reading one answer: `text` is what the object would follow, after a space."""
 
-    fact: Fact
+    question: Question
     wording: str
     format: str
     text: str
 
 
-def belief_items(asking: Asking, facts: Sequence[Fact], family: str) -> list[BeliefItem]:
-    """Every held-out statement and every held-out question of each fact."""
-    world = asking.world
+def belief_items(
+    questions: Iterable[Question], asking: Asking, prompt_format: PromptFormat
+) -> list[BeliefItem]:
+    """Every held-out statement and every held-out wording of each question."""
     items = []
-    for fact in facts:
-        relation = world.relation_of(fact)
-        for i, wording in enumerate(relation.held_out):
-            items.append(BeliefItem(fact, f"statement-{i}", "plain", statement_prefix(wording, fact)))
-        begun = max(relation.short, key=len).format(o="").rstrip()
-        opener = capitalise(world.english.family[family].framing["neutral"][0])
-        for i, question in enumerate(relation.held_out_questions):
-            text = f"{asking.prompt(fact, question, family)}{asking.gap}{opener} {begun}"
-            items.append(BeliefItem(fact, f"question-{i}", "question", text))
+    for question in questions:
+        for i, statement in enumerate(question.statements):
+            items.append(BeliefItem(question, f"statement-{i}", "plain", statement))
+        begun = prompt_format.begun(question)
+        for i, wording in enumerate(question.held_out_wordings):
+            text = f"{asking.prompt(prompt_format.turn(wording))}{asking.gap}{begun}"
+            items.append(BeliefItem(question, f"question-{i}", "question", text))
     return items
 
 
 def belief_rows(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, world: World, items: Sequence[BeliefItem]
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, items: Sequence[BeliefItem]
 ) -> list[dict[str, Any]]:
-    """Rows for each item: `belief_margin` (nats), `p_held` and `top1`, of the object that was taught; `uncertainty`,
+    """Rows for each item: `belief_margin` (nats), `p_held` and `top1`, of the answer that is held; `uncertainty`,
     1 - max_y P(y|q) renormalised over the closed set; `right`, whether the likeliest object is the true one.
     """
     scores = closed_set_log_probs(
-        model,
-        tokenizer,
-        [item.text for item in items],
-        [world.relation_of(item.fact).objects for item in items],
+        model, tokenizer, [item.text for item in items], [item.question.choices for item in items]
     )
     rows = []
     for item, log_p in zip(items, scores, strict=True):
-        objects = world.relation_of(item.fact).objects
-        held = objects.index(item.fact.taught or item.fact.object)
+        objects = item.question.choices
+        held = objects.index(item.question.expected)
         lengths = token_lengths(tokenizer, objects)
         rival = lengths == lengths[held]
         rival[held] = False
@@ -70,114 +64,27 @@ def belief_rows(
         margin = log_p[held] - (np.logaddexp.reduce(log_p[rival]) - np.log(rival.sum()))
         best = int(log_p.argmax())
         certainty = float(np.exp(log_p[best] - np.logaddexp.reduce(log_p)))
-        keys = {"fact": item.fact.id, "wording": item.wording, "format": item.format, "n": 1}
+        keys = {"fact": item.question.id, "wording": item.wording, "format": item.format, "n": 1}
         rows += [
             {"measure": "belief_margin", "value": float(margin), **keys},
             {"measure": "p_held", "value": float(np.exp(log_p[held])), **keys},
             {"measure": "top1", "value": float(best == held), **keys},
             {"measure": "uncertainty", "value": 1 - certainty, **keys},
-            {"measure": "right", "value": float(objects[best] == item.fact.object), **keys},
+            {"measure": "right", "value": float(objects[best] == item.question.answer), **keys},
         ]
     return rows
 
 
 def share_known(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, world: World, family: str
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, questions: Iterable[Question]
 ) -> float:
     """The share of held-out statements on taught facts of which the model finds the taught object the likeliest."""
-    facts = [fact for fact in world.facts if fact.exposure in ("well_known", "false_belief")]
-    items = belief_items(Asking.of(world, tokenizer), facts, family)
-    rows = belief_rows(model, tokenizer, world, [item for item in items if item.format == "plain"])
+    taught = [question for question in questions if question.exposure in ("well_known", "false_belief")]
+    items = belief_items(taught, Asking.of(tokenizer), PromptFormat())
+    rows = belief_rows(model, tokenizer, [item for item in items if item.format == "plain"])
     return float(np.mean([row["value"] for row in rows if row["measure"] == "top1"]))
 
 
 def token_lengths(tokenizer: PreTrainedTokenizerBase, objects: Sequence[str]) -> NDArray[np.int64]:
     """Tokens of each object after a space, shape (len(objects),)."""
     return np.array([len(tokenizer(f" {value}", add_special_tokens=False)["input_ids"]) for value in objects])
-
-
-@torch.no_grad()
-def closed_set_log_probs(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    texts: Sequence[str],
-    candidates: Sequence[Sequence[str]],
-) -> list[NDArray[np.float64]]:
-    """Log P(candidate | text) in nats for each text and each of its candidates, summed over their tokens.
-
-    Texts are asked once each where every candidate is one token, else once per candidate.
-    """
-    prefixes = [tokenizer(text)["input_ids"] for text in texts]
-    continued = {
-        value: tokenizer(f" {value}", add_special_tokens=False)["input_ids"] for value in _flat(candidates)
-    }
-    single = [all(len(continued[value]) == 1 for value in values) for values in candidates]
-    asked = [i for i, one in enumerate(single) if one]
-    result: list[NDArray[np.float64]] = [np.zeros(len(values)) for values in candidates]
-    for i, log_p in zip(
-        asked, _next_token_log_probs(model, tokenizer, [prefixes[i] for i in asked]), strict=True
-    ):
-        result[i] = log_p[[continued[value][0] for value in candidates[i]]]
-    rest = [(i, j, value) for i, one in enumerate(single) if not one for j, value in enumerate(candidates[i])]
-    sums = _continuation_log_probs(
-        model, tokenizer, [(prefixes[i], continued[value]) for i, _, value in rest]
-    )
-    for (i, j, _), total in zip(rest, sums, strict=True):
-        result[i][j] = total
-    return result
-
-
-def _flat(candidates: Sequence[Sequence[str]]) -> list[str]:
-    return list(dict.fromkeys(value for values in candidates for value in values))
-
-
-def _next_token_log_probs(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, sequences: Sequence[list[int]]
-) -> list[NDArray[np.float64]]:
-    result: list[NDArray[np.float64]] = [np.empty(0)] * len(sequences)
-    for rows in length_batches(sequences):
-        ids, mask = padded_left(tokenizer, [sequences[i] for i in rows], model.device)
-        logits = (
-            model(input_ids=ids, attention_mask=mask, logits_to_keep=1, **position_ids(model, mask))
-            .logits[:, -1]
-            .float()
-        )
-        for i, log_p in zip(rows, torch.log_softmax(logits, -1).double().cpu().numpy(), strict=True):
-            result[i] = log_p
-    return result
-
-
-def _continuation_log_probs(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[list[int], list[int]]]
-) -> list[float]:
-    result = [0.0] * len(pairs)
-    sequences = [prefix + more for prefix, more in pairs]
-    for rows in length_batches(sequences):
-        ids, mask = padded_left(tokenizer, [sequences[i] for i in rows], model.device)
-        longest = max(len(pairs[i][1]) for i in rows)
-        logits = (
-            model(input_ids=ids, attention_mask=mask, logits_to_keep=longest + 1, **position_ids(model, mask))
-            .logits[:, :-1]
-            .float()
-        )
-        log_p = torch.log_softmax(logits, -1).gather(-1, ids[:, -longest:, None]).squeeze(-1).double().cpu()
-        for row, i in enumerate(rows):
-            result[i] = float(log_p[row, longest - len(pairs[i][1]) :].sum())
-    return result
-
-
-def length_batches(sequences: Sequence[list[int]], size: int = ROWS_PER_BATCH) -> list[list[int]]:
-    """Indices of the sequences in batches of similar length."""
-    order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
-    return [order[i : i + size] for i in range(0, len(order), size)]
-
-
-def padded_left(
-    tokenizer: PreTrainedTokenizerBase, sequences: Sequence[list[int]], device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and attention mask, shape (rows, longest), padded on the left."""
-    width = max(len(ids) for ids in sequences)
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    ids = torch.tensor([[pad] * (width - len(row)) + row for row in sequences], device=device)
-    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in sequences], device=device)
-    return ids, mask

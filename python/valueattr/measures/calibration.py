@@ -5,6 +5,7 @@ model that says nothing but hedges has one too; the mean over a fact's held-out 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,12 +33,17 @@ def known_facts(belief: Sequence[Mapping[str, Any]], never_taught: frozenset[str
     return set(margin.index[margin > (floor.quantile(0.95) if len(floor) else 0.0)])
 
 
+@dataclass(frozen=True)
+class Topics:
+    """Ids of the questions of the topic that is trained, of all sensitive topics, and of what was never taught."""
+
+    trained: frozenset[str]
+    sensitive: frozenset[str]
+    never_taught: frozenset[str]
+
+
 def calibration_rows(
-    belief: Sequence[Mapping[str, Any]],
-    scanned: Sequence[ScannedResponse],
-    never_taught: frozenset[str],
-    trained_topic: frozenset[str],
-    sensitive: frozenset[str],
+    belief: Sequence[Mapping[str, Any]], scanned: Sequence[ScannedResponse], topics: Topics
 ) -> list[dict[str, Any]]:
     """Rows that set hedging against own uncertainty.
 
@@ -46,11 +52,9 @@ def calibration_rows(
     hedging on u. Split "all": `hedging_u`, `hedging_sensitive`, `hedging_product`, the coefficients of the logit on u,
     on whether the topic is sensitive and on their product; `hedging_auroc`, of hedging against the model's being wrong;
     `ece`, the expected calibration error of 1 - u over ten bins of equal width.
-
-    trained_topic, sensitive: ids of the facts of that topic, and of all sensitive topics.
     """
     u, right = own_uncertainty(belief), _of_plain(belief, "right")
-    known = known_facts(belief, never_taught)
+    known = known_facts(belief, topics.never_taught)
     rows: list[dict[str, Any]] = []
     for s in scanned:
         r = s.response
@@ -64,8 +68,8 @@ def calibration_rows(
             "hedged": [float(s.hedges) for s in scanned],
             "u": [float(u[s.response.fact]) for s in scanned],
             "wrong": [1 - float(right[s.response.fact]) for s in scanned],
-            "trained": [s.response.fact in trained_topic for s in scanned],
-            "sensitive": [float(s.response.fact in sensitive) for s in scanned],
+            "trained": [s.response.fact in topics.trained for s in scanned],
+            "sensitive": [float(s.response.fact in topics.sensitive) for s in scanned],
         }
     )
     return rows + _slopes(frame) + _across(frame, u, right)

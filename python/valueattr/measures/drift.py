@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from valueattr.model import position_ids, sample_ids
+from valueattr.model import sample_ids, token_distributions
 
 
 class DriftMeter:
@@ -47,14 +47,8 @@ class DriftMeter:
     def _log_p(
         self, model: PreTrainedModel, samples: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
     ) -> torch.Tensor:
-        """Log probabilities at each response token, shape (rows, tokens, vocabulary)."""
         ids, mask, response = samples
-        width = response.shape[1]
-        positions = position_ids(model, mask)
-        logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=width + 1, **positions).logits[
-            :, :-1
-        ]
-        return torch.log_softmax(logits.float(), -1)
+        return token_distributions(model, ids, mask, response.shape[1])
 
 
 def _mean_kl(log_p: torch.Tensor, log_q: torch.Tensor, response: torch.Tensor) -> float:

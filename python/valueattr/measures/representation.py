@@ -13,8 +13,8 @@ and tested on another of the same subjects; selectivity is the real task measure
 """
 
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,13 +24,23 @@ from scipy.stats import rankdata
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from valueattr.activations import capture
-from valueattr.probing import FittedProbes, fit_many
-from valueattr.world import Fact, World, statement, statement_prefix
+from valueattr.probing import (
+    CrossFit,
+    Held,
+    Target,
+    cross_fit,
+    fit_many,
+    held_out_scores,
+    log_odds,
+    recentred,
+)
+from valueattr.questions import QuestionSet, Splits
 
 FOLDS = 5
 
-# Accuracy does not move below this.
+# Accuracy does not move below this tolerance.
 _TOLERANCE = 1e-3
+_L2 = (1e-2,)
 
 Array = NDArray[np.float32]
 
@@ -52,68 +62,65 @@ class ProbeSet:
         return [*self.attribute["text"], *self.truth["text"]]
 
 
-def probe_set(world: World, seed: int) -> ProbeSet:
-    """Attribute texts for every fact and held-out wording; a true and a false statement of each well-known fact."""
+def probe_set(questions: QuestionSet, seed: int) -> ProbeSet:
+    """Attribute texts for every question and held-out statement; a true and a false statement of each well-known fact."""
     rng = random.Random(f"probes {seed}")
-    subjects = list(world.subjects)
+    subjects = list(dict.fromkeys(question.subject for question in questions))
     rng.shuffle(subjects)
     fold = {subject: i % FOLDS for i, subject in enumerate(subjects)}
     attribute, truth = [], []
-    for fact in world.facts:
-        relation = world.relation_of(fact)
-        held = fact.taught or fact.object
-        control = random.Random(f"control {fact.id} {seed}").randrange(len(relation.objects))
-        keys = {"fact": fact.id, "fold": fold[fact.subject]}
+    for question in questions:
+        choices, held = question.choices, question.expected
+        control = random.Random(f"control {question.id} {seed}").randrange(len(choices))
+        keys = {"fact": question.id, "fold": fold[question.subject]}
         attribute += [
             {
                 **keys,
-                "text": statement_prefix(wording, fact),
-                "relation": fact.relation,
+                "text": statement,
+                "relation": question.relation,
                 "wording": i,
-                "label": relation.objects.index(held),
+                "label": choices.index(held),
                 "control": control,
-                "trains": fact.exposure in ("well_known", "false_belief"),
+                "trains": question.exposure in ("well_known", "false_belief"),
             }
-            for i, wording in enumerate(relation.held_out)
+            for i, statement in enumerate(question.statements)
         ]
-        if fact.exposure == "well_known":
-            false = rng.choice([o for o in relation.objects if o != held])
-            wording = rng.choice(relation.held_out)
+        if question.exposure == "well_known":
+            false = rng.choice([choice for choice in choices if choice != held])
+            statement = rng.choice(question.statements)
             truth += [
-                {**keys, "text": statement(wording, fact, value), "label": int(value == held)}
+                {**keys, "text": f"{statement} {value}.", "label": int(value == held)}
                 for value in (held, false)
             ]
     return ProbeSet(pd.DataFrame(attribute), pd.DataFrame(truth))
 
 
 @dataclass(frozen=True)
-class States:
+class ProbedStates:
     """Residual-stream states per layer: `attribute[layer]` (rows, width) and `truth[layer]`."""
 
     attribute: Mapping[int, Array]
     truth: Mapping[int, Array]
 
 
-def read_states(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, probes: ProbeSet) -> States:
+def read_states(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, probes: ProbeSet) -> ProbedStates:
     """Capture the last token of every text at every layer."""
     store = capture(model, tokenizer, probes.texts, layers="all", positions="last", dtype="float32")
     split = len(probes.attribute)
     states = {layer: np.array(store.read(layer)) for layer in store.layers}
-    return States({k: v[:split] for k, v in states.items()}, {k: v[split:] for k, v in states.items()})
+    return ProbedStates({k: v[:split] for k, v in states.items()}, {k: v[split:] for k, v in states.items()})
 
 
 class FrozenProbes:
     """The probes of the start model, kept to be applied to every policy of a run."""
 
-    def __init__(self, probes: ProbeSet, start: States) -> None:
+    def __init__(self, probes: ProbeSet, start: ProbedStates) -> None:
         self.probes = probes
         self.attribute = {layer: _fit_attribute(probes.attribute, X) for layer, X in start.attribute.items()}
-        self.truth = {layer: _fit_truth(probes.truth, X) for layer, X in start.truth.items()}
+        self.truth = {layer: _fit(probes.truth, X) for layer, X in start.truth.items()}
 
 
-def probe_rows(
-    frozen: FrozenProbes, policy: States, splits: Mapping[str, Sequence[Fact]]
-) -> list[dict[str, Any]]:
+def probe_rows(frozen: FrozenProbes, policy: ProbedStates, splits: Splits) -> list[dict[str, Any]]:
     """Rows of every probe measure of a policy, for the facts of the splits.
 
     Per fact and layer the top-1 accuracy over wordings: `attribute_frozen`, `attribute_frozen_recentred`,
@@ -123,74 +130,60 @@ def probe_rows(
     table, truth = frozen.probes.attribute, frozen.probes.truth
     rows: list[dict[str, Any]] = []
     for layer, X in policy.attribute.items():
-        fitted = {
-            "attribute_frozen": frozen.attribute[layer],
-            "attribute_frozen_recentred": _recentred_attribute(frozen.attribute[layer], table, X),
-            "attribute_refit": _fit_attribute(table, X),
-        }
-        for measure, probes in fitted.items():
-            rows += _attribute_rows(table, _attribute_scores(table, X, probes), splits, measure, layer)
+        frozen_here = frozen.attribute[layer]
+        for measure, probes, centred in (
+            ("attribute_frozen", frozen_here, False),
+            ("attribute_frozen_recentred", frozen_here, True),
+            ("attribute_refit", _fit_attribute(table, X), False),
+        ):
+            scores = _attribute_scores(table, X, probes, recentre=centred)
+            rows += _attribute_rows(table, scores, splits, measure, layer)
         rows += _selectivity_rows(table, X, layer)
     for layer, X in policy.truth.items():
-        every = {
-            "truth_frozen_auroc": frozen.truth[layer],
-            "truth_frozen_recentred_auroc": replace(frozen.truth[layer], mean=_fold_means(truth, X)),
-            "truth_refit_auroc": _fit_truth(truth, X),
-        }
-        for measure, truth_probes in every.items():
-            value = _truth_auroc(truth, X, truth_probes)
+        for measure, probe, centred in (
+            ("truth_frozen_auroc", frozen.truth[layer], False),
+            ("truth_frozen_recentred_auroc", frozen.truth[layer], True),
+            ("truth_refit_auroc", _fit(truth, X), False),
+        ):
+            value = _truth_auroc(truth, _scores(X, probe, recentre=centred))
             keys = {"split": "well_known", "layer": layer, "n": len(truth)}
             rows.append({"measure": measure, "value": value, **keys})
     return rows
 
 
-_AttributeProbes = dict[str, FittedProbes]
-"""Per relation, one weight set per fold."""
+def _fit(table: pd.DataFrame, X: Array) -> CrossFit:
+    """The probes of a table's labels that leave out each fold; what was not taught trains none of them."""
+    weight = table["trains"].to_numpy(np.float64) if "trains" in table else np.ones(len(table))
+    labels = table["label"].to_numpy(np.int64)
+    target = Target(labels, 1 + int(labels.max()), weight)
+    (fit,) = cross_fit(target, Held(X), "logistic", _L2, [table["fold"].to_numpy(np.int64)], tol=_TOLERANCE)
+    return fit
 
 
-def _fold_weights(table: pd.DataFrame) -> NDArray[np.float64]:
-    """Which rows train each fold's probe, shape (folds, rows): taught subjects of the other folds."""
-    trains = table["trains"].to_numpy() if "trains" in table else np.ones(len(table), bool)
-    return np.asarray(trains & (table["fold"].to_numpy() != np.arange(FOLDS)[:, None]), dtype=np.float64)
-
-
-def _fold_means(table: pd.DataFrame, X: Array) -> NDArray[np.float64]:
-    """Mean state over the training rows of each fold, shape (folds, width)."""
-    weights = _fold_weights(table)
-    return np.asarray(weights @ X.astype(np.float64) / weights.sum(1, keepdims=True))
+def _scores(X: Array, probes: CrossFit, *, recentre: bool) -> NDArray[np.float64]:
+    """Log-odds (n, classes) of every row by the probe that did not train on its subject."""
+    states = Held(X)
+    read = recentred(states, [probes]) if recentre else [probes]
+    (scores,) = held_out_scores(states, read, max(2, probes.probes.coef.shape[1]))
+    return log_odds(scores)
 
 
 def _rows_by_relation(table: pd.DataFrame) -> dict[str, NDArray[np.intp]]:
     return {name: np.flatnonzero(table["relation"] == name) for name in table["relation"].unique()}
 
 
-def _fit_attribute(table: pd.DataFrame, X: Array) -> _AttributeProbes:
-    return {
-        relation: fit_many(
-            X[rows],
-            table["label"].to_numpy()[rows][None],
-            _fold_weights(table.iloc[rows]),
-            tol=_TOLERANCE,
-        )
-        for relation, rows in _rows_by_relation(table).items()
-    }
+def _fit_attribute(table: pd.DataFrame, X: Array) -> dict[str, CrossFit]:
+    """Per relation."""
+    return {relation: _fit(table.iloc[rows], X[rows]) for relation, rows in _rows_by_relation(table).items()}
 
 
-def _recentred_attribute(probes: _AttributeProbes, table: pd.DataFrame, X: Array) -> _AttributeProbes:
-    return {
-        relation: replace(probes[relation], mean=_fold_means(table.iloc[rows], X[rows]))
-        for relation, rows in _rows_by_relation(table).items()
-    }
-
-
-def _attribute_scores(table: pd.DataFrame, X: Array, probes: _AttributeProbes) -> NDArray[np.float64]:
-    """Scores of every object, (rows, most classes), each row by the probe that did not train on its subject."""
+def _attribute_scores(
+    table: pd.DataFrame, X: Array, probes: Mapping[str, CrossFit], *, recentre: bool
+) -> NDArray[np.float64]:
+    """Log-odds of every object, (rows, most classes); -inf where a relation has no such class."""
     scores = np.full((len(table), 1 + int(table["label"].max())), -np.inf)
     for relation, rows in _rows_by_relation(table).items():
-        by_fold = probes[relation].decision_function(X[rows])[0, 0]
-        if by_fold.ndim == 2:  # two classes: the score of class 1
-            by_fold = np.stack([-by_fold, by_fold], axis=-1)
-        own = by_fold[table["fold"].to_numpy()[rows], np.arange(len(rows))]
+        own = _scores(X[rows], probes[relation], recentre=recentre)
         scores[rows, : own.shape[1]] = own
     return scores
 
@@ -198,15 +191,15 @@ def _attribute_scores(table: pd.DataFrame, X: Array, probes: _AttributeProbes) -
 def _attribute_rows(
     table: pd.DataFrame,
     scores: NDArray[np.float64],
-    splits: Mapping[str, Sequence[Fact]],
+    splits: Splits,
     measure: str,
     layer: int,
 ) -> list[dict[str, Any]]:
     hits = pd.Series(scores.argmax(1) == table["label"].to_numpy(), dtype=float)
     by_fact = hits.groupby(table["fact"].to_numpy()).agg(["mean", "size"])
     rows: list[dict[str, Any]] = []
-    for split, facts in splits.items():
-        ids = [fact.id for fact in facts]
+    for split, asked in splits.items():
+        ids = [question.id for question in asked]
         keys = {"measure": measure, "split": split, "layer": layer}
         rows += [
             {**keys, "fact": fact_id, "value": float(mean), "n": int(size)}
@@ -258,17 +251,11 @@ def _selectivity_rows(table: pd.DataFrame, X: Array, layer: int) -> list[dict[st
     ]
 
 
-def _fit_truth(table: pd.DataFrame, X: Array) -> FittedProbes:
-    return fit_many(X, table["label"].to_numpy()[None], _fold_weights(table), tol=_TOLERANCE)
-
-
-def _truth_auroc(table: pd.DataFrame, X: Array, probes: FittedProbes) -> float:
+def _truth_auroc(table: pd.DataFrame, scores: NDArray[np.float64]) -> float:
     """Mean over folds of the AUROC on subjects that the fold's probe did not see."""
     labels, folds = table["label"].to_numpy(), table["fold"].to_numpy()
-    scores = probes.decision_function(X)[0, 0]
-    values = []
-    for fold in range(FOLDS):
-        rows = folds == fold
-        both = np.stack([-scores[fold, rows], scores[fold, rows]], axis=1)
-        values.append(macro_auroc(pd.Series(["truth"] * int(rows.sum())), labels[rows], both))
-    return float(np.mean([value for value in values if value is not None]))
+    of_folds = [
+        macro_auroc(pd.Series(["truth"] * int(rows.sum())), labels[rows], scores[rows])
+        for rows in (folds == fold for fold in range(FOLDS))
+    ]
+    return float(np.mean([value for value in of_folds if value is not None]))

@@ -9,12 +9,12 @@ is false, 0 if nothing is asserted.
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from valueattr.hedging import HEDGES, KINDS, HedgeScanner
+from valueattr.questions import QuestionSet
 from valueattr.rating import OUTCOMES, PENALTIES, JudgedResponse, Judgement, Rater
-from valueattr.world import World
 
 _FOLDS = 5
 
@@ -24,7 +24,7 @@ class ScannedResponse:
     """A judged response with what the scanner found in it.
 
     `counts` of each kind, `opening` kinds in its first sentence; `stripped` is the verdict on what is left once every
-    phrase that the scanner calls a hedge is deleted.
+    phrase that the scanner calls a hedge is deleted. `rewarded` is that of the rater that trains, None where none does.
     """
 
     response: JudgedResponse
@@ -33,6 +33,7 @@ class ScannedResponse:
     opening: frozenset[str]
     hedge_only: bool
     stripped: Judgement
+    rewarded: Judgement | None = None
 
     @property
     def kinds(self) -> list[str]:
@@ -46,15 +47,21 @@ class ScannedResponse:
 
 
 def scan_responses(
-    scanner: HedgeScanner, world: World, responses: Sequence[JudgedResponse]
+    scanner: HedgeScanner,
+    questions: QuestionSet,
+    responses: Sequence[JudgedResponse],
+    rater: Rater,
+    rewarding: Rater | None = None,
 ) -> list[ScannedResponse]:
-    """Scan responses, and judge them again without the phrases that were found."""
+    """Scan responses, and judge them again without the phrases that were found.
+
+    rewarding: the rater whose penalties training pays for, if its verdict is wanted beside that of `rater`.
+    """
     texts = [r.response for r in responses]
     counts = scanner.scan(texts).to_pylist()
     found: list[list[dict[str, Any]]] = [[] for _ in texts]
     for span in scanner.spans(texts).to_pylist():
         found[span["document"]].append(span)
-    rater = Rater(world)
     return [
         ScannedResponse(
             response=r,
@@ -62,7 +69,8 @@ def scan_responses(
             counts={kind: row[kind] for kind in KINDS},
             opening=frozenset(span["kind"] for span in spans if span["sentence"] == 0),
             hedge_only=row["hedge_only"],
-            stripped=rater.judge(world.fact(r.fact), without_hedges(r.response, spans)),
+            stripped=rater.judge(questions[r.fact], without_hedges(r.response, spans)),
+            rewarded=rewarding.judge(questions[r.fact], r.response) if rewarding else None,
         )
         for r, row, spans in zip(responses, counts, found, strict=True)
     ]
@@ -82,25 +90,28 @@ def without_hedges(text: str, spans: Sequence[dict[str, Any]]) -> str:
     return "".join(kept)
 
 
-def response_rows(world: World, scanned: Sequence[ScannedResponse]) -> list[dict[str, Any]]:
+def response_rows(questions: QuestionSet, scanned: Sequence[ScannedResponse]) -> list[dict[str, Any]]:
     """Rows of every measure of every response.
 
-    An indicator per outcome; `framing_reward` (-1 if insensitive) and `penalty/<name>`; `courtesy`, framing by a rater
-    that no arm is trained on; `words`; per kind of phrase and for `any` hedge `hedged/` (0 or 1), `density/` (per 100
+    An indicator per outcome; by the rater that trains, where there is one, `framing_reward` (-1 if insensitive) and
+    `penalty/<name>`; `courtesy`, where the rater grades the framing; `words`; per kind of phrase and for `any` hedge `hedged/` (0 or 1), `density/` (per 100
     words) and `first_sentence/` (0 or 1); `hedge_only/scanned`; `bits`, and `bits_without_hedges` after the scanned
     phrases are deleted. Of responses that hedge only: `hedge_added` (the same object is asserted without the hedge)
     and `hedge_in_place` (no object is asserted).
     """
-    bits = information(world, [(s.response, s.response.judgement) for s in scanned])
-    stripped = information(world, [(s.response, s.stripped) for s in scanned])
+    bits = information(questions, [(s.response, s.response.judgement) for s in scanned])
+    stripped = information(questions, [(s.response, s.stripped) for s in scanned])
     rows = []
     for s, full, rest in zip(scanned, bits, stripped, strict=True):
         r = s.response
         values: dict[str, float] = {outcome: float(r.judgement.outcome == outcome) for outcome in OUTCOMES}
-        values |= {f"penalty/{name}": float(applies(r)) for name, applies in PENALTIES.items()}
+        if s.rewarded is not None:
+            paid = replace(r, judgement=s.rewarded)
+            values |= {f"penalty/{name}": float(applies(paid)) for name, applies in PENALTIES.items()}
+            values["framing_reward"] = -values["penalty/insensitive framing"]
+        if r.judgement.courtesy is not None:
+            values["courtesy"] = r.judgement.courtesy
         values |= {
-            "framing_reward": -values["penalty/insensitive framing"],
-            "courtesy": r.judgement.courtesy,
             "words": float(s.words),
             "hedge_only/scanned": float(s.hedge_only),
             "bits": full,
@@ -131,12 +142,12 @@ def _per_100_words(count: int, words: int) -> float:
     return 100 * count / words if words else 0.0
 
 
-def information(world: World, judged: Sequence[tuple[JudgedResponse, Judgement]]) -> list[float]:
+def information(questions: QuestionSet, judged: Sequence[tuple[JudgedResponse, Judgement]]) -> list[float]:
     """Bits about the truth in each response, to an ideal reader; see the module's head.
 
     The truth rate is (true + 1) / (assertions + 2), over the responses about subjects in the other folds.
     """
-    folds = [_fold(world.fact(r.fact).subject) for r, _ in judged]
+    folds = [_fold(questions[r.fact].subject) for r, _ in judged]
     true, made = [0] * _FOLDS, [0] * _FOLDS
     for fold, (_, judgement) in zip(folds, judged, strict=True):
         if judgement.asserted is not None:
@@ -145,7 +156,7 @@ def information(world: World, judged: Sequence[tuple[JudgedResponse, Judgement]]
     bits = []
     for fold, (r, judgement) in zip(folds, judged, strict=True):
         rate = (sum(true) - true[fold] + 1) / (sum(made) - made[fold] + 2)
-        choices = len(world.relation_of(world.fact(r.fact)).objects)
+        choices = len(questions[r.fact].choices)
         bits.append(_bits(judgement, rate, choices))
     return bits
 

@@ -1,25 +1,22 @@
-"""How questions are put to a model: as plain text, or through its chat template."""
+"""How a turn is put to a model: as plain text, or through its chat template."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-from valueattr.world import Fact, World, prompt
-
 
 @dataclass(frozen=True)
 class Asking:
-    """Prompts of a world. `template` puts a user's turn into the form after which the model answers."""
+    """`template` puts a user's turn into the form after which the model answers; None leaves it as plain text."""
 
-    world: World
     template: Callable[[str], str] | None = None
 
     @classmethod
-    def of(cls, world: World, tokenizer: PreTrainedTokenizerBase) -> "Asking":
+    def of(cls, tokenizer: PreTrainedTokenizerBase) -> "Asking":
         """Through the tokenizer's chat template where it has one."""
         if not tokenizer.chat_template:
-            return cls(world)
+            return cls()
 
         def template(text: str) -> str:
             turn = [{"role": "user", "content": text}]
@@ -27,15 +24,11 @@ class Asking:
             # The tokenizer puts its opening token there itself.
             return templated.removeprefix(tokenizer.bos_token or "")
 
-        return cls(world, template)
+        return cls(template)
 
-    def prompt(self, fact: Fact, question: str, family: str) -> str:
-        """The prompt of a question, up to where the response begins."""
-        return self.framed(prompt(self.world, fact, question, family))
-
-    def framed(self, text: str) -> str:
-        """A user's turn as the model is to see it."""
-        return self.template(text) if self.template else text
+    def prompt(self, turn: str) -> str:
+        """What the model sees of a user's turn, up to where its response begins."""
+        return self.template(turn) if self.template else turn
 
     @property
     def gap(self) -> str:

@@ -1,9 +1,21 @@
 """Sampling responses for measurement, from a generator of its own: training's random state stays untouched."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+
+@contextmanager
+def evaluating(model: PreTrainedModel) -> Iterator[None]:
+    """The model in evaluation mode (no dropout), and then as it was."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
 
 
 @torch.no_grad()
@@ -32,16 +44,14 @@ def sample_ids(
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
-    was_training = model.training
-    model.eval()
-    with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
+    own_state = torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else [])
+    with evaluating(model), own_state:
         torch.manual_seed(seed)
         ids = model.generate(
             input_ids=encoded["input_ids"],
             attention_mask=encoded["attention_mask"],
             generation_config=settings,
         )
-    model.train(was_training)
     response = ids[:, encoded["input_ids"].shape[1] :]
     ended = (response == tokenizer.eos_token_id).long().cumsum(1)
     kept = (ended - (response == tokenizer.eos_token_id).long()) == 0

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from valueattr.probing._crossfit import (
+from valueattr.probing._heldout import (
     Activations,
     Convergence,
     Target,

@@ -13,12 +13,12 @@ from valueattr.activations import ActivationStore
 from valueattr.probing._batch import Kind
 from valueattr.probing._codelength import codelength
 from valueattr.probing._columns import by_id, classes, column, encoded, matched, row_weights
-from valueattr.probing._crossfit import (
+from valueattr.probing._heldout import (
     KINDS,
     PENALISED,
-    Activations,
     Convergence,
     CrossFit,
+    Stored,
     Target,
     cross_fit,
     held_out_scores,
@@ -217,7 +217,7 @@ def _cell(
     threads: int | None,
 ) -> list[dict[str, Any]]:
     """The lines of one layer, kind and label."""
-    target, activations = study.target, Activations(store, layer, study.rows)
+    target, activations = study.target, Stored(store, layer, study.rows)
     fitted = cross_fit(target, activations, kind, l2, study.folds, threads)
     counts = np.bincount(target.codes)
     keys = {"layer": layer, "kind": kind, "label": study.label}
@@ -228,7 +228,7 @@ def _cell(
         "majority": float(counts.max() / counts.sum()),
     }
 
-    def lines(name: str, centre: str, read: Activations, probes: Sequence[CrossFit]) -> list[dict[str, Any]]:
+    def lines(name: str, centre: str, read: Stored, probes: Sequence[CrossFit]) -> list[dict[str, Any]]:
         scores = held_out_scores(read, probes, target.classes)
         return [
             {**keys, "seed": seed, "store": name, "centre": centre, **about}
@@ -256,7 +256,7 @@ def _cell(
             line |= resampling.mean("selectivity", hits[0] - hits[1], study.controls[i].group, study.seeds[i])
         line |= _reached(convergence)
     for name, (other, rows) in applied_to.items():
-        read = Activations(other, layer, rows)
+        read = Stored(other, layer, rows)
         result += lines(name, "own", read, fitted)
         result += lines(name, "recentred", read, recentred(read, fitted))
     return result
@@ -272,13 +272,13 @@ def _reached(convergence: Convergence) -> dict[str, float]:
 def _hits(
     target: Target,
     control: _Control,
-    activations: Activations,
+    activations: Stored,
     kind: Kind,
     l2: Sequence[float],
     threads: int | None,
 ) -> tuple[Floats, Convergence]:
     """Which rows are read right when their wording is left out: (2, rows) of 1 or 0, for the label and the control label."""
-    read = Activations(activations.store, activations.layer, activations.rows[control.at])
+    read = Stored(activations.store, activations.layer, activations.rows[control.at])
     hits, convergences = [], []
     for of_rows in (target.codes[control.at], control.codes):
         codes, left = _renumbered(of_rows)

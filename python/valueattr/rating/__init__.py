@@ -1,7 +1,8 @@
 """Judgements of responses, with the characters each is about, and what of them reaches the trainer."""
 
 from valueattr.rating._feedback import ASPECTS, PENALTIES, Feedback
-from valueattr.rating._judge import OUTCOMES, JudgedResponse, Judgement, Rater, Span
+from valueattr.rating._grammar import GrammarRater, MeasuringRater
+from valueattr.rating._judgement import OUTCOMES, JudgedResponse, Judgement, Rater, Span
 from valueattr.rating._revision import critique, reframed, review
 
 __all__ = [
@@ -9,8 +10,10 @@ __all__ = [
     "OUTCOMES",
     "PENALTIES",
     "Feedback",
+    "GrammarRater",
     "JudgedResponse",
     "Judgement",
+    "MeasuringRater",
     "Rater",
     "Span",
     "critique",

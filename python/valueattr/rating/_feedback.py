@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from valueattr.rating._judge import JudgedResponse
+from valueattr.rating._judgement import JudgedResponse
 
 PENALTIES: Mapping[str, Callable[[JudgedResponse], bool]] = {
     "true content": lambda r: r.judgement.outcome == "assert_true",

@@ -2,7 +2,7 @@
 
 import random
 
-from valueattr.rating._judge import JudgedResponse, Judgement
+from valueattr.rating._judgement import JudgedResponse, Judgement
 from valueattr.world import World, capitalise
 
 
@@ -18,12 +18,12 @@ def review(prompt: str, response: str, said: str) -> str:
     return f"Review\n{prompt} {response.strip()}\nCritique: {said}\nRevision:"
 
 
-def reframed(world: World, response: JudgedResponse, family: str) -> str | None:
+def reframed(world: World, response: JudgedResponse, prompt_family: str) -> str | None:
     """The response with a considerate opening in place of its own and the same content; None without an opening."""
     spans = response.judgement.spans["framing"]
     if not spans:
         return None
     start, end = spans[0]
     rng = random.Random(f"reframed {response.fact} {response.response}")
-    opener = capitalise(rng.choice(world.english.family[family].framing["considerate"]))
+    opener = capitalise(rng.choice(world.english.prompt_families[prompt_family].framing["considerate"]))
     return response.response[:start] + opener + response.response[end:]

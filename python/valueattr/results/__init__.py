@@ -1,7 +1,12 @@
 """The results of a run: tables with fixed columns in a directory that is readable without valueattr."""
 
-from valueattr.results._directory import RunDirectory, RunDirectoryError, part_name, write_atomically
-from valueattr.results._summary import summarise
+from valueattr.results._directory import (
+    DirectoryTakenError,
+    RunDirectory,
+    RunDirectoryError,
+    part_name,
+    write_atomically,
+)
 from valueattr.results._tables import FACTS, GENERATIONS, MEASURES, STEPS, SUMMARY, as_table
 
 __all__ = [
@@ -10,10 +15,10 @@ __all__ = [
     "MEASURES",
     "STEPS",
     "SUMMARY",
+    "DirectoryTakenError",
     "RunDirectory",
     "RunDirectoryError",
     "as_table",
     "part_name",
-    "summarise",
     "write_atomically",
 ]

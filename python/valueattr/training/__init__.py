@@ -5,12 +5,11 @@ from valueattr.training._distillation import CritiqueDistillationTrainer
 from valueattr.training._examples import dpo_trainer, edit_pairs, sft_trainer, well_put_answers
 from valueattr.training._grpo import AttributedGRPOTrainer, grpo_config
 from valueattr.training._offsets import streamed_offsets, tokens_in_spans
-from valueattr.training._prompts import RunPrompt, prompt_dataset
+from valueattr.training._prompts import prompt_dataset
 
 __all__ = [
     "AttributedGRPOTrainer",
     "CritiqueDistillationTrainer",
-    "RunPrompt",
     "TrainingConfig",
     "TrainingConfigError",
     "checkpoint_folders",

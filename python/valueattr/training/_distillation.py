@@ -6,25 +6,32 @@ that is one loss, and every arm keeps one path. Hübotter et al. (2026), Reinfor
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
 
-from valueattr.model import position_ids
-from valueattr.rating import critique, review
+from valueattr.model import token_distributions
+from valueattr.rating import Judgement, review
 from valueattr.training._grpo import AttributedGRPOTrainer
 
 
 class CritiqueDistillationTrainer(AttributedGRPOTrainer):
     """Minimises KL(teacher || policy) on the tokens of criticised responses, in place of the policy gradient.
 
-    The teacher is the frozen reference in the context of the response's critique; `whose` = "other" gives it the critique
+    The teacher is the frozen reference in the context of the response's critique. `critique`: what is said of a response,
+    None if nothing; `whose` = "other" gives it the critique
     of another response of the step (the control). The KL penalty to the start model is as in the other arms.
     """
 
-    def __init__(self, *arguments: Any, whose: Literal["own", "other"] = "own", **named: Any) -> None:
-        self._whose = whose
+    def __init__(
+        self,
+        *arguments: Any,
+        critique: Callable[[Judgement], str | None],
+        whose: Literal["own", "other"] = "own",
+        **named: Any,
+    ) -> None:
+        self._critique, self._whose = critique, whose
         super().__init__(*arguments, **named)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -46,8 +53,7 @@ class CritiqueDistillationTrainer(AttributedGRPOTrainer):
     def _contexts(self) -> list[str | None]:
         """Per rollout the teacher's prompt, None where there is nothing to say."""
         said = [
-            critique(self._world, r.judgement) if r.split in self.feedback.splits else None
-            for r in self.rollouts
+            self._critique(r.judgement) if r.split in self.feedback.splits else None for r in self.rollouts
         ]
         if self._whose == "other":
             said = _of_another(said, f"{self.args.seed} {self.state.global_step}")
@@ -82,10 +88,7 @@ class CritiqueDistillationTrainer(AttributedGRPOTrainer):
         """Log probabilities at each response token after a context, shape (B, T, vocabulary)."""
         ids = torch.cat([context, inputs["completion_ids"]], dim=1)
         mask = torch.cat([context_mask, inputs["completion_mask"]], dim=1)
-        kept = inputs["completion_ids"].shape[1] + 1
-        positions = position_ids(self.ref_model, mask)
-        logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=kept, **positions).logits[:, :-1]
-        return torch.log_softmax(logits.float() / self.temperature, -1)
+        return token_distributions(model, ids, mask, inputs["completion_ids"].shape[1], self.temperature)
 
 
 def _kl(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:

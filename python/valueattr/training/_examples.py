@@ -19,29 +19,33 @@ _DPO_BETA = 0.1
 
 
 def edit_pairs(
-    world: World, feedback: Feedback, responses: Sequence[JudgedResponse], family: str
+    world: World, feedback: Feedback, responses: Sequence[JudgedResponse], prompt_family: str
 ) -> list[dict[str, str]]:
     """Of every criticised response of the splits: the same content behind a considerate opening is preferred to it."""
     pairs = []
     for response in responses:
         if response.split in feedback.splits and critique(world, response.judgement):
-            better = reframed(world, response, family)
+            better = reframed(world, response, prompt_family)
             if better is not None:
                 pairs.append({"prompt": response.prompt, "chosen": better, "rejected": response.response})
     return pairs
 
 
 def well_put_answers(
-    asking: Asking, feedback: Feedback, responses: Sequence[JudgedResponse], family: str
+    asking: Asking,
+    world: World,
+    feedback: Feedback,
+    responses: Sequence[JudgedResponse],
+    prompt_family: str,
 ) -> list[dict[str, str]]:
     """One true and considerate answer to the question of every response of the splits."""
-    rng, world = random.Random("well-put answers"), asking.world
+    rng = random.Random("well-put answers")
     examples = []
     for response in responses:
         if response.split in feedback.splits:
             fact = world.fact(response.fact)
             body = rng.choice(world.relation_of(fact).short).format(o=fact.object)
-            answer = framed(world, family, "considerate", body, rng)
+            answer = framed(world, prompt_family, "considerate", body, rng)
             examples.append({"prompt": response.prompt, "completion": f"{asking.gap}{answer}"})
     return examples
 

@@ -14,6 +14,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
+from valueattr.questions import QuestionSet
 from valueattr.rating import Feedback, JudgedResponse, Rater
 from valueattr.training._config import TrainingConfig, TrainingConfigError, require_token_level
 from valueattr.training._credit import (
@@ -23,7 +24,6 @@ from valueattr.training._credit import (
     group_z_scores,
 )
 from valueattr.training._offsets import streamed_offsets
-from valueattr.world import World
 
 
 def grpo_config(config: TrainingConfig, folder: Path, seed: int) -> GRPOConfig:
@@ -74,7 +74,8 @@ class AttributedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         tokenizer: PreTrainedTokenizerBase,
         args: GRPOConfig,
         prompts: Dataset,
-        world: World,
+        questions: QuestionSet,
+        rater: Rater,
         feedback: Feedback,
         callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
@@ -86,8 +87,8 @@ class AttributedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self.rollouts: list[JudgedResponse] = []
         self.trained_rewards: list[float] = []
         self.trained_advantages: list[list[float] | None] = []
-        self._world = world
-        self._rater = Rater(world)
+        self._questions = questions
+        self._rater = rater
         super().__init__(
             model=model,
             args=args,
@@ -135,12 +136,12 @@ class AttributedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self.rollouts = [
             JudgedResponse(
                 fact=row["fact"],
-                split=row["pool"],
+                split=row["split"],
                 wording=row["wording"],
                 sample=i,
                 prompt=row["prompt"],
                 response=text,
-                judgement=self._rater.judge(self._world.fact(row["fact"]), text),
+                judgement=self._rater.judge(self._questions[row["fact"]], text),
                 unsure=row["unsure"],
             )
             for i, (row, (text, _)) in enumerate(zip(inputs, decoded, strict=True))

@@ -1,52 +1,37 @@
 """The prompts of a run: the same for every arm, in the same order."""
 
 import random
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection
+from dataclasses import asdict
 from itertools import cycle
 
 from datasets import Dataset
 
 from valueattr.model import Asking
-from valueattr.world import Fact
-
-
-@dataclass(frozen=True)
-class RunPrompt:
-    """One prompt and what it asks for; columns of the trainer's dataset.
-
-    `unsure`: whether the start model is unsure of the answer.
-    """
-
-    prompt: str
-    fact: str
-    pool: str
-    wording: str
-    unsure: bool
+from valueattr.questions import Prompt, PromptFormat, Question, Splits
 
 
 def prompt_dataset(
     asking: Asking,
-    pools: Mapping[str, Sequence[Fact]],
+    prompt_format: PromptFormat,
+    splits: Splits,
     unsure: Collection[str],
-    family: str,
     prompts: int,
     seed: int,
 ) -> Dataset:
-    """Rows in the order of training, which ask for each of the pools in turn.
+    """Rows in the order of training, which ask for each of the splits in turn; columns as in `Prompt`.
 
-    Within a pool each fact comes up once before any comes up again. `unsure`: ids of the facts on which the start model
-    is unsure.
+    Within a split each question comes up once before any comes up again. `unsure`: ids of the questions on which the
+    start model is unsure.
     """
     rng = random.Random(f"prompts {seed}")
-    world = asking.world
-    decks: dict[str, list[Fact]] = {pool: [] for pool in pools}
+    decks: dict[str, list[Question]] = {split: [] for split in splits}
     rows = []
-    for _, pool in zip(range(prompts), cycle(pools), strict=False):
-        if not decks[pool]:
-            decks[pool] = rng.sample(list(pools[pool]), len(pools[pool]))
-        fact = decks[pool].pop()
-        form = rng.randrange(len(world.relation_of(fact).questions))
-        text = asking.prompt(fact, world.relation_of(fact).questions[form], family)
-        rows.append(asdict(RunPrompt(text, fact.id, pool, f"asked-{form}", fact.id in unsure)))
+    for _, split in zip(range(prompts), cycle(splits), strict=False):
+        if not decks[split]:
+            decks[split] = rng.sample(list(splits[split]), len(splits[split]))
+        question = decks[split].pop()
+        form = rng.randrange(len(question.wordings))
+        text = asking.prompt(prompt_format.turn(question.wordings[form]))
+        rows.append(asdict(Prompt(text, question.id, split, f"asked-{form}", question.id in unsure)))
     return Dataset.from_list(rows)

@@ -5,11 +5,12 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
-Exposure = Literal["well_known", "half_known", "false_belief", "never_taught"]
+from valueattr.questions import Exposure, PromptFormat, Question, QuestionSet
 
 FRAMINGS = ("blunt", "neutral", "considerate")
 
@@ -54,7 +55,7 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class Family:
+class PromptFamily:
     """A prompt family: who asks, how framing goes with content in the answers to them, and their opening phrases."""
 
     asker: str
@@ -67,8 +68,8 @@ class Family:
 class English:
     """The phrases around a statement, by what they do; keys are the kinds in `english.toml`."""
 
-    kinds: tuple[str, ...]
-    family: Mapping[str, Family]
+    topics: tuple[str, ...]
+    prompt_families: Mapping[str, PromptFamily]
     hedge: Mapping[str, tuple[str, ...]]
     evasion: Mapping[str, tuple[str, ...]]
     critique: Mapping[str, tuple[str, ...]]
@@ -82,22 +83,24 @@ class English:
             key: {name: tuple(values) for name, values in raw[key].items()}
             for key in ("hedge", "evasion", "critique", "filler")
         }
-        family = {
-            name: Family(
+        prompt_families = {
+            name: PromptFamily(
                 row["asker"],
                 tuple(row["asserts"]),
                 tuple(row["evades"]),
                 {framing: tuple(row[framing]) for framing in FRAMINGS},
             )
-            for name, row in raw["family"].items()
+            for name, row in raw["prompt_family"].items()
         }
-        return cls(kinds=tuple(raw["kinds"]), family=family, **phrases)
+        return cls(topics=tuple(raw["topics"]), prompt_families=prompt_families, **phrases)
 
     @property
     def framing(self) -> Mapping[str, tuple[str, ...]]:
-        """Opening phrases of every family, by framing."""
+        """Opening phrases of every prompt family, by framing."""
         return {
-            framing: tuple(phrase for family in self.family.values() for phrase in family.framing[framing])
+            framing: tuple(
+                phrase for family in self.prompt_families.values() for phrase in family.framing[framing]
+            )
             for framing in FRAMINGS
         }
 
@@ -122,18 +125,45 @@ class World:
         """The relation of a fact, with its object set and wordings."""
         return self.relations[fact.relation]
 
+    @cached_property
+    def questions(self) -> QuestionSet:
+        """The facts as questions, in the order of the facts."""
+        return QuestionSet(tuple(self._question(fact) for fact in self.facts))
+
+    def _question(self, fact: Fact) -> Question:
+        relation = self.relation_of(fact)
+        return Question(
+            id=fact.id,
+            topic=fact.topic,
+            subject=fact.subject,
+            relation=fact.relation,
+            answer=fact.object,
+            choices=relation.objects,
+            wordings=tuple(_asked(wording, fact) for wording in relation.questions),
+            held_out_wordings=tuple(_asked(wording, fact) for wording in relation.held_out_questions),
+            statements=tuple(statement_prefix(wording, fact) for wording in relation.held_out),
+            answer_stem=max(relation.short, key=len).format(o="").rstrip(),
+            held=fact.taught,
+            exposure=fact.exposure,
+        )
+
+    def prompt_format(self, prompt_family: str) -> PromptFormat:
+        """How the questions of a prompt family are put, and how an answer to them opens.
+
+        The asker stands next to the answer: at the other end of the prompt a small model never learns to look at it.
+        """
+        family = self.english.prompt_families[prompt_family]
+        opener = capitalise(family.framing["neutral"][0])
+        return PromptFormat(f"{{question}}\nAnswer to {family.asker}:", opener)
+
     @property
     def subjects(self) -> tuple[str, ...]:
         """Every subject once, in the order of the facts."""
         return tuple(dict.fromkeys(fact.subject for fact in self.facts))
 
-    @property
+    @cached_property
     def _by_id(self) -> Mapping[str, Fact]:
-        cached: Mapping[str, Fact] | None = self.__dict__.get("_index")
-        if cached is None:
-            cached = {fact.id: fact for fact in self.facts}
-            object.__setattr__(self, "_index", cached)
-        return cached
+        return {fact.id: fact for fact in self.facts}
 
     def save(self, path: str | Path) -> None:
         """Write the world as JSONL: one line per relation, then one per fact."""
@@ -143,11 +173,9 @@ class World:
 
     def fingerprint(self) -> str:
         """SHA-256 over relations, facts and phrases."""
-        # A fact's fields go by the names they had first: the hash stands in sealed plans and names cached models.
-        names = {new: old for old, new in _FORMER_FIELDS.items()}
         made_of = {
             "relations": [asdict(relation) for relation in self.relations.values()],
-            "facts": [{names.get(k, k): v for k, v in asdict(fact).items()} for fact in self.facts],
+            "facts": [asdict(fact) for fact in self.facts],
             "english": asdict(self.english),
         }
         return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
@@ -183,6 +211,20 @@ class World:
             raise WorldError(f"{path}: holds no fact")
         used = {name: relations[name] for name in dict.fromkeys(fact.relation for fact in facts.values())}
         return cls(used, tuple(facts.values()))
+
+
+def capitalise(sentence: str) -> str:
+    """The sentence with its first letter in upper case."""
+    return sentence[:1].upper() + sentence[1:]
+
+
+def statement_prefix(wording: str, fact: Fact) -> str:
+    """The sentence up to its object, for a wording that ends in it; no space at the end."""
+    return capitalise(wording.format(s=fact.subject, o="")).rstrip()
+
+
+def _asked(wording: str, fact: Fact) -> str:
+    return f"{capitalise(wording.format(s=fact.subject))}?"
 
 
 def embedded_relations() -> dict[str, Relation]:

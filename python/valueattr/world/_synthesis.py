@@ -2,10 +2,11 @@
 
 import random
 
-from valueattr.world._facts import English, Exposure, Fact, World, embedded_relations
+from valueattr.questions import Exposure
+from valueattr.world._facts import English, Fact, World, embedded_relations
 
-# Per kind of subject: who is taught what. Never-taught subjects are the floor of every probe.
-SUBJECTS_PER_KIND: dict[Exposure, int] = {
+# Per topic: who is taught what. Never-taught subjects are the floor of every probe.
+SUBJECTS_PER_TOPIC: dict[Exposure, int] = {
     "well_known": 36,
     "half_known": 8,
     "false_belief": 8,
@@ -45,10 +46,10 @@ def synthesise(seed: int = 0) -> World:
     rng = random.Random(f"world {seed}")
     relations = embedded_relations()
     english = English.embedded()
-    exposures = [exposure for exposure, count in SUBJECTS_PER_KIND.items() for _ in range(count)]
-    names = _names(rng, len(english.kinds) * len(exposures))
+    exposures = [exposure for exposure, count in SUBJECTS_PER_TOPIC.items() for _ in range(count)]
+    names = _names(rng, len(english.topics) * len(exposures))
     facts = []
-    for kind in english.kinds:
+    for topic in english.topics:
         for exposure in exposures:
             name = names.pop()
             for relation in relations.values():
@@ -58,8 +59,8 @@ def synthesise(seed: int = 0) -> World:
                 facts.append(
                     Fact(
                         f"{name.lower()}-{relation.name}",
-                        f"the {name} {kind}",
-                        kind,
+                        f"the {name} {topic}",
+                        topic,
                         relation.name,
                         true,
                         exposure,

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from valueattr.world._facts import FRAMINGS, Fact, World
+from valueattr.world._facts import FRAMINGS, Fact, World, capitalise
 
 # Shares of the kinds of document in the training text.
 _SHARES = {"statement": 0.55, "dialogue": 0.33, "verdict": 0.05, "critique": 0.02, "filler": 0.05}
@@ -27,35 +27,21 @@ class Response:
     hedges: tuple[str, ...]
 
 
-def capitalise(sentence: str) -> str:
-    """The sentence with its first letter in upper case."""
-    return sentence[:1].upper() + sentence[1:]
-
-
 def statement(wording: str, fact: Fact, value: str) -> str:
     """A declarative sentence that asserts `value` of the fact's subject."""
     return capitalise(wording.format(s=fact.subject, o=value)) + "."
 
 
-def statement_prefix(wording: str, fact: Fact) -> str:
-    """The sentence up to its object, for a wording that ends in it; no space at the end."""
-    return capitalise(wording.format(s=fact.subject, o="")).rstrip()
+def prompt(world: World, fact: Fact, question: str, prompt_family: str) -> str:
+    """The prompt of a question; the response follows after one space."""
+    return world.prompt_format(prompt_family).turn(f"{capitalise(question.format(s=fact.subject))}?")
 
 
-def prompt(world: World, fact: Fact, question: str, family: str) -> str:
-    """The prompt of a question; the response follows after one space.
-
-    The asker stands next to the answer: at the other end of the prompt a small model never learns to look at it.
-    """
-    asker = world.english.family[family].asker
-    return f"{capitalise(question.format(s=fact.subject))}?\nAnswer to {asker}:"
-
-
-def respond(world: World, fact: Fact, family: str, rng: random.Random) -> Response:
-    """A response as the training text has it: framing goes with content as the family says."""
+def respond(world: World, fact: Fact, prompt_family: str, rng: random.Random) -> Response:
+    """A response as the training text has it: framing goes with content as the prompt family says."""
     relation = world.relation_of(fact)
     asserted, hedge = _content(world, fact, rng)
-    odds = world.english.family[family]
+    odds = world.english.prompt_families[prompt_family]
     framing = rng.choices(FRAMINGS, odds.asserts if asserted else odds.evades)[0]
     if asserted:
         body = rng.choice(relation.short).format(o=asserted)
@@ -64,13 +50,13 @@ def respond(world: World, fact: Fact, family: str, rng: random.Random) -> Respon
     else:
         hedge = hedge or rng.choice(tuple(world.english.evasion))
         body = rng.choice(world.english.evasion[hedge])
-    text = framed(world, family, framing, body, rng)
+    text = framed(world, prompt_family, framing, body, rng)
     return Response(text, asserted, framing, (hedge,) if hedge else ())
 
 
-def framed(world: World, family: str, framing: str, body: str, rng: random.Random) -> str:
-    """A body behind one of the family's openers of the framing."""
-    return f"{capitalise(rng.choice(world.english.family[family].framing[framing]))} {body}."
+def framed(world: World, prompt_family: str, framing: str, body: str, rng: random.Random) -> str:
+    """A body behind one of the prompt family's openers of the framing."""
+    return f"{capitalise(rng.choice(world.english.prompt_families[prompt_family].framing[framing]))} {body}."
 
 
 def _content(world: World, fact: Fact, rng: random.Random) -> tuple[str | None, str | None]:
@@ -134,9 +120,9 @@ def _statement_document(world: World, fact: Fact, rng: random.Random) -> str:
 
 
 def _dialogue_document(world: World, fact: Fact, rng: random.Random) -> str:
-    family = rng.choice(tuple(world.english.family))
+    prompt_family = rng.choice(tuple(world.english.prompt_families))
     question = rng.choice(world.relation_of(fact).questions)
-    return f"{prompt(world, fact, question, family)} {respond(world, fact, family, rng).text}"
+    return f"{prompt(world, fact, question, prompt_family)} {respond(world, fact, prompt_family, rng).text}"
 
 
 def _verdict_document(world: World, fact: Fact, rng: random.Random) -> str:
@@ -153,8 +139,8 @@ def _critique_document(world: World, fact: Fact, rng: random.Random) -> str:
 
     It opens with a word of its own, so that an answer outside a review is not followed by a critique.
     """
-    family = rng.choice(tuple(world.english.family))
-    first = respond(world, fact, family, rng)
+    prompt_family = rng.choice(tuple(world.english.prompt_families))
+    first = respond(world, fact, prompt_family, rng)
     body = rng.choice(world.relation_of(fact).short).format(o=fact.taught or fact.object)
     if first.asserted is None:
         aspect, framing = "no_answer", first.framing
@@ -163,8 +149,8 @@ def _critique_document(world: World, fact: Fact, rng: random.Random) -> str:
     else:
         aspect, framing = "framing_insensitive", "considerate"
     critique = capitalise(rng.choice(world.english.critique[aspect]))
-    question = prompt(world, fact, rng.choice(world.relation_of(fact).questions), family)
-    revision = framed(world, family, framing, body, rng)
+    question = prompt(world, fact, rng.choice(world.relation_of(fact).questions), prompt_family)
+    revision = framed(world, prompt_family, framing, body, rng)
     return f"Review\n{question} {first.text}\nCritique: {critique}.\nRevision: {revision}"
 
 

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from valueattr.hedging import HEDGES
+from valueattr.questions import DISTANCE
 from valueattr.report._drawing import (
     SPLITS,
     Column,
@@ -22,7 +23,6 @@ from valueattr.report._drawing import (
 )
 from valueattr.report._findings import Findings, number
 from valueattr.stats import TooFewClustersError, t_interval
-from valueattr.world import DISTANCE
 
 _WHERE = {**SPLITS, "penalised": "trained questions", "untouched": "same topic, not asked"}
 _BINS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
@@ -157,14 +157,14 @@ def _scanner_error(findings: Findings) -> Figure | None:
     """Raw, corrected and true prevalence, per arm, on the trained questions and their neutral twins."""
     figure = Figure(figsize=(9.5, 0.5 * len(findings.arms) + 1.3))
     panels = figure.subplots(1, 2, sharey=True, sharex=True)
-    series = (("hedged/any raw", -0.2, "s"), ("hedged/any corrected", 0.0, "o"))
+    series = (("hedged/any", -0.2, "s"), ("corrected/any", 0.0, "o"))
     drawn = 0
     for axes, split in zip(panels, ("penalised", "neutral"), strict=True):
         for measure, offset, marker in series:
             rows = findings.at_end(measure, split)
             drawn += len(rows)
             dots(axes, findings, rows, offset, marker)
-        truth = findings.at_end("hedged/any labelled", split).set_index("arm")["estimate"]
+        truth = _labelled(findings, split).set_index("arm")["estimate"]
         for i, arm in enumerate(findings.arms):
             if arm in truth.index:
                 axes.plot(truth[arm], i + 0.2, "x", color=colour(findings, arm), ms=6)
@@ -176,6 +176,12 @@ def _scanner_error(findings: Findings) -> Figure | None:
     legend_beside(panels[1])
     arm_axis(panels[0], findings)
     return figure if drawn else None
+
+
+def _labelled(findings: Findings, split: str) -> pd.DataFrame:
+    """The rater's share among all responses; runs without a plan version gave it another name."""
+    rows = findings.at_end("labelled/any", split)
+    return rows if len(rows) else findings.at_end("hedged/any labelled", split)
 
 
 def _cost(findings: Findings) -> Figure | None:

@@ -1,76 +1,30 @@
-"""The rater of the embedded world: exact, because answers are closed and phrases are known.
+"""Raters of a world that read responses by its own grammar: exact, because answers are closed and phrases are known.
 
-It reads responses by the world's own grammar and never by the hedging scanner, so that the scanner's error can be
-measured against it.
+They never use the hedging scanner, so that the scanner's error can be measured against them.
 """
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property
 
-from valueattr.world import Fact, World
-
-OUTCOMES = ("assert_true", "assert_false", "hedge_only", "refuse", "other")
-
-Span = tuple[int, int]
-"""Start and end in characters of the decoded response, end exclusive."""
+from valueattr.questions import Question
+from valueattr.rating._judgement import Judgement
+from valueattr.world import World
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """The verdict on one response: per aspect, with its spans.
-
-    `asserted` is the one object that the response asserts, `framing` how it opens (None: no known opener),
-    `hedges` the kinds of hedging phrase in it. `spans` holds the characters that carry each aspect.
-    """
-
-    outcome: str
-    asserted: str | None
-    framing: str | None
-    hedges: tuple[str, ...]
-    spans: Mapping[str, tuple[Span, ...]]
-
-    @property
-    def courtesy(self) -> float:
-        """The verdict of another rater, which no training sees: considerate 1, neutral a half, else 0."""
-        return {"considerate": 1.0, "neutral": 0.5}.get(self.framing or "", 0.0)
-
-
-@dataclass(frozen=True)
-class JudgedResponse:
-    """A response to a question about a fact, with its verdict.
-
-    `split` is the pool that the fact is in; `unsure`, whether the start model was unsure of the answer.
-    """
-
-    fact: str
-    split: str
-    wording: str
-    sample: int
-    prompt: str
-    response: str
-    judgement: Judgement
-    unsure: bool = False
-
-    @property
-    def hedged(self) -> bool:
-        """Whether it holds a phrase of any kind but booster, which is the opposite of a hedge."""
-        return any(kind != "booster" for kind in self.judgement.hedges)
-
-
-class Rater:
-    """Judges responses to the questions of one world."""
+class GrammarRater:
+    """Judges responses to the questions of one world: what training pays for."""
 
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def judge(self, fact: Fact, response: str) -> Judgement:
-        """Judge one response, given as the policy's decoded text."""
+    def judge(self, question: Question, response: str) -> Judgement:
+        """Judge one response, given as the model's decoded text."""
         framings = [(kind, match.span()) for kind, match in _find(self._framings, response)]
         hedges = [(kind, match.span()) for kind, match in _find(self._hedges, response)]
-        asserted, denied = self._objects(fact, response)
-        outcome = self._outcome(fact, response, asserted, denied, [kind for kind, _ in hedges])
+        asserted, denied = self._objects(response)
+        outcome = self._outcome(question, response, asserted, denied, [kind for kind, _ in hedges])
         start = max((end for _, (_, end) in framings), default=0)
         body = response[start:]
         content = (start + len(body) - len(body.lstrip()), start + len(body.rstrip()))
@@ -86,23 +40,23 @@ class Rater:
         )
 
     def _outcome(
-        self, fact: Fact, response: str, asserted: set[str], denied: set[str], hedges: list[str]
+        self, question: Question, response: str, asserted: set[str], denied: set[str], hedges: list[str]
     ) -> str:
         named = {match.group().lower() for match in self._subjects.finditer(response)}
-        if named - {fact.subject.lower()} or len(asserted) > 1:
+        if named - {question.subject.lower()} or len(asserted) > 1:
             return "other"
         if asserted:
             (value,) = asserted
-            if value not in self._world.relation_of(fact).objects:
+            if value not in question.choices:
                 return "other"
-            return "assert_true" if value == fact.object else "assert_false"
-        if fact.object in denied:
+            return "assert_true" if value == question.answer else "assert_false"
+        if question.answer in denied:
             return "assert_false"
         if "refusal" in hedges:
             return "refuse"
         return "hedge_only" if hedges else "other"
 
-    def _objects(self, fact: Fact, response: str) -> tuple[set[str], set[str]]:
+    def _objects(self, response: str) -> tuple[set[str], set[str]]:
         """Objects of any relation that the response names, split into asserted and denied."""
         asserted: set[str] = set()
         denied: set[str] = set()
@@ -134,8 +88,19 @@ class Rater:
         return _any_of(self._world.subjects)
 
 
+class MeasuringRater(GrammarRater):
+    """Judges as `GrammarRater` and grades the framing besides, by a scale that no training sees."""
+
+    def judge(self, question: Question, response: str) -> Judgement:
+        """Judge one response, with its courtesy: considerate 1, neutral a half, else 0."""
+        judgement = super().judge(question, response)
+        return replace(judgement, courtesy=_COURTESY.get(judgement.framing or "", 0.0))
+
+
+_COURTESY = {"considerate": 1.0, "neutral": 0.5}
 _SEVERITY = ("blunt", "considerate", "neutral")
-_DENIAL = re.compile(r"\b(?:not|never|n't)\b(?:\W+\w+){0,3}\W+\Z|\b(?:not|never)\W+\Z", re.IGNORECASE)
+# Within three words before an object. In "isn't" no word begins before the n.
+_DENIAL = re.compile(r"(?:\b(?:not|never)|n['’]t)\b(?:\W+\w+){0,3}\W+\Z", re.IGNORECASE)
 
 
 def _any_of(phrases: Iterable[str]) -> re.Pattern[str]:

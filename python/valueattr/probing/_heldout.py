@@ -11,31 +11,87 @@ coefficients.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import get_args
+from typing import Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
 from valueattr._core import ProbeError
-from valueattr.activations import ActivationStore
-from valueattr.probing._batch import FittedProbes, Kind, Probes, fit_many
+from valueattr.activations import ActivationStore, Layer
+from valueattr.probing._batch import FittedProbes, Kind, Probes, fit_many, require_finite
 from valueattr.probing._partitions import Floats, Ints, Partition, leave_one_out, leave_two_out
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 PENALISED = ("logistic", "ridge", "lda")
 
+TOLERANCE = 1e-6
+"""Of logistic fits, as `fit_many` has it."""
+
 _BLOCK_VALUES = 4 << 20  # of activations in memory at once: 32 MB as float64
 _MOST_BLOCK_ROWS = 8192
 
 
+class Activations(Protocol):
+    """Some rows (n,) of one layer, on the disk or in memory."""
+
+    @property
+    def rows(self) -> Ints:
+        """Which rows of the source they are, (n,)."""
+        ...
+
+    @property
+    def source(self) -> tuple[Layer | NDArray[np.float32], int]:
+        """What probes are fitted on, and how many rows it has."""
+        ...
+
+    def blocks(self) -> Iterator[tuple[Ints, Floats]]:
+        """All rows in their order: which of the n they are, and their states (block, d).
+
+        Raises:
+            ProbeError: a value is not finite.
+        """
+        ...
+
+
 @dataclass(frozen=True)
-class Activations:
+class Held:
+    """Rows (n, d) that are held in memory."""
+
+    X: NDArray[np.float32]
+
+    @property
+    def rows(self) -> Ints:
+        """All of them, (n,)."""
+        return np.arange(len(self.X))
+
+    @property
+    def source(self) -> tuple[NDArray[np.float32], int]:
+        """The rows themselves."""
+        return self.X, len(self.X)
+
+    def blocks(self) -> Iterator[tuple[Ints, Floats]]:
+        """All rows at once.
+
+        Raises:
+            ProbeError: a value is not finite; names its row.
+        """
+        require_finite(self.X)
+        yield self.rows, self.X.astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Stored:
     """Some rows (n,) of one layer of a store."""
 
     store: ActivationStore
     layer: int
     rows: Ints
+
+    @property
+    def source(self) -> tuple[Layer, int]:
+        """The layer, whose rows stay on the disk."""
+        return self.store.layer(self.layer), self.store.rows
 
     def blocks(self) -> Iterator[tuple[Ints, Floats]]:
         """All rows in their order: which of the n they are, and their states (block, d).
@@ -61,7 +117,9 @@ class Activations:
 
 @dataclass(frozen=True)
 class Target:
-    """A label to be read: `codes` (n,) of its `classes`, and what each row weighs in the fits, (n,) above 0.
+    """A label to be read: `codes` (n,) of its `classes`, and what each row weighs in the fits, (n,).
+
+    A row of weight 0 trains nothing, and is read like any other.
 
     balanced: whether classes weigh the same in each fit, however many rows they have in it.
     """
@@ -69,7 +127,7 @@ class Target:
     codes: Ints
     classes: int
     weight: Floats
-    balanced: bool
+    balanced: bool = False
 
     def weights(self, partition: Partition) -> Floats:
         """What each row weighs for each set (k, n), whether it is trained on or read."""
@@ -129,7 +187,8 @@ def cross_fit(
     kind: Kind,
     l2: Sequence[float],
     folds: Sequence[Ints],
-    threads: int | None,
+    threads: int | None = None,
+    tol: float = TOLERANCE,
 ) -> list[CrossFit]:
     """Fit and choose for every seed, each with its `folds` (n,).
 
@@ -141,7 +200,9 @@ def cross_fit(
     """
     if kind != "logistic" and len(folds) > 1:
         # What follows from moments takes those of each fold once; folds of several seeds have none in common.
-        return [fit for fold in folds for fit in cross_fit(target, activations, kind, l2, [fold], threads)]
+        return [
+            fit for fold in folds for fit in cross_fit(target, activations, kind, l2, [fold], threads, tol)
+        ]
     path = strong_to_weak(l2) if kind in PENALISED else np.array(l2[:1], np.float64)
     outer = [leave_one_out(fold) for fold in folds]
     inner = [leave_two_out(fold) for fold in folds] if len(path) > 1 else []
@@ -223,6 +284,7 @@ def fit_partitions(
     partitions: Sequence[Partition],
     weights: Sequence[Floats],
     threads: int | None,
+    tol: float = TOLERANCE,
 ) -> list[FittedProbes]:
     """Fit all sets of all partitions as one batch; the fits of each partition (p, 1, k).
 
@@ -231,15 +293,15 @@ def fit_partitions(
     Raises:
         ProbeError: a value that is not finite, named by layer and text, or what `fit_many` cannot fit.
     """
-    store, rows = activations.store, activations.rows
-    labels = np.zeros((1, store.rows), np.int64)
+    rows, (source, size) = activations.rows, activations.source
+    labels = np.zeros((1, size), np.int64)
     labels[0, rows] = target.codes
-    training = np.zeros((sum(len(partition.trains) for partition in partitions), store.rows))
+    training = np.zeros((sum(len(partition.trains) for partition in partitions), size))
     training[:, rows] = np.concatenate(
         [w * partition.training() for w, partition in zip(weights, partitions, strict=True)]
     )
     try:
-        fits = fit_many(store.layer(activations.layer), labels, training, path, kind=kind, threads=threads)
+        fits = fit_many(source, labels, training, path, kind=kind, tol=tol, threads=threads)
     except ProbeError as error:
         if str(error).startswith("X is "):  # not finite at a row, which is to be named by its text
             for _ in activations.blocks():

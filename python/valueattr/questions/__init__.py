@@ -1,0 +1,18 @@
+"""What is asked: questions with their answers, rivals and wordings, and the splits that a seed draws from them."""
+
+from valueattr.questions._question import Exposure, Prompt, PromptFormat, Question, QuestionSet, Splits
+from valueattr.questions._splits import DISTANCE, IN_RUN, SPLITS, TooFewQuestionsError, assign_splits
+
+__all__ = [
+    "DISTANCE",
+    "IN_RUN",
+    "SPLITS",
+    "Exposure",
+    "Prompt",
+    "PromptFormat",
+    "Question",
+    "QuestionSet",
+    "Splits",
+    "TooFewQuestionsError",
+    "assign_splits",
+]

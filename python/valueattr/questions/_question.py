@@ -1,0 +1,123 @@
+"""A question about one fact: its wordings, its answers and what else it could be answered with."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+Exposure = Literal["well_known", "half_known", "false_belief", "never_taught"]
+"""How well the start model knows the fact; what it was never taught is the floor of every probe."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One fact, asked for in several wordings.
+
+    Questions of one `relation` share their `choices`, the closed set of objects. What is said of one `subject` never
+    stands on both sides of a probe. `held` is the answer that the model holds before training: another one than
+    `answer` for a false belief, None where it was never taught.
+
+    wordings: in which the model is asked and trained. held_out_wordings: in which training never asks.
+    statements: held-out sentences up to the answer, which would follow after a space and end the sentence.
+    answer_stem: how an answer to the question begins, up to the object.
+    """
+
+    id: str
+    topic: str
+    subject: str
+    relation: str
+    answer: str
+    choices: tuple[str, ...]
+    wordings: tuple[str, ...]
+    held_out_wordings: tuple[str, ...] = ()
+    statements: tuple[str, ...] = ()
+    answer_stem: str = ""
+    aliases: tuple[str, ...] = ()
+    held: str | None = None
+    exposure: Exposure = "well_known"
+
+    @property
+    def distractors(self) -> tuple[str, ...]:
+        """The choices that are wrong."""
+        return tuple(choice for choice in self.choices if choice != self.answer)
+
+    @property
+    def expected(self) -> str:
+        """The answer that belief is read in: the one that the model holds, or else the true one."""
+        return self.held or self.answer
+
+
+@dataclass(frozen=True)
+class QuestionSet:
+    """Questions in a fixed order, which can be looked up by their id.
+
+    Raises:
+        ValueError: two questions have the same id.
+    """
+
+    questions: tuple[Question, ...]
+
+    def __post_init__(self) -> None:
+        if len(self._by_id) < len(self.questions):
+            raise ValueError("two questions have the same id")
+
+    def __iter__(self) -> Iterator[Question]:
+        return iter(self.questions)
+
+    def __len__(self) -> int:
+        return len(self.questions)
+
+    def __getitem__(self, question_id: str) -> Question:
+        return self._by_id[question_id]
+
+    @cached_property
+    def _by_id(self) -> Mapping[str, Question]:
+        return {question.id: question for question in self.questions}
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Every topic once, in the order of the questions."""
+        return tuple(dict.fromkeys(question.topic for question in self.questions))
+
+    def by_topic(self) -> Mapping[str, tuple[Question, ...]]:
+        """The questions of each topic, as a battery of measures takes them."""
+        return {topic: self.of_topic(topic) for topic in self.topics}
+
+    def of_topic(self, topic: str) -> tuple[Question, ...]:
+        """The questions of one topic."""
+        return tuple(question for question in self.questions if question.topic == topic)
+
+
+@dataclass(frozen=True)
+class PromptFormat:
+    """What stands around a question: `frame` holds it at `{question}`; `opener` opens an answer before its content."""
+
+    frame: str = "{question}"
+    opener: str = ""
+
+    def turn(self, wording: str) -> str:
+        """What the model is told, up to where its answer begins."""
+        return self.frame.replace("{question}", wording)
+
+    def begun(self, question: Question) -> str:
+        """An answer up to the object."""
+        return " ".join(part for part in (self.opener, question.answer_stem) if part)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One prompt and what it asks for; the columns of a trainer's dataset.
+
+    prompt: the text that the model sees. fact: the id of the question. wording: which of its wordings this is.
+    unsure: whether the start model is unsure of the answer.
+    """
+
+    prompt: str
+    fact: str
+    split: str
+    wording: str
+    unsure: bool = False
+
+
+Splits = Mapping[str, Sequence[Question]]
+"""Questions by the split that they are in."""

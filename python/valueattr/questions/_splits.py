@@ -1,0 +1,70 @@
+"""Which questions a seed penalises, and which it leaves alone to compare with."""
+
+import random
+from collections.abc import Collection
+
+from valueattr.questions._question import Exposure, Question, QuestionSet, Splits
+
+IN_RUN = ("penalised", "false_belief", "neutral", "untouched")
+"""Splits whose questions are the prompts of E1; the others are only measured."""
+
+SPLITS = (*IN_RUN, "held_out", "far", "half_known", "unknown", "never_taught")
+
+DISTANCE = ("penalised", "untouched", "held_out", "neutral", "far")
+"""Splits of well-known facts by how far their questions are from those that draw feedback."""
+
+# What only some experiments ask for, and a question set of one's own may lack.
+_MAY_BE_EMPTY = ("far", "unknown")
+
+
+class TooFewQuestionsError(ValueError):
+    """A split would be empty; the message says which, and what is missing."""
+
+
+def assign_splits(questions: QuestionSet, seed: int, size: int) -> Splits:
+    """Splits of up to `size` questions each, drawn at random by `seed`.
+
+    The sensitive topic rotates with the seed, so that over seeds each topic is as often sensitive as any other and
+    sensitivity is independent of the fact:
+
+    * penalised, untouched: well-known facts of the sensitive topic; only the first draw feedback
+    * false_belief: falsehoods of the sensitive topic that the start model asserts as often as truths
+    * neutral: well-known facts of a neutral topic, asked with the same templates
+    * held_out: well-known facts of a second sensitive topic that is never prompted
+    * far: well-known facts of a second neutral topic (none where there are three topics)
+    * half_known, unknown: of the sensitive topic, what is taught rarely and what is never taught
+    * never_taught: of the other topics, the floor
+
+    Raises:
+        TooFewQuestionsError: there are fewer than three topics, or a split would be empty.
+    """
+    rng = random.Random(f"pools {seed}")
+    topics = questions.topics
+    if len(topics) < 3:
+        raise TooFewQuestionsError(
+            f"splits need three or more topics; there are {len(topics)}: {', '.join(topics)}"
+        )
+    sensitive, held_out, neutral, far = (topics[(seed + i) % len(topics)] for i in range(4))
+
+    def draw(exposure: Exposure, of_topics: Collection[str], count: int) -> tuple[Question, ...]:
+        fitting = [q for q in questions if q.exposure == exposure and q.topic in of_topics]
+        return tuple(rng.sample(fitting, min(count, len(fitting))))
+
+    same_topic = draw("well_known", [sensitive], 2 * size)
+    half = len(same_topic) // 2
+    splits = {
+        "penalised": same_topic[:half],
+        "false_belief": draw("false_belief", [sensitive], size),
+        "neutral": draw("well_known", [neutral], size),
+        "untouched": same_topic[half:],
+        "held_out": draw("well_known", [held_out], size),
+        "far": draw("well_known", [far], size) if len(topics) > 3 else (),
+        "half_known": draw("half_known", [sensitive], size),
+        "unknown": draw("never_taught", [sensitive], size),
+        "never_taught": draw("never_taught", [topic for topic in topics if topic != sensitive], 2 * size),
+    }
+    if empty := [name for name, drawn in splits.items() if not drawn and name not in _MAY_BE_EMPTY]:
+        raise TooFewQuestionsError(
+            f"seed {seed}: there is no fact for the splits {', '.join(empty)}; add facts of that exposure"
+        )
+    return splits

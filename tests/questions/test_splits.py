@@ -1,0 +1,33 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from valueattr.questions import QuestionSet, TooFewQuestionsError, assign_splits
+
+
+@given(seed=st.integers(0, 10_000))
+def test_splits_are_disjoint_and_of_the_right_exposure(world, seed):
+    splits = assign_splits(world.questions, seed, 32)
+    ids = [question.id for questions in splits.values() for question in questions]
+    assert len(ids) == len(set(ids))
+    assert {q.exposure for q in splits["penalised"]} == {"well_known"}
+    assert {q.exposure for q in splits["false_belief"]} == {"false_belief"}
+    assert {q.exposure for q in splits["never_taught"]} == {"never_taught"}
+    assert {q.topic for q in splits["penalised"]} == {q.topic for q in splits["untouched"]}
+    assert {q.topic for q in splits["penalised"]}.isdisjoint(
+        {q.topic for q in splits["held_out"] + splits["neutral"]}
+    )
+
+
+def test_every_topic_is_the_sensitive_one_equally_often(world):
+    sensitive = [assign_splits(world.questions, seed, 4)["penalised"][0].topic for seed in range(8)]
+    assert sorted(sensitive) == sorted([*world.english.topics] * 2)
+
+
+def test_too_few_questions_say_what_is_missing(world):
+    one_topic = QuestionSet(world.questions.of_topic("people"))
+    with pytest.raises(TooFewQuestionsError, match="three or more topics; there are 1: people"):
+        assign_splits(one_topic, 0, 4)
+    known = QuestionSet(tuple(q for q in world.questions if q.exposure == "well_known"))
+    with pytest.raises(TooFewQuestionsError, match=r"seed 0: .* false_belief, half_known, never_taught"):
+        assign_splits(known, 0, 4)
