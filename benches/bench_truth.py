@@ -28,7 +28,7 @@ from valueattr.measures.statements import load_statements
 from valueattr.probing import fit_many
 from valueattr.probing._batch import Kind
 from valueattr.probing._intervals import Resampling
-from valueattr.probing._splits import leave_one_out, leave_two_out
+from valueattr.probing._partitions import leave_one_out, leave_two_out
 
 FOLDS = 5
 # A mean difference has no penalty.

@@ -31,13 +31,7 @@ def untrained(world, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def start(world):
-    """The folder of the real start model: trained once for the whole session, or taken from the cache."""
-    import torch
-
+    """The folder of the real start model, which ships with the package."""
     from valueattr.model.start import start_model
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
-    folder = start_model(world)
-    torch.set_num_threads(before)
-    return folder
+    return start_model(world)

@@ -7,14 +7,14 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from tests.probing.test_sweep import columns, problem, write
-from valueattr import cli
+from valueattr.cli import app, render
 from valueattr.probing import KINDS
 
 FEW = ["--folds", "3", "--l2", "0.01,1"]
 
 
 def run(*arguments):
-    return CliRunner().invoke(cli.app, [str(argument) for argument in ("probe", *arguments)])
+    return CliRunner().invoke(app, [str(argument) for argument in ("probe", *arguments)])
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_weights(store, tmp_path):
     [
         (["--labels", "label", "--layers", "a"], 2, "expected all, or numbers"),
         (["--labels", "label", "--l2", "a"], 2, "--l2 a: expected numbers"),
-        (["--labels", "label", "--kinds", "cubic"], 2, "--kinds cubic: expected of logistic"),
+        (["--labels", "label", "--kinds", "cubic"], 2, "--kinds cubic: expected some of logistic"),
         (["--labels", "label", "--apply-to", "acts"], 2, "--apply-to acts: expected NAME=STORE"),
         (["--labels", "label", "--out", "p.csv"], 2, "expected a .parquet file"),
         (["--labels", "label", "--out", "none/p.parquet"], 2, "in a folder that is there"),
@@ -142,7 +142,7 @@ def test_a_failure_leaves_what_was_written_before(store, tmp_path):
 
 def test_a_terminal_sees_a_bar(store, monkeypatch):
     terminal = Console(stderr=True, force_terminal=True, width=100)
-    monkeypatch.setattr(cli, "_console", lambda as_json: terminal if as_json else Console(width=100))
+    monkeypatch.setattr(render, "console", lambda errors=False: terminal if errors else Console(width=100))
     done = run(store, "--labels", "label", *FEW)
     assert done.exit_code == 0, done.output
     assert "probes, " in done.output

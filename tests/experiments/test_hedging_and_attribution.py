@@ -11,12 +11,12 @@ from valueattr.experiments import E2, E3, vary
 from valueattr.experiments._arm import run_arm
 from valueattr.experiments._context import Context
 from valueattr.hedging import HEDGES
-from valueattr.plan import SMOKE, evaluate
+from valueattr.plan import SMOKE, Plan, evaluate
 from valueattr.questions import DISTANCE, SPLITS
 from valueattr.report._findings import Findings
-from valueattr.report._page import VIEWS
+from valueattr.report.pages import VIEWS
 from valueattr.results import RunDirectory
-from valueattr.stats import summarise
+from valueattr.results.summary import summarise
 
 from .conftest import assert_same, tables, valueattr
 
@@ -28,7 +28,7 @@ def run(request, everything):
 
 def test_every_arm_is_measured_in_every_way(run):
     measures = run.table("measures").astype({"arm": str, "measure": str, "split": str})
-    assert set(measures["arm"]) == set(run.plan["arms"])
+    assert set(measures["arm"]) == {arm.code for arm in Plan.read(run).arms}
     last = measures[measures["step"] == measures.groupby("arm")["step"].transform("max")]
     for code, arm in last.groupby("arm"):
         for kind in (*HEDGES, "any"):
@@ -42,9 +42,9 @@ def test_every_arm_is_measured_in_every_way(run):
 
 def test_the_summary_corrects_the_scanner_per_arm_and_split(run):
     summary = run.table("summary").astype({"arm": str, "measure": str, "split": str, "interval": object})
-    for name, method in (("corrected", "prediction-powered"), ("raw", "Wilson"), ("labelled", "Wilson")):
-        rows = summary[summary["measure"] == f"hedged/any {name}"]
-        assert len(rows) == len(run.plan["arms"]) * len(SPLITS)
+    for name, method in (("corrected", "prediction-powered"), ("labelled", "Wilson")):
+        rows = summary[summary["measure"] == f"{name}/any"]
+        assert len(rows) == len(Plan.read(run).arms) * len(SPLITS)
         assert (rows["low"] <= rows["estimate"]).all()
         assert rows["interval"].str.startswith(method).all()
 
@@ -119,8 +119,8 @@ def test_arms_that_are_gone_are_made_again_as_they_were(everything, tmp_path):
 
 
 def test_variations_add_their_arms():
-    by_family = {arm.code: arm for arm in vary("family").arms if arm not in E3.arms}
-    assert {arm.family for arm in by_family.values()} == {"zero", "positive"}
+    by_family = {arm.code: arm for arm in vary("prompt-family").arms if arm not in E3.arms}
+    assert {arm.prompt_family for arm in by_family.values()} == {"zero", "positive"}
     assert {code.split("-")[0] for code in by_family} == {"s0", "s2", "s6", "random"}
     noisy = [arm for arm in vary("span-noise").arms if arm not in E3.arms]
     assert [arm.feedback.span_noise for arm in noisy] == [0.1, 0.2, 0.3, 0.4, 0.5]
@@ -129,31 +129,31 @@ def test_variations_add_their_arms():
 
 
 def test_variations_are_of_e3_alone(tmp_path):
-    for command in (("e1", "family"), ("e3", "mood")):
+    for command in (("e1", "prompt-family"), ("e3", "mood")):
         process = valueattr("run", command[0], "--vary", command[1], "--out", tmp_path / "r")
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 2
-        assert "--vary takes family or span-noise, of e3" in errors
+        assert "--vary takes prompt-family or span-noise, and only with e3" in errors
 
 
 def test_plans_name_arms_that_exist():
-    for experiment in (E2, E3, vary("family"), vary("span-noise")):
+    for experiment in (E2, E3, vary("prompt-family"), vary("span-noise")):
         codes = {arm.code for arm in experiment.arms}
         assert len(codes) == len(experiment.arms)
-        for contrast in experiment.family:
+        for contrast in experiment.contrasts:
             assert {contrast.arm, contrast.baseline} <= codes
         for ratio in experiment.ratios:
             assert {ratio.arm, ratio.baseline} <= codes
         for check in experiment.checks:
             assert {check.arm, check.against} <= codes
-        assert experiment.primary in {contrast.name for contrast in experiment.family}
+        assert experiment.primary in {contrast.name for contrast in experiment.contrasts}
     assert set(DISTANCE) <= set(SPLITS)
 
 
 def test_a_start_model_that_follows_no_critique_makes_the_arm_not_testable(world, untrained, tmp_path):
     """The arm ends without training; its contrasts are not measured, and the report says why."""
     context = Context(E3, SMOKE, world, untrained)
-    directory = RunDirectory.create(tmp_path / "run", E3.plan("smoke", world.fingerprint()), {})
+    directory = RunDirectory.create(tmp_path / "run", Plan.of(E3, "smoke", world.fingerprint()).to_json(), {})
     arms = {arm.code: arm for arm in E3.arms}
     for code in ("s0", "s8"):
         run_arm(directory, context, arms[code], 0, lambda step: None)
@@ -161,7 +161,7 @@ def test_a_start_model_that_follows_no_critique_makes_the_arm_not_testable(world
     steps, measures = directory.table("steps"), directory.table("measures")
     assert (steps[steps["name"] == "critique_gate"]["value"] < 0.3).all()
     assert set(measures["arm"]) == {"s0"}
-    assert evaluate(directory.plan, measures, steps).contrast("critique").verdict == "not measured"
+    assert evaluate(Plan.read(directory), measures, steps).contrast("critique").verdict == "not measured"
     directory.write_table("summary", summarise(measures))
     findings = Findings(directory)
     assert any("not testable" in limit for limit in VIEWS["e3"].limits(findings))

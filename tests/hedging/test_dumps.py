@@ -131,7 +131,7 @@ BAD = {
     b'{"text": 3}': "found a number",
     b'{"text": true}': "found a boolean",
     b'{"text": {"a": 1}}': "found an object",
-    b'{"text": ["Perhaps."]}': "--chat",
+    b'{"text": ["Perhaps."]}': "lists of chat messages",
     b'{"text": "Perhaps."': "no JSON",
     b'{"text": "Perhaps."} x': "no JSON",
     b'["text", "Perhaps."]': "there is no such field",

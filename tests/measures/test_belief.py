@@ -3,8 +3,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from valueattr.measures.belief import belief_items, belief_rows, closed_set_log_probs
-from valueattr.model import Asking, sample_texts
+from valueattr.measures.belief import belief_items, belief_rows
+from valueattr.model import Asking, closed_set_log_probs, sample_texts
 from valueattr.questions import assign_splits
 from valueattr.rating import GrammarRater
 
@@ -35,7 +35,7 @@ def test_closed_set_scores_agree_with_one_forward_pass_each(model, tokenizer):
     ]
     candidates = [["bear", "heron"], ["wool", "most common crime", "fraud"], ["bear", "main export"]]
     scores = closed_set_log_probs(model, tokenizer, texts, candidates)
-    for text, values, found in zip(texts, candidates, scores, strict=True):
+    for text, values, (found, _) in zip(texts, candidates, scores, strict=True):
         expected = [naive_log_prob(model, tokenizer, text, value) for value in values]
         np.testing.assert_allclose(found, expected, atol=1e-4)
 

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from valueattr.measures.drift import DriftMeter
 from valueattr.model import sample_ids, sample_texts
@@ -51,6 +51,20 @@ def test_forward_kl_by_hand(reference, moved, tokenizer):
         tokens += len(response)
     assert meter.forward_kl(moved) == pytest.approx(total / tokens, rel=1e-3)
     assert meter.reverse_kl(moved) > 0
+
+
+def test_dropout_is_off_while_drift_is_read_and_the_models_stay_as_they_were(tokenizer):
+    torch.manual_seed(0)
+    settings = GPT2Config(vocab_size=len(tokenizer), n_embd=32, n_layer=2, n_head=2, n_positions=64)
+    model = GPT2LMHeadModel(settings)
+    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    for training in (True, False):
+        model.train(training)
+        meter = DriftMeter(model, tokenizer, PROMPTS, 8, seed=0)
+        assert meter.forward_kl(model) == pytest.approx(0.0, abs=1e-6)
+        assert meter.reverse_kl(model) == pytest.approx(0.0, abs=1e-6)
+        assert model.training == training
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
 
 
 def test_measuring_leaves_trainings_random_state_alone(reference, tokenizer):

@@ -1,8 +1,12 @@
 from types import SimpleNamespace
 
+import pytest
+from tokenizers import processors
+
 from valueattr.measures.belief import belief_items
 from valueattr.model import Asking
 from valueattr.model._teaching import _in_format
+from valueattr.model.start import build_tokenizer
 from valueattr.world import synthesise, training_text
 
 WORLD = synthesise(0)
@@ -10,18 +14,23 @@ QUESTION = WORLD.questions.questions[0]
 FORMAT = WORLD.prompt_format("zero")
 
 
-class Chat(SimpleNamespace):
-    chat_template = "yes"
-    bos_token = "<s>"
+TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}[assistant]\n{% endif %}"
+)
 
-    def apply_chat_template(self, turns, tokenize, add_generation_prompt):
-        assert not tokenize
-        assert add_generation_prompt
-        return "<s>" + "".join(f"[{t['role']}] {t['content']}\n" for t in turns) + "[assistant]\n"
+
+def chat(*, adds_opening):
+    """A tokenizer with a chat template that writes the opening token, which the tokenizer may add itself too."""
+    tokenizer = build_tokenizer(["[user] [assistant] x \n"])
+    if not adds_opening:
+        tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single="$A")
+    tokenizer.chat_template = TEMPLATE
+    return tokenizer
 
 
 PLAIN = Asking.of(SimpleNamespace(chat_template=None))
-CHAT = Asking.of(Chat())
+CHAT = Asking.of(chat(adds_opening=True))
 
 
 def test_without_a_template_prompts_are_plain_text():
@@ -38,6 +47,16 @@ def test_a_chat_template_is_used_and_its_opening_token_left_to_the_tokenizer():
     assert "[assistant]\nTo answer that, " in question.text
 
 
+@pytest.mark.parametrize("adds_opening", [True, False])
+def test_a_prompt_begins_with_one_opening_token_whoever_adds_it(adds_opening):
+    tokenizer = chat(adds_opening=adds_opening)
+    ids = tokenizer(Asking.of(tokenizer).prompt(FORMAT.turn(QUESTION.wordings[0])))["input_ids"]
+    assert ids[0] == tokenizer.bos_token_id
+    assert ids.count(tokenizer.bos_token_id) == 1
+    turn = [{"role": "user", "content": FORMAT.turn(QUESTION.wordings[0])}]
+    assert ids == tokenizer.apply_chat_template(turn, add_generation_prompt=True, return_dict=False)
+
+
 def test_dialogues_are_taught_in_the_format_in_which_they_are_asked():
     documents = list(training_text(WORLD, 300, 0))
     taught = [_in_format(CHAT, document) for document in documents]
@@ -46,6 +65,6 @@ def test_dialogues_are_taught_in_the_format_in_which_they_are_asked():
     for before, after in zip(documents, taught, strict=True):
         assert (before != after) == (before in dialogues)
         if before in dialogues:
-            prompt, _, answer = before.partition(": ")
-            assert after == CHAT.prompt(f"{prompt}:") + answer
+            turn, _, answer = before.partition(": ")
+            assert after == CHAT.prompt(f"{turn}:") + answer
     assert [_in_format(PLAIN, document) for document in documents] == documents

@@ -1,15 +1,17 @@
-from pathlib import Path
+from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
-from valueattr.measures.belief import closed_set_log_probs
-from valueattr.measures.statements import log_p_per_token
-from valueattr.model import ModelError, load_model, load_tokenizer, position_ids
-
-STORIES = Path(__file__).parents[3] / "shared" / "models" / "stories260K"
+from valueattr.model import (
+    ModelError,
+    closed_set_log_probs,
+    load_model,
+    load_tokenizer,
+    log_p_per_token,
+    position_ids,
+)
 
 
 def models(untrained):
@@ -36,30 +38,9 @@ def test_padding_on_the_left_changes_no_score(untrained, kind):
     together = closed_set_log_probs(model, tokenizer, texts, sets)
     alone = [closed_set_log_probs(model, tokenizer, [t], [s])[0] for t, s in zip(texts, sets, strict=True)]
     for one, other in zip(together, alone, strict=True):
-        assert one == pytest.approx(other, abs=1e-4)
+        assert one.log_p == pytest.approx(other.log_p, abs=1e-4)
     whole = log_p_per_token(model, tokenizer, texts)
     assert whole == pytest.approx([log_p_per_token(model, tokenizer, [t])[0] for t in texts], abs=1e-4)
-
-
-def naive(model, tokenizer, text, value):
-    """One sequence, token by token."""
-    prefix = tokenizer(text)["input_ids"]
-    more = tokenizer(f" {value}", add_special_tokens=False)["input_ids"]
-    with torch.no_grad():
-        log_p = torch.log_softmax(model(torch.tensor([prefix + more])).logits[0].double(), -1)
-    return sum(float(log_p[len(prefix) + i - 1, token]) for i, token in enumerate(more))
-
-
-@pytest.mark.skipif(not STORIES.is_dir(), reason="the model is not at hand")
-def test_answers_of_several_byte_fallback_tokens_score_as_one_by_one():
-    model, tokenizer = load_model(STORIES), load_tokenizer(STORIES)
-    values = ("dog", "naïve 🦉", "little red boat")
-    texts = ["Once upon a time there was a", "She had a"]
-    lengths = [len(tokenizer(f" {v}", add_special_tokens=False)["input_ids"]) for v in values]
-    assert max(lengths) > len("naïve 🦉")  # bytes
-    found = closed_set_log_probs(model, tokenizer, texts, [values, values])
-    expected = np.array([[naive(model, tokenizer, t, v) for v in values] for t in texts])
-    assert np.array(found) == pytest.approx(expected, abs=1e-3)
 
 
 def test_position_ids_count_from_the_first_token(untrained):
@@ -71,6 +52,8 @@ def test_position_ids_count_from_the_first_token(untrained):
         def forward(self, input_ids): ...
 
     assert position_ids(Without(), mask) == {}
+    wrapped = SimpleNamespace(module=every["gpt2"])  # as data-parallel training does
+    assert position_ids(wrapped, mask)["position_ids"].tolist() == [[0, 0, 0, 1], [0, 1, 2, 3]]
 
 
 def test_what_is_no_model_is_refused(tmp_path, untrained):

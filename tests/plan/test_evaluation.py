@@ -1,67 +1,26 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from valueattr.plan import evaluate
-from valueattr.stats import summarise
+from valueattr.plan import Check, Contrast, Plan, PlanError, evaluate
+from valueattr.results.summary import summarise
 
-REST = {"alternative": "two-sided", "unit": "nats", "smallest_effect": 0.5, "family": "main"}
-PLAN = {
-    "alpha": 0.05,
-    "ratios": [],
-    "family": [
-        {
-            "name": "main",
-            "title": "main",
-            "measure": "m",
-            "arm": "a3",
-            "baseline": "a1",
-            "split": "p",
-            "minus_split": None,
-            "at": "equal-steps",
-            **REST,
-        },
-        {
-            "name": "specific",
-            "title": "specific",
-            "measure": "m",
-            "arm": "a3",
-            "baseline": "a1",
-            "split": "p",
-            "minus_split": "u",
-            "at": "equal-steps",
-            **REST,
-        },
-        {
-            "name": "distance",
-            "title": "distance",
-            "measure": "m",
-            "arm": "a3",
-            "baseline": "a4",
-            "split": "p",
-            "minus_split": None,
-            "at": "equal-kl",
-            **REST,
-        },
-        {
-            "name": "null",
-            "title": "null",
-            "measure": "m",
-            "arm": "a4",
-            "baseline": "a1",
-            "split": "p",
-            "minus_split": None,
-            "at": "equal-steps",
-            **REST,
-        },
+from .builders import an_arm, small_plan
+
+PLAN = small_plan(
+    arms=[an_arm("a1"), an_arm("a3"), an_arm("a4")],
+    contrasts=[
+        Contrast("main", "main", "m", "a3", "a1", "p"),
+        Contrast("specific", "specific", "m", "a3", "a1", "p", minus_split="u"),
+        Contrast("distance", "distance", "m", "a3", "a4", "p", at="equal-kl"),
+        Contrast("null", "null", "m", "a4", "a1", "p"),
     ],
-    "manipulation_checks": [
-        {"arm": "a3", "measure": "b", "split": "p", "rule": "halved", "against": "a1", "by": 0.0},
-        {"arm": "a4", "measure": "b", "split": "p", "rule": "rises", "against": "a1", "by": 0.3},
-    ],
-}
+    checks=[Check("a3", "b", "p", "halved", "a1"), Check("a4", "b", "p", "rises", "a1", by=0.3)],
+)
 
 # arm -> split -> value at the last step, before a small effect of seed and fact
 VALUES = {"a1": {"p": 4.0, "u": 4.0}, "a3": {"p": 1.0, "u": 3.0}, "a4": {"p": 4.0, "u": 4.0}}
@@ -176,7 +135,7 @@ def test_the_bootstrap_of_a_difference_resamples_both_splits():
                     arm=arm, split=split, seed=0, step=1, measure="m"
                 )
             )
-    contrasts = evaluate({**PLAN, "manipulation_checks": []}, pd.concat(frames), steps(1, []))
+    contrasts = evaluate(PLAN.model_copy(update={"checks": ()}), pd.concat(frames), steps(1, []))
     for name, error in (("main", 1.0 / 200**0.5), ("specific", 10.0**0.5 / 200**0.5)):
         bootstrap = contrasts.contrast(name).bootstrap
         assert bootstrap.high - bootstrap.low == pytest.approx(2 * 1.96 * error, rel=0.15)
@@ -201,17 +160,20 @@ def test_holm_counts_what_was_declared_and_not_what_was_measured():
 
 
 def test_a_plan_that_asks_for_what_does_not_exist_is_an_error():
-    rows = measures(2)
     for key, changed in (
-        ("family", {**PLAN["family"][0], "at": "equal-wall-clock"}),
-        ("manipulation_checks", {**PLAN["manipulation_checks"][0], "rule": "rises "}),
+        ("contrasts", {"at": "equal-wall-clock"}),
+        ("contrasts", {"alternative": "more"}),
+        ("checks", {"rule": "rises "}),
     ):
-        with pytest.raises(ValueError, match="found"):
-            evaluate({**PLAN, key: [changed]}, rows, steps(2, BOTH))
+        values = PLAN.to_json()
+        values[key][0] |= changed
+        with pytest.raises(PlanError, match=f"{key}.0.*found '{next(iter(changed.values()))}'"):
+            Plan.from_json(values)
 
 
 def test_a_one_sided_alternative_is_tested_as_declared():
-    one_sided = {**PLAN, "family": [{**PLAN["family"][0], "alternative": "less"}]}
+    main = replace(PLAN.contrasts[0], alternative="less")
+    one_sided = PLAN.model_copy(update={"contrasts": (main,)})
     rows = measures(3)
     less, both = (evaluate(plan, rows, steps(3, BOTH)).contrast("main") for plan in (one_sided, PLAN))
     assert less.p == pytest.approx(both.p / 2)

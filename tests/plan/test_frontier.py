@@ -2,43 +2,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from valueattr.plan import Frontier, common_range, evaluate, frontiers
+from valueattr.plan import Contrast, Frontier, Ratio, common_range, evaluate, frontiers
 
-ARMS = {"s0": None, "s2": {}, "s6": {}}
-PLAN = {
-    "alpha": 0.05,
-    "order": list(ARMS),
-    "feedback": ARMS,
-    "families": dict.fromkeys(ARMS, "negative"),
-    "manipulation_checks": [],
-    "family": [
-        {
-            "name": "attribution",
-            "title": "t",
-            "measure": "k",
-            "arm": "s6",
-            "baseline": "s2",
-            "split": "p",
-            "minus_split": None,
-            "at": "equal-framing",
-            "alternative": "two-sided",
-            "unit": "nats",
-            "smallest_effect": 0.5,
-            "family": "main",
-        }
-    ],
-    "ratios": [
-        {
-            "name": "tax",
-            "title": "tax",
-            "arm": "s2",
-            "baseline": "s0",
-            "numerator": ("k", "p"),
-            "denominator": ("courtesy", "p"),
-            "sign": -1,
-        }
-    ],
-}
+from .builders import an_arm, small_plan
+
+PLAN = small_plan(
+    arms=[an_arm("s0", None), an_arm("s2"), an_arm("s6")],
+    contrasts=[Contrast("attribution", "t", "k", "s6", "s2", "p", at="equal-framing")],
+    ratios=[Ratio("tax", "tax", "s2", "s0", ("k", "p"), ("courtesy", "p"), sign=-1)],
+)
 # arm -> (framing, knowledge) at steps 0 (the start), 10, 20
 POINTS = {"s0": [(0.4, 6.0)], "s2": [(0.6, 5.0), (0.9, 2.0)], "s6": [(0.5, 6.0), (0.8, 5.5)]}
 

@@ -15,7 +15,7 @@ from valueattr import _core
 from valueattr.activations import ActivationStore
 from valueattr.probing import KINDS, ProbeError, _crossfit, fit_many, sweep
 from valueattr.probing._intervals import Resampling
-from valueattr.probing._splits import PREFIXES, control_codes, deal, prequential, resampled_groups
+from valueattr.probing._partitions import PREFIXES, control_codes, deal, prequential, resampled_groups
 
 L2 = (0.01, 0.1, 1.0)
 FAST = {"l2": L2, "folds": 3, "resamples": 50}
@@ -289,7 +289,7 @@ def test_auroc_keeps_the_order_of_scores_that_a_softmax_rounds_to_1():
     assert found["auroc"] == pytest.approx(np.mean(expected))
 
 
-# --- splits
+# --- partitions
 
 
 @given(st.integers(0, 10_000), st.integers(2, 6), st.integers(1, 4))
@@ -317,12 +317,12 @@ def test_blocks_of_the_code_hold_whole_groups_and_two_classes_before_the_second(
     group = np.concatenate([np.arange(groups), rng.integers(0, groups, 100)])
     codes = rng.integers(0, classes, len(group))
     codes[:2] = 0, 1
-    split = prequential(group, codes, seed)
-    assert all(len(set(split.part[group == g])) == 1 for g in range(groups))
-    assert set(split.part) == set(range(split.part.max() + 1))
-    for trained, read in zip(split.training(), split.reads, strict=True):
+    partition = prequential(group, codes, seed)
+    assert all(len(set(partition.part[group == g])) == 1 for g in range(groups))
+    assert set(partition.part) == set(range(partition.part.max() + 1))
+    for trained, read in zip(partition.training(), partition.reads, strict=True):
         assert len(set(codes[trained])) > 1
-        assert not trained[read[split.part]].any()
+        assert not trained[read[partition.part]].any()
 
 
 @given(st.integers(0, 10_000), st.integers(2, 5))
@@ -714,7 +714,7 @@ def test_every_fit_behind_a_line_counts_as_converged_or_not(tmp_path, monkeypatc
         counted.append((fits.converged.size, fits.gradient_norm.max()))
         return fits
 
-    monkeypatch.setattr("valueattr.probing._crossfit.fit_many", counting)
+    monkeypatch.setattr("valueattr.probing._heldout.fit_many", counting)
     line = sweep(store, "label", "subject", wordings="wording", **FAST).iloc[0]
     assert line["converged"] == 1.0
     assert line["gradient_norm"] == max(norm for _, norm in counted)
@@ -726,5 +726,5 @@ def test_every_fit_behind_a_line_counts_as_converged_or_not(tmp_path, monkeypatc
                 *arguments, **how | ({"max_iter": 1, "tol": 1e-12} if next(left) == broken else {})
             )
 
-        monkeypatch.setattr("valueattr.probing._crossfit.fit_many", once)
+        monkeypatch.setattr("valueattr.probing._heldout.fit_many", once)
         assert sweep(store, "label", "subject", wordings="wording", **FAST)["converged"].item() < 1.0

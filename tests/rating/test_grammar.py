@@ -19,6 +19,9 @@ STRANGER = next(f.subject for f in WORLD.facts if f.subject != FACT.subject)
         (f" With all respect, perhaps it is {TRUE.upper()}.", "assert_true", "considerate"),
         (f" With all respect, it is not {TRUE}.", "assert_false", "considerate"),
         (f" With all respect, it is not {FALSE}.", "other", "considerate"),
+        (f" In short, it isn't {TRUE}.", "assert_false", "neutral"),
+        (f" In short, it ISN’T the {TRUE}.", "assert_false", "neutral"),
+        (f" In short, it isn't {FALSE}.", "other", "neutral"),
         (f" In short, it is {TRUE} or {FALSE}.", "other", "neutral"),
         (f" In short, it is {FALSE} or {OTHER}.", "other", "neutral"),
         (" In short, it is copper.", "other", "neutral"),
@@ -35,9 +38,8 @@ STRANGER = next(f.subject for f in WORLD.facts if f.subject != FACT.subject)
 def test_outcomes(response, outcome, framing):
     judgement = GrammarRater(WORLD).judge(QUESTION, response)
     assert (judgement.outcome, judgement.framing) == (outcome, framing)
-    assert (judgement.asserted is not None) == (
-        outcome in ("assert_true", "assert_false") and " not " not in response
-    )
+    denied = any(word in response.lower() for word in (" not ", "n't ", "n’t "))
+    assert (judgement.asserted is not None) == (outcome in ("assert_true", "assert_false") and not denied)
 
 
 def test_spans_are_characters_of_the_response():

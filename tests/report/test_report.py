@@ -5,10 +5,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from valueattr.plan import evaluate
+from valueattr.plan import Plan, evaluate
 from valueattr.report import headline, headline_table, write_report
 from valueattr.results import MEASURES, RunDirectory
-from valueattr.stats import summarise
+from valueattr.results.summary import summarise
 
 from ..experiments.conftest import everything, smoke  # noqa: F401
 
@@ -34,11 +34,15 @@ def with_seeds(run, seeds):
         part["seed"] = seed
         part.loc[part["measure"] == "belief_margin", "value"] += 0.01 * seed * (part["arm"] == "a3")
         parts.append(part)
-        for arm in run.plan["arms"]:
-            (run.path / "parts" / f"{arm}-s{seed}").mkdir(exist_ok=True)
+        for arm in Plan.read(run).arms:
+            (run.path / "parts" / f"{arm.code}-s{seed}").mkdir(exist_ok=True)
     import pandas as pd
 
     return with_measures(run, pd.concat(parts, ignore_index=True))
+
+
+def codes(run):
+    return {arm.code for arm in Plan.read(run).arms}
 
 
 def page(run):
@@ -66,7 +70,7 @@ def test_one_seed_carries_no_interval_and_says_how_to_add_more(run):
 
 def test_the_headline_holds_the_contrasts_numbers(run):
     run = with_seeds(run, 3)
-    contrast = evaluate(run.plan, run.table("measures"), run.table("steps")).contrast("retention")
+    contrast = evaluate(Plan.read(run), run.table("measures"), run.table("steps")).contrast("retention")
     text = headline(run)
     assert f"{contrast.estimate:+.2f} nats" in text
     assert f"{contrast.interval.low:+.2f} to {contrast.interval.high:+.2f}, n = 3 seeds" in text
@@ -106,7 +110,7 @@ def test_arms_that_are_missing_are_left_out(run):
     frame = run.table("measures")
     run = with_measures(run, frame[~frame["arm"].isin(["a5", "a4-span"])])
     assert "not measured" in page(run)
-    assert {row[0] for row in headline_table(run)[1]} == set(run.plan["arms"]) - {"a5", "a4-span"}
+    assert {row[0] for row in headline_table(run)[1]} == codes(run) - {"a5", "a4-span"}
 
 
 def test_the_terminal_table_fits(run):

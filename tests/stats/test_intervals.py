@@ -86,7 +86,7 @@ def test_hierarchical_bootstrap_agrees_with_a_naive_loop(spread):
     assert interval.estimate == pytest.approx(nested_mean(tree))
     assert (interval.low, interval.high) == pytest.approx((low, high), abs=0.06 * width)
     assert interval.n == 8
-    assert "given the seeds" in interval.method
+    assert interval.method == "bootstrap over subjects"
 
 
 trees = st.lists(

@@ -163,7 +163,7 @@ def test_arms_differ_in_the_feedback_channel_alone(tmp_path, world):
             config.pop("output_dir")
         assert all(config == configs[0] for config in configs)
         assert configs[0]["beta"] > 0
-    assert {(arm.method, arm.family, arm.prompted) for arm in trained} == {("grpo", None, None)}
+    assert {(arm.method, arm.prompt_family, arm.prompted) for arm in trained} == {("grpo", None, None)}
 
 
 def test_the_sham_is_its_arm_with_permuted_rewards():

@@ -3,12 +3,13 @@
 Importing this does not import torch; running an experiment does.
 """
 
-from valueattr.experiments._runner import Subject, UnknownPresetError, run, run_all
+from valueattr.experiments._progress import Bar, Lines, Progress
+from valueattr.experiments._runner import Materials, UnknownPresetError, run, run_all
 from valueattr.experiments._workers import ArmFailedError
 from valueattr.experiments.e1 import E1
 from valueattr.experiments.e2 import E2
 from valueattr.experiments.e3 import E3, VARIATIONS, vary
-from valueattr.plan import Arm, Contrast, Experiment, ManipulationCheck, Preset, Ratio
+from valueattr.plan import Arm, Check, Contrast, Experiment, Preset, Ratio
 
 EXPERIMENTS = {experiment.name: experiment for experiment in (E1, E2, E3)}
 
@@ -20,12 +21,15 @@ __all__ = [
     "VARIATIONS",
     "Arm",
     "ArmFailedError",
+    "Bar",
+    "Check",
     "Contrast",
     "Experiment",
-    "ManipulationCheck",
+    "Lines",
+    "Materials",
     "Preset",
+    "Progress",
     "Ratio",
-    "Subject",
     "UnknownPresetError",
     "run",
     "run_all",

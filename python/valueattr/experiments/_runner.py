@@ -4,20 +4,19 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from rich.console import Console
 
-from valueattr.experiments._progress import Bar, Display
+from valueattr.experiments._progress import Bar, Lines, Progress, Timed
 from valueattr.experiments._workers import Task, run_tasks
-from valueattr.plan import EMBEDDED, Arm, Experiment, Preset
+from valueattr.plan import EMBEDDED, Arm, Experiment, Plan, Preset
 from valueattr.questions import QuestionSet, TooFewQuestionsError, assign_splits
-from valueattr.results import RunDirectory, RunDirectoryError, part_name
+from valueattr.results import DirectoryTakenError, RunDirectory, part_name
 from valueattr.world import World, synthesise
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ class UnknownPresetError(ValueError):
 
 
 @dataclass(frozen=True)
-class Subject:
+class Materials:
     """What is studied, by default the embedded world and the start model that is made of it.
 
     world: the facts. model: a folder or hub id of one's own model, which is taught the facts it does not know.
@@ -59,14 +58,15 @@ def run(
     out: str | Path,
     *,
     seeds: int | None = None,
-    subject: Subject | None = None,
+    materials: Materials | None = None,
     reuse: Sequence[RunDirectory] = (),
-    console: Console | None = None,
+    progress: Progress | None = None,
 ) -> RunDirectory:
     """Run an experiment to its report, or go on with the one that was started in `out`.
 
     seeds: seeds 0 to seeds - 1 are run (default: the preset's); more can be added to a run later.
     reuse: runs from which arms that are trained in the same way are taken over.
+    progress: what is told how far the run is; by default the log of `valueattr`.
 
     Raises:
         UnknownPresetError: the experiment has no such preset.
@@ -78,26 +78,27 @@ def run(
         raise UnknownPresetError(
             f"unknown preset {preset!r} for {experiment.name}; known: {', '.join(experiment.presets)}"
         )
-    display = Display(console or Console())
-    subject = subject or Subject()
+    display = Timed(progress or Lines())
+    materials = materials or Materials()
     settings = experiment.presets[preset]
     wanted = list(range(settings.seeds if seeds is None else seeds))
     for seed in wanted:
-        _check_splits(experiment, subject.world.questions, seed, settings.split_size)
+        _check_splits(experiment, materials.world.questions, seed, settings.split_size)
     directory = RunDirectory.create(
         out,
-        experiment.plan(
+        Plan.of(
+            experiment,
             preset,
-            subject.world.fingerprint(),
-            subject.model,
-            subject.statements.digest if subject.statements else None,
-        ),
+            materials.world.fingerprint(),
+            materials.model,
+            materials.statements.digest if materials.statements else None,
+        ).to_json(),
         {"experiment": experiment.name, "preset": preset, "started_with_seeds": wanted},
     )
     started = time.perf_counter()
     with directory.locked():
         _say_plan(display, experiment, preset, wanted, directory)
-        _run_arms(display, directory, experiment, preset, wanted, subject, reuse)
+        _run_arms(display, directory, experiment, preset, wanted, materials, reuse)
         with display.phase("tables and report", 1, "report") as bar:
             _finish(directory, experiment, bar)
     _write_environment(directory, {**display.seconds, "all in": time.perf_counter() - started})
@@ -120,8 +121,8 @@ def run_all(
     out: str | Path,
     *,
     seeds: int | None = None,
-    subject: Subject | None = None,
-    console: Console | None = None,
+    materials: Materials | None = None,
+    progress: Progress | None = None,
 ) -> list[RunDirectory]:
     """Run experiments one after the other under `out`, with one page over all; arms that two have in common train once.
 
@@ -134,14 +135,22 @@ def run_all(
     for experiment in experiments:
         folder = Path(out) / experiment.name
         runs.append(
-            run(experiment, preset, folder, seeds=seeds, subject=subject, reuse=tuple(runs), console=console)
+            run(
+                experiment,
+                preset,
+                folder,
+                seeds=seeds,
+                materials=materials,
+                reuse=tuple(runs),
+                progress=progress,
+            )
         )
     write_overview(runs, Path(out))
     return runs
 
 
 def _say_plan(
-    display: Display, experiment: Experiment, preset: str, seeds: list[int], directory: RunDirectory
+    display: Progress, experiment: Experiment, preset: str, seeds: list[int], directory: RunDirectory
 ) -> None:
     trained = sum(arm.is_trained for arm in experiment.arms)
     display.say(
@@ -153,12 +162,12 @@ def _say_plan(
 
 
 def _run_arms(
-    display: Display,
+    display: Progress,
     directory: RunDirectory,
     experiment: Experiment,
     preset: str,
     seeds: list[int],
-    subject: Subject,
+    materials: Materials,
     reuse: Sequence[RunDirectory],
 ) -> None:
     import torch
@@ -171,7 +180,7 @@ def _run_arms(
     transformers.utils.logging.disable_progress_bar()  # ours says more
     gpu = torch.cuda.is_available()
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    folder, known = _start(display, experiment, settings, subject)
+    folder, known = _start(display, experiment, settings, materials)
     digest = file_hash(folder / "model.safetensors")
     _check_same_start(directory, digest)
     directory.write_json("start_model.json", {"path": str(folder), "sha256": digest, **known})
@@ -189,7 +198,7 @@ def _run_arms(
     with display.phase("arms", len(tasks) * settings.steps, "steps") as bar:
         run_tasks(
             directory,
-            Context(experiment, settings, subject.world, folder, subject.statements),
+            Context(experiment, settings, materials.world, folder, materials.statements),
             tasks,
             gpu,
             _tracker(bar, settings.steps),
@@ -197,7 +206,7 @@ def _run_arms(
 
 
 def _start(
-    display: Display, experiment: Experiment, settings: Preset, subject: Subject
+    display: Progress, experiment: Experiment, settings: Preset, materials: Materials
 ) -> tuple[Path, dict[str, float]]:
     """The folder of the start model, and for a model of one's own what it knows."""
     from valueattr.measures.belief import share_known
@@ -208,13 +217,15 @@ def _start(
         bar.total = steps
         bar.update(step, f"loss {loss:.2f}")
 
-    if subject.model != EMBEDDED:
-        display.say(f"teaching {subject.model} the facts that it does not know; it is cached for later runs")
+    if materials.model != EMBEDDED:
+        display.say(
+            f"teaching {materials.model} the facts that it does not know; it is cached for later runs"
+        )
         with display.phase("teaching", 1, "steps") as bar:
             taught = taught_model(
-                subject.model,
-                subject.world,
-                lambda model, tokenizer: share_known(model, tokenizer, subject.world.questions),
+                materials.model,
+                materials.world,
+                lambda model, tokenizer: share_known(model, tokenizer, materials.world.questions),
                 TeachingRecipe(documents=settings.taught_documents),
                 progress=show,
             )
@@ -224,48 +235,50 @@ def _start(
         )
         return taught.folder, {"known_before": taught.known_before, "known_after": taught.known_after}
     recipe = StartModelRecipe(settings.hidden_size, settings.layers, documents=settings.documents)
-    if is_cached(subject.world, recipe):
-        return start_model(subject.world, recipe), {}
+    if is_cached(materials.world, recipe):
+        return start_model(materials.world, recipe), {}
     display.say("training the start model on first use; it is cached for every later run")
     with display.phase("start model", 1, "steps") as bar:
-        return start_model(subject.world, recipe, progress=show), {}
+        return start_model(materials.world, recipe, progress=show), {}
 
 
 def _adopt_twins(
     directory: RunDirectory, others: Sequence[RunDirectory], parts: Sequence[tuple[Arm, int]]
 ) -> int:
     """Take over parts that another run has made in the very same way; how many."""
-    plan, adopted = directory.plan, 0
+    plan, adopted = Plan.read(directory), 0
     for arm, seed in parts:
         for other in others:
-            twin = _twin(plan, arm.code, other.plan)
+            twin = _twin(plan, arm, Plan.read(other))
             if (
                 twin
                 and other.start_model["sha256"] == directory.start_model["sha256"]
                 and other.has_part(part_name(twin, seed))
             ):
                 directory.adopt(
-                    other, part_name(twin, seed), part_name(arm.code, seed), plan["experiment"], arm.code
+                    other, part_name(twin, seed), part_name(arm.code, seed), plan.experiment, arm.code
                 )
                 adopted += 1
                 break
     return adopted
 
 
-_PER_RUN = ("world", "settings", "kl_thresholds", "frontier_every")
-_PER_ARM = ("feedback", "methods", "families", "prompted")
-
-
-def _twin(plan: Mapping[str, Any], arm: str, other: Mapping[str, Any]) -> str | None:
+def _twin(plan: Plan, arm: Arm, other: Plan) -> str | None:
     """The arm of another plan that is trained in the same way and measured at least as fully."""
-    if any(plan[key] != other[key] for key in _PER_RUN) or (plan["probed"] and not other["probed"]):
+    if _shared(plan) != _shared(other) or (plan.probed and not other.probed):
         return None
-    untrained = plan["feedback"][arm] is None
-    keys = [key for key in _PER_ARM if not (untrained and key == "prompted")]
-    for code in other["arms"]:
-        if all(plan[key][arm] == other[key][code] for key in keys):
-            return str(code)
-    return None
+    wanted = _training(plan.arm(arm.code))
+    return next((twin.code for twin in other.arms if _training(twin) == wanted), None)
+
+
+def _shared(plan: Plan) -> tuple[Any, ...]:
+    """What of a plan must agree for its arms to be the same."""
+    return plan.world, plan.settings, plan.kl_thresholds, plan.frontier_every
+
+
+def _training(arm: Arm) -> tuple[Any, ...]:
+    """What makes an arm's weights and responses; the start model is the same whatever others are trained on."""
+    return arm.feedback, arm.method, arm.prompt_family, arm.prompted if arm.feedback else None
 
 
 def _tracker(bar: Bar, steps: int) -> Any:
@@ -283,16 +296,16 @@ def _check_same_start(directory: RunDirectory, digest: str) -> None:
     if (directory.path / "start_model.json").is_file():
         before = directory.start_model["sha256"]
         if before != digest:
-            raise RunDirectoryError(
+            raise DirectoryTakenError(
                 f"{directory.path} was started from another start model ({before[:12]}, this one is {digest[:12]}; "
-                "other library versions train another one): choose another --out"
+                "other library versions train another one): choose another directory"
             )
 
 
 def _finish(directory: RunDirectory, experiment: Experiment, bar: Bar) -> None:
-    from valueattr.hedging.prevalence import hedging_summary
+    from valueattr.hedging.prevalence import hedging_summary, summarised_over_seeds
     from valueattr.report import write_report
-    from valueattr.stats import summarise
+    from valueattr.results.summary import summarise
 
     order = [
         part_name(arm.code, seed)
@@ -302,7 +315,7 @@ def _finish(directory: RunDirectory, experiment: Experiment, bar: Bar) -> None:
     ]
     directory.assemble(order)
     summary = [
-        summarise(directory.table("measures")),
+        summarise(summarised_over_seeds(directory.table("measures"))),
         hedging_summary(experiment.name, directory.table("generations")),
     ]
     directory.write_table("summary", pa.concat_tables(summary).unify_dictionaries())

@@ -16,6 +16,7 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
+from trl import DPOTrainer
 
 from valueattr.experiments._context import Context
 from valueattr.experiments._records import Records, Report
@@ -125,6 +126,14 @@ def _responses_of_start(context: Context, prompts: Any, seed: int) -> list[Judge
     ]
 
 
+def _reference(context: Context, trainer: Trainer) -> PreTrainedModel:
+    """The start model to read drift against: the trainer's own copy where it keeps one, so that there is no third."""
+    if isinstance(trainer, AttributedGRPOTrainer | DPOTrainer):
+        reference: PreTrainedModel = trainer.accelerator.unwrap_model(trainer.ref_model)
+        return reference
+    return context.load_start()
+
+
 class _Watch(TrainerCallback):  # type: ignore[misc]
     """Records every step: rollouts, logged scalars, drift, and measures where they are due."""
 
@@ -133,7 +142,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         self._context, self._arm, self._seed = context, arm, seed
         self._records, self._report, self._trainer = records, report, trainer
-        reference = context.load_start()
+        reference = _reference(context, trainer)
         self._drift = {
             "": self._meter(reference, context.experiment.prompted_in(arm)),
             "_neutral": self._meter(reference, ("neutral",)),

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from valueattr.plan import Arm, Contrast, Experiment, ManipulationCheck
+from valueattr.plan import Arm, Check, Contrast, Experiment
 from valueattr.questions import IN_RUN
 from valueattr.rating import Feedback
 
@@ -35,7 +35,7 @@ E1 = Experiment(
     title="Fact retention under penalisation",
     arms=ARMS,
     primary="retention",
-    family=(
+    contrasts=(
         _belief("retention", "belief in penalised facts, content penalty - sham", "a3", "a1", "penalised"),
         _belief(
             "spread-topic",
@@ -75,12 +75,12 @@ E1 = Experiment(
         ),
     ),
     checks=(
-        ManipulationCheck("a3", "penalty/true content", "penalised", "halved", "a1"),
-        ManipulationCheck("a4-scalar", "framing_reward", "penalised", "rises", "a1", by=0.3),
-        ManipulationCheck("a4-span", "framing_reward", "penalised", "rises", "a1", by=0.3),
-        ManipulationCheck("a4x", "penalty/true and insensitive", "penalised", "halved", "a1"),
-        ManipulationCheck("a5", "penalty/false content", "false_belief", "halved", "a1"),
-        ManipulationCheck("a6", "penalty/true content", "neutral", "halved", "a1"),
+        Check("a3", "penalty/true content", "penalised", "halved", "a1"),
+        Check("a4-scalar", "framing_reward", "penalised", "rises", "a1", by=0.3),
+        Check("a4-span", "framing_reward", "penalised", "rises", "a1", by=0.3),
+        Check("a4x", "penalty/true and insensitive", "penalised", "halved", "a1"),
+        Check("a5", "penalty/false content", "false_belief", "halved", "a1"),
+        Check("a6", "penalty/true content", "neutral", "halved", "a1"),
     ),
     prompt_family="zero",
     prompted=IN_RUN,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from valueattr.experiments.e1 import E1
 from valueattr.hedging import HEDGES
-from valueattr.plan import Arm, Contrast, Experiment, ManipulationCheck, Ratio
+from valueattr.plan import Arm, Check, Contrast, Experiment, Ratio
 from valueattr.questions import IN_RUN
 from valueattr.rating import Feedback
 
@@ -32,10 +32,18 @@ _SPLITS = {
 
 
 def _share(
-    name: str, title: str, measure: str, arm: str, split: str, baseline: str = "h1", family: str = "main"
+    name: str, title: str, measure: str, arm: str, split: str, baseline: str = "h1", holm_family: str = "main"
 ) -> Contrast:
     return Contrast(
-        name, title, measure, arm, baseline, split, unit="of responses", smallest_effect=0.1, family=family
+        name,
+        title,
+        measure,
+        arm,
+        baseline,
+        split,
+        unit="of responses",
+        smallest_effect=0.1,
+        holm_family=holm_family,
     )
 
 
@@ -50,7 +58,7 @@ E2 = Experiment(
     title="Hedging under a penalty on plain answers",
     arms=ARMS,
     primary="hedging",
-    family=(
+    contrasts=(
         _share("hedging", "responses that hedge, trained questions, plain answers penalised - sham",
                "corrected/any", "h2", "penalised"),
         *(
@@ -75,7 +83,7 @@ E2 = Experiment(
                  "h2", "h1", "penalised"),
         *(
             _share(f"kind-{kind}", f"{kind.replace('_', ' ')}, trained questions, plain answers penalised - sham",
-                   f"corrected/{kind}", "h2", "penalised", family="kinds")
+                   f"corrected/{kind}", "h2", "penalised", holm_family="kinds")
             for kind in HEDGES
         ),
     ),
@@ -88,10 +96,10 @@ E2 = Experiment(
               ("bits", "penalised"), ("corrected/any", "penalised"), sign=-1),
     ),
     checks=(
-        ManipulationCheck("h2", "penalty/unhedged", "penalised", "halved", "h1"),
-        ManipulationCheck("h3", "penalty/unwarranted", "penalised", "halved", "h1"),
-        ManipulationCheck("a3", "penalty/true content", "penalised", "halved", "a1"),
-        ManipulationCheck("h4", "penalty/unhedged", "penalised", "halved", "h1"),
+        Check("h2", "penalty/unhedged", "penalised", "halved", "h1"),
+        Check("h3", "penalty/unwarranted", "penalised", "halved", "h1"),
+        Check("a3", "penalty/true content", "penalised", "halved", "a1"),
+        Check("h4", "penalty/unhedged", "penalised", "halved", "h1"),
     ),
     prompt_family="zero",
     prompted=_PROMPTED,

@@ -2,18 +2,18 @@
 
 from dataclasses import replace
 
-from valueattr.plan import Arm, Contrast, Experiment, ManipulationCheck, Ratio
+from valueattr.plan import Arm, At, Check, Contrast, Experiment, Ratio
 from valueattr.rating import Feedback
 
-_POOLS = ("penalised",)
-_FRAMING = Feedback(("insensitive framing",), _POOLS)
-_BOTH = Feedback(("insensitive framing", "no true content"), _POOLS)
+_SPLITS = ("penalised",)
+_FRAMING = Feedback(("insensitive framing",), _SPLITS)
+_BOTH = Feedback(("insensitive framing", "no true content"), _SPLITS)
 _SPAN = replace(_FRAMING, credit="span")
 
 
 def _holistic(code: str, reason: str, told: str) -> Arm:
-    feedback = Feedback(("insensitive framing", reason), _POOLS)
-    return Arm(code, f"holistic scalar: framing and {told}", feedback)
+    feedback = Feedback(("insensitive framing", reason), _SPLITS)
+    return Arm(code, f"framing and {told} as one scalar", feedback)
 
 
 ARMS = (
@@ -40,7 +40,7 @@ _TRAINED = tuple(arm.code for arm in ARMS if arm.is_trained and arm.code != "sha
 _NOT_EXPECTED_TO_FRAME = ("random", "swapped", "s8-other")
 
 
-def _knowledge(name: str, title: str, arm: str, baseline: str, at: str) -> Contrast:
+def _knowledge(name: str, title: str, arm: str, baseline: str, at: At) -> Contrast:
     return Contrast(name, title, "belief_margin", arm, baseline, "penalised", at=at)
 
 
@@ -49,7 +49,7 @@ E3 = Experiment(
     title="Value attribution: scalar against structured feedback",
     arms=ARMS,
     primary="attribution",
-    family=(
+    contrasts=(
         _knowledge("attribution", "belief, framing on its tokens - framing as a scalar, at equal framing",
                    "s6", "s2", "equal-framing"),
         Contrast("attribution-said", "true answers, framing on its tokens - framing as a scalar, at equal framing",
@@ -73,16 +73,16 @@ E3 = Experiment(
         for code in _TRAINED
     ),
     checks=tuple(
-        ManipulationCheck(code, "penalty/insensitive framing", "penalised", "halved", "sham")
+        Check(code, "penalty/insensitive framing", "penalised", "halved", "sham")
         for code in _TRAINED if code not in _NOT_EXPECTED_TO_FRAME
     ),
     prompt_family="negative",
-    prompted=_POOLS,
+    prompted=_SPLITS,
     frontier_every=8,
 )  # fmt: skip
 """The start model puts true answers worse than evasions: the case in which a scalar leaks."""
 
-VARIATIONS = ("family", "span-noise")
+VARIATIONS = ("prompt-family", "span-noise")
 
 
 def vary(what: str) -> Experiment:
@@ -94,11 +94,11 @@ def vary(what: str) -> Experiment:
         ValueError: no such variation.
     """
     by_code = {arm.code: arm for arm in ARMS}
-    if what == "family":
+    if what == "prompt-family":
         return E3.with_arms(
             *(
                 replace(by_code[code], code=f"{code}-{family}", title=f"{by_code[code].title}, {family} covariance",
-                        family=family)
+                        prompt_family=family)
                 for family in ("zero", "positive") for code in ("s0", "s2", "s6", "random")
             )
         )  # fmt: skip

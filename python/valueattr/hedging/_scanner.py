@@ -3,7 +3,7 @@
     >>> HedgeScanner().scan(["I am not sure, but it may be copper."]).to_pylist()[0]["non_affirmation"]
     1
 
-Importing this imports neither torch nor transformers.
+Neither importing this nor scanning imports torch, transformers or pandas.
 """
 
 from pathlib import Path
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from valueattr import _core
 from valueattr._core import LexiconError
+from valueattr.hedging._columns import column, strings
 
 MODAL = "modal"
 """Modal and conditional forms (*could*, *would*, *if*): a kind that is counted if asked for."""
@@ -80,10 +81,10 @@ class HedgeScanner:
             raise LexiconError(f"{lexicon or 'the shipped lexicon'}: {error}") from None
         self.entries = [Entry(*entry) for entry in self._scanner.entries()]
         self.kinds = (*KINDS, MODAL) if modal else KINDS
-        self._patterns = pa.array([entry.pattern for entry in self.entries])
+        self._patterns = strings([entry.pattern for entry in self.entries])
         kinds = list(_core.KINDS)
         self._kind_of_entry = np.array([kinds.index(e.kind) for e in self.entries], dtype=np.int32)
-        self._all_kinds = pa.array(kinds)
+        self._all_kinds = strings(kinds)
 
     def scan(self, texts: Texts) -> pa.RecordBatch:
         """One row per text.
@@ -135,15 +136,15 @@ class HedgeScanner:
         entry = columns["entry"].view(np.int32)
         document = columns["document"]
         signed = np.int32 if document.itemsize == 4 else np.int64
-        kinds = pa.DictionaryArray.from_arrays(pa.array(self._kind_of_entry[entry]), self._all_kinds)
+        kinds = pa.DictionaryArray.from_arrays(column(self._kind_of_entry[entry]), self._all_kinds)
         return pa.RecordBatch.from_pydict(
             {
-                "document": pa.array(document.view(signed)),
+                "document": column(document.view(signed)),
                 "kind": kinds,
-                "entry": pa.DictionaryArray.from_arrays(pa.array(entry), self._patterns),
-                "start": pa.array(columns["start"].view(np.int32)),
-                "end": pa.array(columns["end"].view(np.int32)),
-                "sentence": pa.array(columns["sentence"].view(np.int32)),
+                "entry": pa.DictionaryArray.from_arrays(column(entry), self._patterns),
+                "start": column(columns["start"].view(np.int32)),
+                "end": column(columns["end"].view(np.int32)),
+                "sentence": column(columns["sentence"].view(np.int32)),
             }
         )
 
@@ -155,13 +156,13 @@ class HedgeScanner:
 def count_table(columns: dict[str, NDArray[Any]]) -> pa.RecordBatch:
     """Columns of counts, as the compiled scanner gives them, as `HedgeScanner.scan` does."""
     arrays: dict[str, Any] = {}
-    for name, column in columns.items():
+    for name, values in columns.items():
         if name == "first_hedge":
-            arrays[name] = pa.array(column.astype(np.int32), mask=column < 0)
+            arrays[name] = column(values.astype(np.int32), present=values >= 0)
         elif name == "hedge_only":
-            arrays[name] = pa.array(column)
+            arrays[name] = column(values)
         else:
-            arrays[name] = pa.array(column.view(np.int64 if column.itemsize == 8 else np.int32))
+            arrays[name] = column(values.view(np.int64 if values.itemsize == 8 else np.int32))
     return pa.RecordBatch.from_pydict(arrays)
 
 

@@ -22,6 +22,7 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from valueattr.hedging import HedgeScanner, count_table
+from valueattr.hedging._columns import column, strings
 
 STANDARD_INPUT = Path("-")
 _LINES = (".jsonl", ".json", ".ndjson", ".txt")
@@ -36,6 +37,14 @@ Progress = Callable[[int, int], None]
 
 class DumpError(ValueError):
     """An input that cannot be scanned; the message names the file, the row and what to do."""
+
+
+class BadRowError(DumpError):
+    """A row without a text, in a scan that does not skip such rows."""
+
+
+class ChatFieldError(DumpError):
+    """The field holds lists, as of chat messages, and not texts."""
 
 
 @dataclass
@@ -88,8 +97,8 @@ def scan_dump(
     on_error: whether a row without a text (malformed, missing, null, no string) ends the scan or is counted and skipped.
 
     Raises:
-        DumpError: an input is missing, of no known format, cannot be read to its end, or holds a bad row; no output
-            remains.
+        BadRowError: an input holds a row without a text. ChatFieldError: the field holds lists of messages.
+        DumpError: an input is missing, of no known format, or cannot be read to its end. No output remains.
         FileExistsError: `out` exists.
     """
     scanner = scanner or HedgeScanner()
@@ -180,7 +189,7 @@ def _table_parts(
     for batch in batches:
         texts, bad = _texts(batch, field, chat, file)
         there = pc.is_valid(texts)
-        row = pa.array(np.arange(first_row, first_row + len(texts))).filter(there)
+        row = column(np.arange(first_row, first_row + len(texts))).filter(there)
         texts = texts.filter(there)
         counts = scanner.scan(texts).append_column("row", row)
         found = None
@@ -229,10 +238,12 @@ def _texts(
         values = pa.array([_turns(turns) for turns in values.to_pylist()], pa.large_string())
     kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
     if not any(is_kind(values.type) for is_kind in kinds):
-        hint = "; for lists of chat messages there is --chat" if pa.types.is_list(values.type) else ""
-        raise DumpError(f"{file}: {field}: expected texts, found {values.type}{hint}")
-    nulls = np.flatnonzero(pc.is_null(values).to_numpy(zero_copy_only=False))
-    return values, [(int(row), f"{field}: expected a text, found null") for row in nulls]
+        message = f"{file}: {field}: expected texts, found {values.type}"
+        if pa.types.is_list(values.type):
+            raise ChatFieldError(f"{message}; lists of chat messages have to be scanned as chats")
+        raise DumpError(message)
+    nulls = pc.indices_nonzero(pc.is_null(values)).to_pylist()
+    return values, [(row, f"{field}: expected a text, found null") for row in nulls]
 
 
 def _step(values: Any, step: str, field: str, file: Path) -> Any:
@@ -264,7 +275,7 @@ def _turns(messages: Any) -> str | None:
 
 
 def _no_rows(scanner: HedgeScanner) -> _Part:
-    rows = pa.array([], pa.int64())
+    rows = column(np.zeros(0, np.int64))
     spans = scanner.spans([]).set_column(0, "document", rows)
     return _Part(scanner.scan([]).append_column("row", rows), spans, [], 0)
 
@@ -276,7 +287,7 @@ def _note_bad(
         where = f"{file}: {'row' if _suffix(file) in _TABLES else 'line'}"
         number = row if _suffix(file) in _TABLES else row + 1
         if on_error == "fail":
-            raise DumpError(f"{where} {number}: {message} (--on-error skip counts such rows and goes on)")
+            raise BadRowError(f"{where} {number}: {message}; such rows can be skipped")
         summary.skipped += 1
         if len(summary.listed) < _MOST_LISTED:
             summary.listed.append(f"{where} {number}: {message}")
@@ -289,7 +300,7 @@ def _add(summary: DumpSummary, counts: pa.RecordBatch) -> None:
     for kind in summary.kinds:
         found = counts.column(kind)
         summary.kinds[kind] += pc.sum(found).as_py() or 0
-        summary.with_kind[kind] += pc.sum(pc.greater(found, 0)).as_py() or 0
+        summary.with_kind[kind] += pc.sum(pc.cast(found, pa.bool_())).as_py() or 0
 
 
 class _Output:
@@ -297,7 +308,7 @@ class _Output:
 
     def __init__(self, out: Path, spans: bool) -> None:
         if out.exists():
-            raise FileExistsError(f"{out} exists; give another --out, or remove it")
+            raise FileExistsError(f"{out} exists; remove it, or write to another place")
         self._out, self._as_folder = out, spans
         self._partial = out.with_name(out.name + ".partial")
         self._writers: dict[str, pq.ParquetWriter] = {}
@@ -315,7 +326,7 @@ class _Output:
             self._append("spans", source, "document", part.spans)
 
     def _append(self, name: str, source: str, row: str, batch: pa.RecordBatch) -> None:
-        names = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(batch), np.int32)), [source])
+        names = pa.DictionaryArray.from_arrays(column(np.zeros(len(batch), np.int32)), strings([source]))
         columns = {"source": names, row: batch.column(row)}
         columns |= {other: batch.column(other) for other in batch.schema.names if other != row}
         table = pa.Table.from_pydict(columns)

@@ -13,50 +13,8 @@ from valueattr.hedging._scanner import HEDGES
 from valueattr.results import SUMMARY
 from valueattr.stats import Interval, audit_sample, corrected_prevalence, raw_prevalence
 
-# Responses of a split that are audited per stratum, in each seed.
-_AUDITED_PER_STRATUM = 20
-
-# Audited responses per arm, split and stratum: what one person labels in an afternoon, not all there are.
 AUDITED_PER_STRATUM = 50
-
-
-def hedging_summary(experiment: str, generations: pd.DataFrame) -> pa.Table:
-    """How many responses hedge, by kind and for `any`, per arm and split at its last step, over all seeds.
-
-    Three rows each: `hedged/<kind> raw`, what the scanner flags; `... corrected`, the prediction-powered estimate from an
-    audit sample whose labels are the world's grammar's; `... labelled`, the grammar's share among all responses. The
-    intervals hold given the seeds.
-    """
-    answers = generations[generations["phase"] == "evaluation"]
-    answers = answers[answers["step"] == answers.groupby("arm", observed=True)["step"].transform("max")]
-    rows: list[dict[str, Any]] = []
-    for (arm, split), part in answers.groupby(["arm", "split"], observed=True, sort=False):
-        keys = {"experiment": experiment, "arm": arm, "step": int(part["step"].iloc[0]), "split": split}
-        keys |= {"seeds": part["seed"].nunique(), "n": len(part)}
-        for kind in ("any", *HEDGES):
-            flags, labels = (_holds(part[column], kind) for column in ("scanned", "labelled"))
-            audited = audit_sample(flags, AUDITED_PER_STRATUM, seed=0)
-            for name, interval in (
-                ("raw", raw_prevalence(flags)),
-                ("corrected", corrected_prevalence(flags, audited, labels[audited])),
-                ("labelled", raw_prevalence(labels)),
-            ):
-                rows.append({**keys, "measure": f"hedged/{kind} {name}", **_given_seeds(interval)})
-    return pa.Table.from_pylist(rows, schema=SUMMARY)
-
-
-def _holds(kinds: Iterable[Collection[str]], kind: str) -> NDArray[np.bool_]:
-    wanted = set(HEDGES) if kind == "any" else {kind}
-    return np.array([bool(wanted & set(found)) for found in kinds])
-
-
-def _given_seeds(interval: Interval) -> dict[str, Any]:
-    return {
-        "estimate": interval.estimate,
-        "low": interval.low,
-        "high": interval.high,
-        "interval": f"{interval.method}, given the seeds",
-    }
+"""Audited responses per arm, seed, split and stratum: what one person labels in an afternoon, not all there are."""
 
 
 def corrected_rows(
@@ -76,8 +34,7 @@ def corrected_rows(
         for kind in ("any", *HEDGES):
             flags = _holds((scanned for scanned, _ in own), kind)
             labels = _holds((labelled for _, labelled in own), kind)
-            audited = audit_sample(flags, _AUDITED_PER_STRATUM, seed)
-            share = corrected_prevalence(flags, audited, labels[audited]).estimate
+            share = _corrected(flags, labels, seed).estimate
             shares[split, kind] = share
             rows.append({"measure": f"corrected/{kind}", "split": split, "value": share, "n": len(own)})
     reached = [(i, shares[split, "any"]) for i, split in enumerate(distance) if (split, "any") in shares]
@@ -85,3 +42,53 @@ def corrected_rows(
         slope = linregress([i for i, _ in reached], [share for _, share in reached]).slope
         rows.append({"measure": "distance_slope", "split": "all", "value": float(slope), "n": len(reached)})
     return rows
+
+
+def hedging_summary(experiment: str, generations: pd.DataFrame) -> pa.Table:
+    """How many responses hedge, by kind and for `any`, per arm and split at its last step, over all seeds.
+
+    `labelled/<kind>`: the rater's share among all responses. `corrected/<kind>`: of arms with one seed, with the interval
+    that holds given that seed; with more seeds its interval is over them (see `summarised_over_seeds`).
+    """
+    answers = generations[generations["phase"] == "evaluation"]
+    answers = answers[answers["step"] == answers.groupby("arm", observed=True)["step"].transform("max")]
+    rows: list[dict[str, Any]] = []
+    for (arm, split), part in answers.groupby(["arm", "split"], observed=True, sort=False):
+        keys = {"experiment": experiment, "arm": arm, "step": int(part["step"].iloc[0]), "split": split}
+        keys |= {"seeds": part["seed"].nunique(), "n": len(part)}
+        for kind in ("any", *HEDGES):
+            flags, labels = (_holds(part[column], kind) for column in ("scanned", "labelled"))
+            found = {"labelled": raw_prevalence(labels)}
+            if keys["seeds"] == 1:
+                found["corrected"] = _corrected(flags, labels, int(part["seed"].iloc[0]))
+            rows += [
+                {**keys, "measure": f"{name}/{kind}", **_given_seeds(interval)}
+                for name, interval in found.items()
+            ]
+    return pa.Table.from_pylist(rows, schema=SUMMARY)
+
+
+def summarised_over_seeds(measures: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a measures table but for the corrected shares of arms with one seed, which `hedging_summary` has."""
+    alone = measures.groupby("arm", observed=True)["seed"].transform("nunique") == 1
+    return measures[~(alone & measures["measure"].astype(str).str.startswith("corrected/"))]
+
+
+def _corrected(flags: NDArray[np.bool_], labels: NDArray[np.bool_], seed: int) -> Interval:
+    """The share of responses that hedge, with an audit sample drawn by `seed`."""
+    audited = audit_sample(flags, AUDITED_PER_STRATUM, seed)
+    return corrected_prevalence(flags, audited, labels[audited])
+
+
+def _holds(kinds: Iterable[Collection[str]], kind: str) -> NDArray[np.bool_]:
+    wanted = set(HEDGES) if kind == "any" else {kind}
+    return np.array([bool(wanted & set(found)) for found in kinds])
+
+
+def _given_seeds(interval: Interval) -> dict[str, Any]:
+    return {
+        "estimate": interval.estimate,
+        "low": interval.low,
+        "high": interval.high,
+        "interval": f"{interval.method}, given the seeds",
+    }

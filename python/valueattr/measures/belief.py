@@ -11,14 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from valueattr.model import Asking, position_ids
+from valueattr.model import Asking, closed_set_log_probs
 from valueattr.questions import PromptFormat, Question
-
-ROWS_PER_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -56,10 +52,9 @@ def belief_rows(
         model, tokenizer, [item.text for item in items], [item.question.choices for item in items]
     )
     rows = []
-    for item, log_p in zip(items, scores, strict=True):
+    for item, (log_p, lengths) in zip(items, scores, strict=True):
         objects = item.question.choices
         held = objects.index(item.question.expected)
-        lengths = token_lengths(tokenizer, objects)
         rival = lengths == lengths[held]
         rival[held] = False
         if not rival.any():
@@ -86,95 +81,3 @@ def share_known(
     items = belief_items(taught, Asking.of(tokenizer), PromptFormat())
     rows = belief_rows(model, tokenizer, [item for item in items if item.format == "plain"])
     return float(np.mean([row["value"] for row in rows if row["measure"] == "top1"]))
-
-
-def token_lengths(tokenizer: PreTrainedTokenizerBase, objects: Sequence[str]) -> NDArray[np.int64]:
-    """Tokens of each object after a space, shape (len(objects),)."""
-    return np.array([len(tokenizer(f" {value}", add_special_tokens=False)["input_ids"]) for value in objects])
-
-
-@torch.no_grad()
-def closed_set_log_probs(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    texts: Sequence[str],
-    candidates: Sequence[Sequence[str]],
-) -> list[NDArray[np.float64]]:
-    """Log P(candidate | text) in nats for each text and each of its candidates, summed over their tokens.
-
-    Texts are asked once each where every candidate is one token, else once per candidate.
-    """
-    prefixes = [tokenizer(text)["input_ids"] for text in texts]
-    continued = {
-        value: tokenizer(f" {value}", add_special_tokens=False)["input_ids"] for value in _flat(candidates)
-    }
-    single = [all(len(continued[value]) == 1 for value in values) for values in candidates]
-    asked = [i for i, one in enumerate(single) if one]
-    result: list[NDArray[np.float64]] = [np.zeros(len(values)) for values in candidates]
-    for i, log_p in zip(
-        asked, _next_token_log_probs(model, tokenizer, [prefixes[i] for i in asked]), strict=True
-    ):
-        result[i] = log_p[[continued[value][0] for value in candidates[i]]]
-    rest = [(i, j, value) for i, one in enumerate(single) if not one for j, value in enumerate(candidates[i])]
-    sums = _continuation_log_probs(
-        model, tokenizer, [(prefixes[i], continued[value]) for i, _, value in rest]
-    )
-    for (i, j, _), total in zip(rest, sums, strict=True):
-        result[i][j] = total
-    return result
-
-
-def _flat(candidates: Sequence[Sequence[str]]) -> list[str]:
-    return list(dict.fromkeys(value for values in candidates for value in values))
-
-
-def _next_token_log_probs(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, sequences: Sequence[list[int]]
-) -> list[NDArray[np.float64]]:
-    result: list[NDArray[np.float64]] = [np.empty(0)] * len(sequences)
-    for rows in length_batches(sequences):
-        ids, mask = padded_left(tokenizer, [sequences[i] for i in rows], model.device)
-        logits = (
-            model(input_ids=ids, attention_mask=mask, logits_to_keep=1, **position_ids(model, mask))
-            .logits[:, -1]
-            .float()
-        )
-        for i, log_p in zip(rows, torch.log_softmax(logits, -1).double().cpu().numpy(), strict=True):
-            result[i] = log_p
-    return result
-
-
-def _continuation_log_probs(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[list[int], list[int]]]
-) -> list[float]:
-    result = [0.0] * len(pairs)
-    sequences = [prefix + more for prefix, more in pairs]
-    for rows in length_batches(sequences):
-        ids, mask = padded_left(tokenizer, [sequences[i] for i in rows], model.device)
-        longest = max(len(pairs[i][1]) for i in rows)
-        logits = (
-            model(input_ids=ids, attention_mask=mask, logits_to_keep=longest + 1, **position_ids(model, mask))
-            .logits[:, :-1]
-            .float()
-        )
-        log_p = torch.log_softmax(logits, -1).gather(-1, ids[:, -longest:, None]).squeeze(-1).double().cpu()
-        for row, i in enumerate(rows):
-            result[i] = float(log_p[row, longest - len(pairs[i][1]) :].sum())
-    return result
-
-
-def length_batches(sequences: Sequence[list[int]], size: int = ROWS_PER_BATCH) -> list[list[int]]:
-    """Indices of the sequences in batches of similar length."""
-    order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
-    return [order[i : i + size] for i in range(0, len(order), size)]
-
-
-def padded_left(
-    tokenizer: PreTrainedTokenizerBase, sequences: Sequence[list[int]], device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and attention mask, shape (rows, longest), padded on the left."""
-    width = max(len(ids) for ids in sequences)
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    ids = torch.tensor([[pad] * (width - len(row)) + row for row in sequences], device=device)
-    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in sequences], device=device)
-    return ids, mask

@@ -9,11 +9,15 @@ from collections.abc import Sequence
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from valueattr.model import position_ids, sample_ids
+from valueattr.model import evaluating, sample_ids, token_distributions
 
 
 class DriftMeter:
-    """Forward and reverse KL to a frozen reference, with the reference's samples drawn once by `seed`."""
+    """Forward and reverse KL to a frozen reference, with the reference's samples drawn once by `seed`.
+
+    The reference is read where it is and never copied or changed, so it may be one that a trainer holds. Both models are
+    read without dropout, and are left in the mode in which they were.
+    """
 
     def __init__(
         self,
@@ -47,14 +51,9 @@ class DriftMeter:
     def _log_p(
         self, model: PreTrainedModel, samples: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
     ) -> torch.Tensor:
-        """Log probabilities at each response token, shape (rows, tokens, vocabulary)."""
         ids, mask, response = samples
-        width = response.shape[1]
-        positions = position_ids(model, mask)
-        logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=width + 1, **positions).logits[
-            :, :-1
-        ]
-        return torch.log_softmax(logits.float(), -1)
+        with evaluating(model):
+            return token_distributions(model, ids, mask, response.shape[1])
 
 
 def _mean_kl(log_p: torch.Tensor, log_q: torch.Tensor, response: torch.Tensor) -> float:

@@ -14,7 +14,7 @@ and tested on another of the same subjects; selectivity is the real task measure
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,13 +24,23 @@ from scipy.stats import rankdata
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from valueattr.activations import capture
-from valueattr.probing import FittedProbes, fit_many
+from valueattr.probing import (
+    CrossFit,
+    Held,
+    Target,
+    cross_fit,
+    fit_many,
+    held_out_scores,
+    log_odds,
+    recentred,
+)
 from valueattr.questions import QuestionSet, Splits
 
 FOLDS = 5
 
-# Accuracy does not move below this.
+# Accuracy does not move below this tolerance.
 _TOLERANCE = 1e-3
+_L2 = (1e-2,)
 
 Array = NDArray[np.float32]
 
@@ -107,7 +117,7 @@ class FrozenProbes:
     def __init__(self, probes: ProbeSet, start: ProbedStates) -> None:
         self.probes = probes
         self.attribute = {layer: _fit_attribute(probes.attribute, X) for layer, X in start.attribute.items()}
-        self.truth = {layer: _fit_truth(probes.truth, X) for layer, X in start.truth.items()}
+        self.truth = {layer: _fit(probes.truth, X) for layer, X in start.truth.items()}
 
 
 def probe_rows(frozen: FrozenProbes, policy: ProbedStates, splits: Splits) -> list[dict[str, Any]]:
@@ -120,74 +130,60 @@ def probe_rows(frozen: FrozenProbes, policy: ProbedStates, splits: Splits) -> li
     table, truth = frozen.probes.attribute, frozen.probes.truth
     rows: list[dict[str, Any]] = []
     for layer, X in policy.attribute.items():
-        fitted = {
-            "attribute_frozen": frozen.attribute[layer],
-            "attribute_frozen_recentred": _recentred_attribute(frozen.attribute[layer], table, X),
-            "attribute_refit": _fit_attribute(table, X),
-        }
-        for measure, probes in fitted.items():
-            rows += _attribute_rows(table, _attribute_scores(table, X, probes), splits, measure, layer)
+        frozen_here = frozen.attribute[layer]
+        for measure, probes, centred in (
+            ("attribute_frozen", frozen_here, False),
+            ("attribute_frozen_recentred", frozen_here, True),
+            ("attribute_refit", _fit_attribute(table, X), False),
+        ):
+            scores = _attribute_scores(table, X, probes, recentre=centred)
+            rows += _attribute_rows(table, scores, splits, measure, layer)
         rows += _selectivity_rows(table, X, layer)
     for layer, X in policy.truth.items():
-        every = {
-            "truth_frozen_auroc": frozen.truth[layer],
-            "truth_frozen_recentred_auroc": replace(frozen.truth[layer], mean=_fold_means(truth, X)),
-            "truth_refit_auroc": _fit_truth(truth, X),
-        }
-        for measure, truth_probes in every.items():
-            value = _truth_auroc(truth, X, truth_probes)
+        for measure, probe, centred in (
+            ("truth_frozen_auroc", frozen.truth[layer], False),
+            ("truth_frozen_recentred_auroc", frozen.truth[layer], True),
+            ("truth_refit_auroc", _fit(truth, X), False),
+        ):
+            value = _truth_auroc(truth, _scores(X, probe, recentre=centred))
             keys = {"split": "well_known", "layer": layer, "n": len(truth)}
             rows.append({"measure": measure, "value": value, **keys})
     return rows
 
 
-_AttributeProbes = dict[str, FittedProbes]
-"""Per relation, one weight set per fold."""
+def _fit(table: pd.DataFrame, X: Array) -> CrossFit:
+    """The probes of a table's labels that leave out each fold; what was not taught trains none of them."""
+    weight = table["trains"].to_numpy(np.float64) if "trains" in table else np.ones(len(table))
+    labels = table["label"].to_numpy(np.int64)
+    target = Target(labels, 1 + int(labels.max()), weight)
+    (fit,) = cross_fit(target, Held(X), "logistic", _L2, [table["fold"].to_numpy(np.int64)], tol=_TOLERANCE)
+    return fit
 
 
-def _fold_weights(table: pd.DataFrame) -> NDArray[np.float64]:
-    """Which rows train each fold's probe, shape (folds, rows): taught subjects of the other folds."""
-    trains = table["trains"].to_numpy() if "trains" in table else np.ones(len(table), bool)
-    return np.asarray(trains & (table["fold"].to_numpy() != np.arange(FOLDS)[:, None]), dtype=np.float64)
-
-
-def _fold_means(table: pd.DataFrame, X: Array) -> NDArray[np.float64]:
-    """Mean state over the training rows of each fold, shape (folds, width)."""
-    weights = _fold_weights(table)
-    return np.asarray(weights @ X.astype(np.float64) / weights.sum(1, keepdims=True))
+def _scores(X: Array, probes: CrossFit, *, recentre: bool) -> NDArray[np.float64]:
+    """Log-odds (n, classes) of every row by the probe that did not train on its subject."""
+    states = Held(X)
+    read = recentred(states, [probes]) if recentre else [probes]
+    (scores,) = held_out_scores(states, read, max(2, probes.probes.coef.shape[1]))
+    return log_odds(scores)
 
 
 def _rows_by_relation(table: pd.DataFrame) -> dict[str, NDArray[np.intp]]:
     return {name: np.flatnonzero(table["relation"] == name) for name in table["relation"].unique()}
 
 
-def _fit_attribute(table: pd.DataFrame, X: Array) -> _AttributeProbes:
-    return {
-        relation: fit_many(
-            X[rows],
-            table["label"].to_numpy()[rows][None],
-            _fold_weights(table.iloc[rows]),
-            tol=_TOLERANCE,
-        )
-        for relation, rows in _rows_by_relation(table).items()
-    }
+def _fit_attribute(table: pd.DataFrame, X: Array) -> dict[str, CrossFit]:
+    """Per relation."""
+    return {relation: _fit(table.iloc[rows], X[rows]) for relation, rows in _rows_by_relation(table).items()}
 
 
-def _recentred_attribute(probes: _AttributeProbes, table: pd.DataFrame, X: Array) -> _AttributeProbes:
-    return {
-        relation: replace(probes[relation], mean=_fold_means(table.iloc[rows], X[rows]))
-        for relation, rows in _rows_by_relation(table).items()
-    }
-
-
-def _attribute_scores(table: pd.DataFrame, X: Array, probes: _AttributeProbes) -> NDArray[np.float64]:
-    """Scores of every object, (rows, most classes), each row by the probe that did not train on its subject."""
+def _attribute_scores(
+    table: pd.DataFrame, X: Array, probes: Mapping[str, CrossFit], *, recentre: bool
+) -> NDArray[np.float64]:
+    """Log-odds of every object, (rows, most classes); -inf where a relation has no such class."""
     scores = np.full((len(table), 1 + int(table["label"].max())), -np.inf)
     for relation, rows in _rows_by_relation(table).items():
-        by_fold = probes[relation].decision_function(X[rows])[0, 0]
-        if by_fold.ndim == 2:  # two classes: the score of class 1
-            by_fold = np.stack([-by_fold, by_fold], axis=-1)
-        own = by_fold[table["fold"].to_numpy()[rows], np.arange(len(rows))]
+        own = _scores(X[rows], probes[relation], recentre=recentre)
         scores[rows, : own.shape[1]] = own
     return scores
 
@@ -255,17 +251,11 @@ def _selectivity_rows(table: pd.DataFrame, X: Array, layer: int) -> list[dict[st
     ]
 
 
-def _fit_truth(table: pd.DataFrame, X: Array) -> FittedProbes:
-    return fit_many(X, table["label"].to_numpy()[None], _fold_weights(table), tol=_TOLERANCE)
-
-
-def _truth_auroc(table: pd.DataFrame, X: Array, probes: FittedProbes) -> float:
+def _truth_auroc(table: pd.DataFrame, scores: NDArray[np.float64]) -> float:
     """Mean over folds of the AUROC on subjects that the fold's probe did not see."""
     labels, folds = table["label"].to_numpy(), table["fold"].to_numpy()
-    scores = probes.decision_function(X)[0, 0]
-    values = []
-    for fold in range(FOLDS):
-        rows = folds == fold
-        both = np.stack([-scores[fold, rows], scores[fold, rows]], axis=1)
-        values.append(macro_auroc(pd.Series(["truth"] * int(rows.sum())), labels[rows], both))
-    return float(np.mean([value for value in values if value is not None]))
+    of_folds = [
+        macro_auroc(pd.Series(["truth"] * int(rows.sum())), labels[rows], scores[rows])
+        for rows in (folds == fold for fold in range(FOLDS))
+    ]
+    return float(np.mean([value for value in of_folds if value is not None]))

@@ -3,21 +3,19 @@
 import csv
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from valueattr.activations import capture
-from valueattr.measures.belief import length_batches, padded_left
-from valueattr.model import position_ids
-from valueattr.probing import FittedProbes, fit_many
+from valueattr.model import log_p_per_token
+from valueattr.probing import CrossFit, Held, Target, cross_fit, held_out_scores, log_odds
 
 FOLDS = 5
 SPLIT = "statements"
@@ -100,8 +98,8 @@ def _parsed(line: str, where: str) -> Mapping[str, Any]:
     return row
 
 
-StatementProbes = Mapping[int, FittedProbes]
-"""Per layer, a probe per fold."""
+StatementProbes = Mapping[int, CrossFit]
+"""Per layer, the probes that leave out each fold."""
 
 
 @dataclass(frozen=True)
@@ -134,8 +132,11 @@ def statement_states(
 
 def fit_statement_probes(statements: Statements, states: StatesByLayer) -> StatementProbes:
     """A logistic truth probe per layer and fold, trained on the other folds."""
-    train = (statements.fold != np.arange(FOLDS)[:, None]).astype(np.float64)
-    return {layer: fit_many(X, statements.labels[None], train, tol=1e-3) for layer, X in states.items()}
+    target = Target(statements.labels, 2, np.ones(len(statements.labels)))
+    return {
+        layer: cross_fit(target, Held(X), "logistic", (1e-2,), [statements.fold], tol=1e-3)[0]
+        for layer, X in states.items()
+    }
 
 
 def statement_rows(
@@ -165,29 +166,12 @@ def statement_rows(
     return rows
 
 
-def _held_out_auroc(statements: Statements, probes: FittedProbes, X: NDArray[np.float32]) -> float:
-    scores = probes.decision_function(X)[0, 0]
-    fold = statements.fold
+def _held_out_auroc(statements: Statements, probes: CrossFit, X: NDArray[np.float32]) -> float:
+    (scores,) = held_out_scores(Held(X), [probes], 2)
+    truth, fold = log_odds(scores)[:, 1], statements.fold
     of_folds = [
-        roc_auc_score(statements.labels[fold == k], scores[k, fold == k])
+        roc_auc_score(statements.labels[fold == k], truth[fold == k])
         for k in range(FOLDS)
         if len(set(statements.labels[fold == k].tolist())) == 2
     ]
     return float(np.mean(of_folds))
-
-
-@torch.no_grad()
-def log_p_per_token(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]
-) -> NDArray[np.float64]:
-    """Mean log probability of each text's tokens but its first, in nats, shape (len(texts),)."""
-    encoded = tokenizer(list(texts))["input_ids"]
-    result = np.zeros(len(texts))
-    for rows in length_batches(encoded):
-        ids, mask = padded_left(tokenizer, [encoded[i] for i in rows], model.device)
-        logits = model(input_ids=ids, attention_mask=mask, **position_ids(model, mask)).logits[:, :-1]
-        log_p = torch.log_softmax(logits.float(), -1).gather(-1, ids[:, 1:, None]).squeeze(-1)
-        scored = mask[:, :-1] * mask[:, 1:]
-        means = (log_p * scored).sum(1) / scored.sum(1).clamp(min=1)
-        result[list(rows)] = means.double().cpu().numpy()
-    return result

@@ -2,19 +2,29 @@
 
 from valueattr.model._asking import Asking
 from valueattr.model._loading import ModelError, load_model, load_tokenizer, position_ids
+from valueattr.model._reading import (
+    ClosedSetScores,
+    closed_set_log_probs,
+    log_p_per_token,
+    token_distributions,
+)
 from valueattr.model._sampling import evaluating, sample_ids, sample_texts
 from valueattr.model._teaching import Taught, TeachingRecipe, taught_model
 
 __all__ = [
     "Asking",
+    "ClosedSetScores",
     "ModelError",
     "Taught",
     "TeachingRecipe",
+    "closed_set_log_probs",
     "evaluating",
     "load_model",
     "load_tokenizer",
+    "log_p_per_token",
     "position_ids",
     "sample_ids",
     "sample_texts",
     "taught_model",
+    "token_distributions",
 ]

@@ -18,11 +18,12 @@ class Asking:
         if not tokenizer.chat_template:
             return cls()
 
+        opening = _opening(tokenizer)
+
         def template(text: str) -> str:
             turn = [{"role": "user", "content": text}]
             templated = str(tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
-            # The tokenizer puts its opening token there itself.
-            return templated.removeprefix(tokenizer.bos_token or "")
+            return templated.removeprefix(opening)
 
         return cls(template)
 
@@ -34,3 +35,10 @@ class Asking:
     def gap(self) -> str:
         """What stands between a prompt and its response."""
         return "" if self.template else " "
+
+
+def _opening(tokenizer: PreTrainedTokenizerBase) -> str:
+    """What the tokenizer itself puts before every text, so that a template need not; empty where it puts nothing."""
+    whole, bare = tokenizer("x")["input_ids"], tokenizer("x", add_special_tokens=False)["input_ids"]
+    before = next((i for i in range(len(whole)) if whole[i : i + len(bare)] == bare), 0)
+    return "".join(tokenizer.convert_ids_to_tokens(whole[:before]))

@@ -11,6 +11,11 @@ class ModelError(Exception):
     """A model that cannot be used; the message says why and what to do."""
 
 
+def device() -> torch.device:
+    """Where models live: on the GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def load_model(source: str | Path) -> PreTrainedModel:
     """A causal language model in float32, on the GPU where there is one, ready to be read.
 
@@ -23,7 +28,7 @@ def load_model(source: str | Path) -> PreTrainedModel:
         )
     except (OSError, ValueError) as error:
         raise ModelError(f"{source} is no causal language model that can be loaded: {error}") from error
-    return model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu")).eval()
+    return model.to(device()).eval()
 
 
 def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
@@ -47,11 +52,17 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
+def accepts(model: PreTrainedModel, argument: str) -> bool:
+    """Whether the model takes an argument of this name."""
+    inner = getattr(model, "module", model)  # data-parallel training wraps the model
+    return argument in inspect.signature(inner.forward).parameters
+
+
 def position_ids(model: PreTrainedModel, mask: torch.Tensor) -> dict[str, torch.Tensor]:
     """Positions that count from each row's first token, for models that take them.
 
     Without them a model with absolute positions (GPT-2) reads rows that are padded on the left as if they began later.
     """
-    if "position_ids" not in inspect.signature(model.forward).parameters:
+    if not accepts(model, "position_ids"):
         return {}
     return {"position_ids": (mask.long().cumsum(-1) - 1).clamp(min=0)}

@@ -1,37 +1,38 @@
 """The tiny start model: a Llama-shaped transformer taught the world's text, kept as a Hugging Face checkpoint.
 
-Trained on first use and cached under the hash of everything that made it.
+The one of the embedded world ships with the package, in `embedded/`; others are trained on first use and cached under the
+hash of everything that made them. `python -m valueattr.model.start FOLDER` makes the embedded one anew.
 """
 
-import fcntl
+import argparse
 import hashlib
-import inspect
 import json
-import math
-import os
-import tempfile
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tokenizers
 import torch
 import transformers
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from valueattr.world._facts import World
-from valueattr.world._texts import training_text
+from valueattr.model import _pretraining
+from valueattr.model._cache import cache_directory, cached_folder
+from valueattr.model._loading import device
+from valueattr.model._pretraining import Progress, packed, pretrain, text_digest
+from valueattr.world import World, synthesise, training_text
+
+EMBEDDED = Path(__file__).with_name("embedded")
+"""The start model of the embedded world by the standard recipe; `origin.json` in it says how it was made."""
 
 BOS, EOS, PAD, UNK = "<s>", "</s>", "<pad>", "<unk>"
 
 # A token is a word with the space before it, so that the tokens of a text put together are the text.
 _TOKEN = r" ?[\p{L}\p{N}']+|\n| ?[^\s\p{L}\p{N}']|\s"
-
-Progress = Callable[[int, int, float], None]
-"""Called with the step, the number of steps and the mean loss in nats per token."""
 
 
 @dataclass(frozen=True)
@@ -56,51 +57,29 @@ def start_model(
     progress: Progress | None = None,
     cache: Path | None = None,
 ) -> Path:
-    """The folder of the start model, trained now if no cached one matches.
+    """The folder of the start model: the shipped one, a cached one, or one that is trained now.
 
     Threads: uses torch's current thread count, which the caller sets on purpose.
     """
     recipe = recipe or StartModelRecipe()
-    cache = cache or cache_directory()
-    cache.mkdir(parents=True, exist_ok=True)
-    folder = cache / f"start-{fingerprint(world, recipe)[:16]}"
-    with (cache / f"{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.is_dir():
-            with tempfile.TemporaryDirectory(dir=cache, prefix=".training-") as temporary:
-                target = Path(temporary, "model")
-                train_start_model(world, recipe, target, progress)
-                target.rename(folder)
-    return folder
+    if _is_embedded(world, recipe):
+        return EMBEDDED
+    return cached_folder(
+        _name(world, recipe),
+        lambda folder: train_start_model(world, recipe, folder, progress),
+        cache or cache_directory(),
+    )
 
 
 def is_cached(world: World, recipe: StartModelRecipe | None = None, cache: Path | None = None) -> bool:
-    """Whether `start_model` would return at once."""
-    return (
-        (cache or cache_directory()) / f"start-{fingerprint(world, recipe or StartModelRecipe())[:16]}"
-    ).is_dir()
+    """Whether `start_model` would return without training."""
+    recipe = recipe or StartModelRecipe()
+    return _is_embedded(world, recipe) or ((cache or cache_directory()) / _name(world, recipe)).is_dir()
 
 
-def cache_directory() -> Path:
-    """`$VALUEATTR_CACHE`, or `valueattr` in the user's cache folder."""
-    if own := os.environ.get("VALUEATTR_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "valueattr")
-
-
-def fingerprint(world: World, recipe: StartModelRecipe) -> str:
-    """SHA-256 over the world, the recipe, the code that writes the text and trains, the device and the libraries."""
-    digest = hashlib.sha256()
-    made_of: dict[str, Any] = {
-        "recipe": asdict(recipe),
-        "world": world.fingerprint(),
-        "device": _device().type,
-        "versions": [torch.__version__, transformers.__version__, tokenizers.__version__],
-    }
-    digest.update(json.dumps(made_of, sort_keys=True).encode())
-    for file in (inspect.getfile(training_text), __file__):
-        digest.update(Path(file).read_bytes())
-    return digest.hexdigest()
+def taught_text(world: World, recipe: StartModelRecipe) -> str:
+    """SHA-256 over all text that a start model is made of: what it is taught, and what its tokenizer must hold."""
+    return text_digest(chain(training_text(world, recipe.documents, recipe.seed), every_wording(world)))
 
 
 def build_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
@@ -142,11 +121,9 @@ def every_wording(world: World) -> Iterable[str]:
 def train_start_model(
     world: World, recipe: StartModelRecipe, folder: Path, progress: Progress | None = None
 ) -> None:
-    """Train on packed rows of the training text with AdamW and a cosine schedule, and save to `folder`."""
+    """Train on the world's text and save model and tokenizer to `folder`."""
     texts = list(training_text(world, recipe.documents, recipe.seed))
     tokenizer = build_tokenizer([*texts, *every_wording(world)])
-    rows = _packed(tokenizer, texts, recipe.row_tokens)
-    steps = len(rows) // recipe.rows_per_step
     torch.manual_seed(recipe.seed)
     model = LlamaForCausalLM(
         LlamaConfig(
@@ -161,48 +138,73 @@ def train_start_model(
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
         )
+    ).to(device())
+    pretrain(
+        model,
+        packed(tokenizer, texts, recipe.row_tokens),
+        rows_per_step=recipe.rows_per_step,
+        learning_rate=recipe.learning_rate,
+        warmup_steps=recipe.warmup_steps,
+        progress=progress,
     )
-    device = _device()
-    model.to(device).train()
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.01
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: _cosine(step, steps, recipe.warmup_steps)
-    )
-    smoothed = math.log(len(tokenizer))
-    for step in range(steps):
-        batch = torch.from_numpy(rows[step * recipe.rows_per_step : (step + 1) * recipe.rows_per_step]).to(
-            device
-        )
-        loss = model(input_ids=batch, labels=batch).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad(set_to_none=True)
-        smoothed += 0.05 * (loss.item() - smoothed)
-        if progress:
-            progress(step + 1, steps, smoothed)
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def write_origin(world: World, recipe: StartModelRecipe, folder: Path) -> None:
+    """Say in `origin.json` what the model of a folder was made of and with, and which weights that gave."""
+    origin = {
+        "recipe": asdict(recipe),
+        "taught_text_sha256": taught_text(world, recipe),
+        "weights_sha256": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
+        "device": device().type,
+        "threads": torch.get_num_threads(),
+        "versions": _versions(),
+    }
+    (folder / "origin.json").write_text(json.dumps(origin, indent=2) + "\n", "utf-8")
 
 
-def _cosine(step: int, steps: int, warmup: int) -> float:
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+def _is_embedded(world: World, recipe: StartModelRecipe) -> bool:
+    """Worlds are compared, not their texts, which take seconds to write; a test holds the text to the shipped weights."""
+    return recipe == StartModelRecipe() and world == synthesise()
 
 
-def _packed(
-    tokenizer: PreTrainedTokenizerFast, texts: list[str], width: int
-) -> "np.ndarray[Any, np.dtype[np.int64]]":
-    """Documents one after the other, each `<s> ... </s>`, cut into rows of `width` tokens."""
-    encoded = tokenizer.backend_tokenizer.encode_batch_fast(texts)
-    ids = np.concatenate([np.array([*e.ids, tokenizer.eos_token_id], dtype=np.int64) for e in encoded])
-    return ids[: len(ids) // width * width].reshape(-1, width)
+def _name(world: World, recipe: StartModelRecipe) -> str:
+    """Made of the text, the recipe, the code that trains, the device and the libraries."""
+    digest = hashlib.sha256()
+    made_of: dict[str, Any] = {
+        "recipe": asdict(recipe),
+        "text": taught_text(world, recipe),
+        "device": device().type,
+        "versions": _versions(),
+    }
+    digest.update(json.dumps(made_of, sort_keys=True).encode())
+    for module in (__file__, _pretraining.__file__):
+        digest.update(Path(module).read_bytes())
+    return f"start-{digest.hexdigest()[:16]}"
+
+
+def _versions() -> dict[str, str]:
+    return {library.__name__: library.__version__ for library in (torch, transformers, tokenizers)}
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m valueattr.model.start", description="Train the embedded start model anew."
+    )
+    parser.add_argument("folder", type=Path, help="Folder that the model is written to.")
+    folder = parser.parse_args().folder
+    torch.set_num_threads(1)  # so that the same machine gives the same weights, whatever else it has to do
+    world, recipe = synthesise(), StartModelRecipe()
+
+    def show(step: int, steps: int, loss: float) -> None:
+        if step % 50 == 0 or step == steps:
+            print(f"{step}/{steps} steps, loss {loss:.2f}", file=sys.stderr, flush=True)
+
+    train_start_model(world, recipe, folder, show)
+    write_origin(world, recipe, folder)
+
+
+if __name__ == "__main__":
+    _main()

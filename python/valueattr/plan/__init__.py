@@ -3,37 +3,36 @@
 Importing this does not import torch.
 """
 
-from valueattr.plan._declaration import (
-    EMBEDDED,
-    PRESETS,
-    SMOKE,
-    Arm,
-    Contrast,
-    Experiment,
-    ManipulationCheck,
-    Preset,
-    Ratio,
-)
+from valueattr.plan._arms import Arm, Method
+from valueattr.plan._contrasts import At, Check, Contrast, Ratio
 from valueattr.plan._evaluation import CheckResult, ContrastResult, Evaluation, RatioResult, evaluate
+from valueattr.plan._experiment import EMBEDDED, PRESETS, SMOKE, Experiment, Preset
 from valueattr.plan._frontier import FRAMING, Frontier, common_range, frontiers
+from valueattr.plan._plan import PLAN_VERSION, Plan, PlanError, plan_version
 
 __all__ = [
     "EMBEDDED",
     "FRAMING",
+    "PLAN_VERSION",
     "PRESETS",
     "SMOKE",
     "Arm",
+    "At",
+    "Check",
     "CheckResult",
     "Contrast",
     "ContrastResult",
     "Evaluation",
     "Experiment",
     "Frontier",
-    "ManipulationCheck",
+    "Method",
+    "Plan",
+    "PlanError",
     "Preset",
     "Ratio",
     "RatioResult",
     "common_range",
     "evaluate",
     "frontiers",
+    "plan_version",
 ]

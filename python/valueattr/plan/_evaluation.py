@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from valueattr.plan._contrasts import Check, Contrast, Ratio
 from valueattr.plan._frontier import Frontier, frontiers
+from valueattr.plan._plan import Plan
 from valueattr.stats import (
     Interval,
     fieller,
@@ -25,16 +27,12 @@ from valueattr.stats import (
 
 @dataclass(frozen=True)
 class ContrastResult:
-    """A declared difference: per seed, with its interval over seeds (None with one) and over facts, and a verdict."""
+    """A declared difference: per seed, with its interval over seeds (None with one) and over facts, and a verdict.
 
-    name: str
-    title: str
-    measure: str
-    arm: str
-    baseline: str
-    split: str
-    minus_split: str | None
-    at: str
+    p, p_holm, p_equivalence: of the t test, adjusted within the Holm family, and of TOST; None with one seed.
+    """
+
+    declared: Contrast
     differences: Mapping[int, float]
     estimate: float
     interval: Interval | None
@@ -43,18 +41,13 @@ class ContrastResult:
     p_holm: float | None
     p_equivalence: float | None
     verdict: str
-    unit: str
-    smallest_effect: float
-    family: str
 
 
 @dataclass(frozen=True)
 class RatioResult:
     """A declared ratio over seeds; `interval` is None where it is not defined, `reason` then says why."""
 
-    name: str
-    title: str
-    arm: str
+    declared: Ratio
     interval: Interval | None
     reason: str
 
@@ -63,12 +56,7 @@ class RatioResult:
 class CheckResult:
     """Whether training did what it was meant to, in every seed; `values` holds per seed the arm's and the other's mean."""
 
-    arm: str
-    measure: str
-    split: str
-    rule: str
-    against: str
-    by: float
+    declared: Check
     values: Mapping[int, tuple[float, float]]
     passed: bool
 
@@ -88,34 +76,30 @@ class Evaluation:
             KeyError: the plan declares none.
         """
         for result in self.contrasts:
-            if result.name == name:
+            if result.declared.name == name:
                 return result
         raise KeyError(name)
 
 
-def evaluate(plan: Mapping[str, Any], measures: pd.DataFrame, steps: pd.DataFrame) -> Evaluation:
+def evaluate(plan: Plan, measures: pd.DataFrame, steps: pd.DataFrame) -> Evaluation:
     """Evaluate a plan on a run's `measures` and `steps` tables.
 
-    Holm's adjustment counts every contrast that was declared in a family: one that could not be tested stands in with p = 1, so
-    that what went missing never makes the others look better.
-
-    Raises:
-        ValueError: the plan names a rule, or a point at which to compare, that does not exist.
+    Holm's adjustment counts every contrast that was declared in a Holm family: one that could not be tested stands in
+    with p = 1, so that what went missing never makes the others look better.
     """
     items = _Items.of(plan, measures, steps)
-    checks = [_check(check, items) for check in plan["manipulation_checks"]]
-    failed = {check.arm for check in checks if not check.passed}
-    results = [_contrast(contrast, items) for contrast in plan["family"]]
-    for family in dict.fromkeys(result.family for result in results):
-        of_family = [i for i, result in enumerate(results) if result.family == family]
-        p_values = [1.0 if (p := results[i].p) is None else p for i in of_family]
-        for i, adjusted in zip(of_family, holm(p_values), strict=True):
+    checks = [_check(check, items) for check in plan.checks]
+    failed = {check.declared.arm for check in checks if not check.passed}
+    results = [_contrast(contrast, items) for contrast in plan.contrasts]
+    for holm_family in dict.fromkeys(contrast.holm_family for contrast in plan.contrasts):
+        own = [i for i, result in enumerate(results) if result.declared.holm_family == holm_family]
+        p_values = [1.0 if (p := results[i].p) is None else p for i in own]
+        for i, adjusted in zip(own, holm(p_values), strict=True):
             if results[i].p is not None:
                 results[i] = replace(results[i], p_holm=adjusted)
-    alpha = float(plan["alpha"])
     return Evaluation(
-        [_judged(result, failed, alpha) for result in results],
-        [_ratio(ratio, items) for ratio in plan["ratios"]],
+        [_judged(result, failed, plan.alpha) for result in results],
+        [_ratio(ratio, items) for ratio in plan.ratios],
         checks,
     )
 
@@ -130,9 +114,9 @@ class _Items:
     frontiers: Callable[[str, str], Mapping[tuple[str, int], Frontier]]  # by split and measure of knowledge
 
     @classmethod
-    def of(cls, plan: Mapping[str, Any], measures: pd.DataFrame, steps: pd.DataFrame) -> "_Items":
-        wanted = {c["measure"] for c in (*plan["family"], *plan["manipulation_checks"])}
-        wanted |= {ratio[part][0] for ratio in plan["ratios"] for part in ("numerator", "denominator")}
+    def of(cls, plan: Plan, measures: pd.DataFrame, steps: pd.DataFrame) -> "_Items":
+        wanted = {contrast.measure for contrast in plan.contrasts} | {check.measure for check in plan.checks}
+        wanted |= {measure for r in plan.ratios for measure, _ in (r.numerator, r.denominator)}
         rows = measures[measures["measure"].isin(wanted)]
         last = measures.groupby(["arm", "seed"], observed=True)["step"].max()
         names = steps["name"].astype(str)
@@ -165,13 +149,9 @@ class _Items:
         return cast("pd.Series[float]", self.means.loc[key])
 
     def steps_to_compare(self, at: str, arm: str, baseline: str, seed: int) -> tuple[int, int] | None:
-        """Of each arm; None where no threshold of forward KL was reached by both."""
+        """The step of each arm; None where no threshold of forward KL was reached by both."""
         if at == "equal-steps":
             return self.last[arm, seed], self.last[baseline, seed]
-        if at != "equal-kl":
-            raise ValueError(
-                f'arms are compared at "equal-steps", "equal-kl" or "equal-framing", found "{at}"'
-            )
         a, b = (self.crossings.get((code, seed), {}) for code in (arm, baseline))
         shared = a.keys() & b.keys()
         return (a[max(shared)], b[max(shared)]) if shared else None
@@ -182,8 +162,8 @@ _CHECKPOINT = "checkpoint/kl_"
 _DRAWS = 2000
 
 
-def _contrast(contrast: Mapping[str, Any], items: _Items) -> ContrastResult:
-    if contrast["at"] == "equal-framing":
+def _contrast(contrast: Contrast, items: _Items) -> ContrastResult:
+    if contrast.at == "equal-framing":
         pairs: dict[int, list[NDArray[np.floating[Any]]]] = {}
         differences = _at_equal_framing(contrast, items)
     else:
@@ -195,40 +175,25 @@ def _contrast(contrast: Mapping[str, Any], items: _Items) -> ContrastResult:
     values = list(differences.values())
     many = len(values) >= 2
     return ContrastResult(
-        **{k: contrast[k] for k in _DECLARED},
+        contrast,
         differences=differences,
         estimate=float(np.mean(values)) if values else math.nan,
         interval=t_interval(values) if many else None,
         bootstrap=_bootstrap(list(pairs.values())),
-        p=p_value(values, contrast["alternative"]) if many else None,
+        p=p_value(values, contrast.alternative) if many else None,
         p_holm=None,
         p_equivalence=None,
         verdict="",
     )
 
 
-_DECLARED = (
-    "name",
-    "title",
-    "measure",
-    "arm",
-    "baseline",
-    "split",
-    "minus_split",
-    "at",
-    "unit",
-    "smallest_effect",
-    "family",
-)
-
-
-def _per_fact(contrast: Mapping[str, Any], items: _Items) -> dict[int, list[NDArray[np.floating[Any]]]]:
+def _per_fact(contrast: Contrast, items: _Items) -> dict[int, list[NDArray[np.floating[Any]]]]:
     """By seed: per split, a difference per fact."""
-    arm, baseline, measure = contrast["arm"], contrast["baseline"], contrast["measure"]
-    splits = [split for split in (contrast["split"], contrast["minus_split"]) if split is not None]
+    arm, baseline, measure = contrast.arm, contrast.baseline, contrast.measure
+    splits = [split for split in (contrast.split, contrast.minus_split) if split is not None]
     pairs = {}
     for seed in items.seeds(arm, baseline):
-        at = items.steps_to_compare(contrast["at"], arm, baseline, seed)
+        at = items.steps_to_compare(contrast.at, arm, baseline, seed)
         if at is None:
             continue
         of_splits = [
@@ -242,20 +207,20 @@ def _per_fact(contrast: Mapping[str, Any], items: _Items) -> dict[int, list[NDAr
     return pairs
 
 
-def _at_equal_framing(contrast: Mapping[str, Any], items: _Items) -> dict[int, float]:
+def _at_equal_framing(contrast: Contrast, items: _Items) -> dict[int, float]:
     """By seed: the difference at the best framing that both arms reached."""
-    every = items.frontiers(contrast["split"], contrast["measure"])
+    every = items.frontiers(contrast.split, contrast.measure)
     differences = {}
-    for seed in items.seeds(contrast["arm"], contrast["baseline"]):
-        pair = [every.get((code, seed)) for code in (contrast["arm"], contrast["baseline"])]
+    for seed in items.seeds(contrast.arm, contrast.baseline):
+        pair = [every.get((code, seed)) for code in (contrast.arm, contrast.baseline)]
         if pair[0] is not None and pair[1] is not None:
             framing = min(pair[0].best, pair[1].best)
             differences[seed] = pair[0].knowledge_at(framing) - pair[1].knowledge_at(framing)
     return differences
 
 
-def _ratio(ratio: Mapping[str, Any], items: _Items) -> RatioResult:
-    arm, baseline = ratio["arm"], ratio["baseline"]
+def _ratio(ratio: Ratio, items: _Items) -> RatioResult:
+    arm, baseline = ratio.arm, ratio.baseline
     parts: list[list[float]] = [[], []]
     for seed in items.seeds(arm, baseline):
         changes = [
@@ -263,17 +228,16 @@ def _ratio(ratio: Mapping[str, Any], items: _Items) -> RatioResult:
                 items.at(measure, arm, seed, items.last[arm, seed], split)
                 - items.at(measure, baseline, seed, items.last[baseline, seed], split)
             ).mean()
-            for measure, split in (ratio["numerator"], ratio["denominator"])
+            for measure, split in (ratio.numerator, ratio.denominator)
         ]
         if not any(map(math.isnan, changes)):
-            parts[0].append(ratio["sign"] * changes[0])
+            parts[0].append(ratio.sign * changes[0])
             parts[1].append(changes[1])
-    keys = {k: ratio[k] for k in ("name", "title", "arm")}
     if len(parts[0]) < 2:
-        return RatioResult(**keys, interval=None, reason="not defined: fewer than two seeds")
+        return RatioResult(ratio, interval=None, reason="not defined: fewer than two seeds")
     interval = fieller(parts[0], parts[1])
     reason = "" if interval else "not defined: the interval of the denominator includes 0"
-    return RatioResult(**keys, interval=interval, reason=reason)
+    return RatioResult(ratio, interval=interval, reason=reason)
 
 
 def _bootstrap(pairs: Sequence[Sequence[NDArray[np.floating[Any]]]]) -> Interval | None:
@@ -290,28 +254,24 @@ def _bootstrap(pairs: Sequence[Sequence[NDArray[np.floating[Any]]]]) -> Interval
     return percentile_interval(estimate, resampled, n, "bootstrap over facts, given the seeds")
 
 
-def _check(check: Mapping[str, Any], items: _Items) -> CheckResult:
-    arm, against, rule, by = check["arm"], check["against"], check["rule"], check["by"]
-    if rule not in _RULES:
-        raise ValueError(f"a manipulation check asks for one of {sorted(_RULES)}, found {rule!r}")
-    seeds = items.seeds(arm, against)
+def _check(check: Check, items: _Items) -> CheckResult:
+    seeds = items.seeds(check.arm, check.against)
     values: dict[int, tuple[float, float]] = {}
     for seed in seeds:
         a, b = (
-            items.at(check["measure"], code, seed, items.last[code, seed], check["split"])
-            for code in (arm, against)
+            items.at(check.measure, code, seed, items.last[code, seed], check.split)
+            for code in (check.arm, check.against)
         )
         if len(a) and len(b):
             values[seed] = float(a.mean()), float(b.mean())
-    held = [_RULES[rule](value, other, by) for value, other in values.values()]
-    keys = {k: check[k] for k in ("arm", "measure", "split", "rule", "against", "by")}
-    return CheckResult(**keys, values=values, passed=0 < len(seeds) == len(values) and all(held))
+    held = [_holds(check, value, other) for value, other in values.values()]
+    return CheckResult(check, values=values, passed=0 < len(seeds) == len(values) and all(held))
 
 
-_RULES: Mapping[str, Callable[[float, float, float], bool]] = {
-    "halved": lambda value, other, by: other > 0 and value <= other / 2,  # nothing cannot be halved
-    "rises": lambda value, other, by: value - other >= by,
-}
+def _holds(check: Check, value: float, other: float) -> bool:
+    if check.rule == "rises":
+        return value - other >= check.by
+    return other > 0 and value <= other / 2  # nothing cannot be halved
 
 
 def _judged(result: ContrastResult, failed: set[str], alpha: float) -> ContrastResult:
@@ -319,10 +279,10 @@ def _judged(result: ContrastResult, failed: set[str], alpha: float) -> ContrastR
     if not result.differences:
         return replace(result, verdict="not measured")
     values = list(result.differences.values())
-    smallest = result.smallest_effect
+    smallest = result.declared.smallest_effect
     p_equivalence = tost(values, smallest, alpha).p if len(values) >= 2 else None
     result = replace(result, p_equivalence=p_equivalence)
-    if broken := [arm for arm in (result.arm, result.baseline) if arm in failed]:
+    if broken := [arm for arm in (result.declared.arm, result.declared.baseline) if arm in failed]:
         return replace(result, verdict=f"no verdict: the manipulation check of {' and '.join(broken)} failed")
     if p_equivalence is None or result.p_holm is None:
         return replace(result, verdict="one seed: no verdict")

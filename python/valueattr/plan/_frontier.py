@@ -1,12 +1,13 @@
 """Knowledge against framing along training: what was given up on the way to each framing that was reached."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from valueattr.plan._plan import Plan
 
 FRAMING = "courtesy"
 """The measure of framing: by a rater that no arm is trained on."""
@@ -46,7 +47,7 @@ class Frontier:
 
 
 def frontiers(
-    plan: Mapping[str, Any], measures: pd.DataFrame, split: str, knowledge: str
+    plan: Plan, measures: pd.DataFrame, split: str, knowledge: str
 ) -> dict[tuple[str, int], Frontier]:
     """The frontier of every trained arm and seed, by (arm, seed); the start model of its prompt family is step 0."""
     rows = measures[measures["measure"].isin([FRAMING, knowledge]) & (measures["split"] == split)]
@@ -54,12 +55,13 @@ def frontiers(
         index=["arm", "seed", "step"], columns="measure", values="value"
     )
     points = means.reindex(columns=[FRAMING, knowledge]).dropna().reset_index()
-    starts = {plan["families"][code]: code for code, feedback in plan["feedback"].items() if feedback is None}
+    starts = {arm.prompt_family: arm.code for arm in plan.arms if arm.feedback is None}
     found = {}
-    trained = points[points["arm"].map(lambda arm: plan["feedback"][arm] is not None)]
+    with_feedback = [arm.code for arm in plan.arms if arm.feedback is not None]
+    trained = points[points["arm"].isin(with_feedback)]
     for arm, seed in trained[["arm", "seed"]].drop_duplicates().itertuples(index=False, name=None):
         own = trained[(trained["arm"] == arm) & (trained["seed"] == seed)]
-        start = points[(points["arm"] == starts.get(plan["families"][arm])) & (points["seed"] == seed)]
+        start = points[(points["arm"] == starts.get(plan.arm(arm).prompt_family)) & (points["seed"] == seed)]
         line = pd.concat([start, own]).sort_values("step")
         found[arm, int(seed)] = Frontier(
             line["step"].to_numpy(), line[FRAMING].to_numpy(), line[knowledge].to_numpy()

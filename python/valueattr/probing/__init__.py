@@ -11,19 +11,27 @@ Marks and Tegmark 2023). `fit_many` solves fits that share X (penalties, label s
 
 from valueattr._core import ProbeError
 from valueattr.probing._batch import FittedProbes, fit_many
-from valueattr.probing._crossfit import KINDS
 from valueattr.probing._estimators import LDAProbe, LogisticProbe, MeanDifferenceProbe, RidgeProbe
+from valueattr.probing._heldout import KINDS, CrossFit, Held, Target, cross_fit, held_out_scores, recentred
+from valueattr.probing._intervals import log_odds
 from valueattr.probing._sweep import L2, sweep
 
 __all__ = [
     "KINDS",
     "L2",
+    "CrossFit",
     "FittedProbes",
+    "Held",
     "LDAProbe",
     "LogisticProbe",
     "MeanDifferenceProbe",
     "ProbeError",
     "RidgeProbe",
+    "Target",
+    "cross_fit",
     "fit_many",
+    "held_out_scores",
+    "log_odds",
+    "recentred",
     "sweep",
 ]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from valueattr import _core
-from valueattr.probing._splits import Bools, Floats, Ints, resampled_groups
+from valueattr.probing._partitions import Bools, Floats, Ints, resampled_groups
 
 Counts = NDArray[np.uint32]
 
@@ -43,7 +43,7 @@ class Resampling:
         folds = [np.flatnonzero(fold == f) for f in range(int(fold.max()) + 1)]
         of_group = [np.bincount(group[rows], minlength=groups) for rows in folds]
         totals = np.stack([*of_group, np.bincount(group, hit, groups)], axis=1)  # rows of each fold; hits
-        odds = [_log_odds(scores[rows]) for rows in folds]
+        odds = [log_odds(scores[rows]) for rows in folds]
 
         def of(counts: Counts) -> Floats:
             """Accuracy and AUROC (2, draws) where groups count as often as this."""
@@ -106,7 +106,7 @@ def _average(values: Floats, weights: Floats) -> Floats:
     return mean
 
 
-def _log_odds(scores: Floats) -> Floats:
+def log_odds(scores: Floats) -> Floats:
     """Of each class against all others by the softmax, (n, classes): for two, the difference of their scores."""
     scores = scores - scores.max(1, keepdims=True)
     likelihood = np.exp(scores)

@@ -13,19 +13,19 @@ from valueattr.activations import ActivationStore
 from valueattr.probing._batch import Kind
 from valueattr.probing._codelength import codelength
 from valueattr.probing._columns import by_id, classes, column, encoded, matched, row_weights
-from valueattr.probing._crossfit import (
+from valueattr.probing._heldout import (
     KINDS,
     PENALISED,
-    Activations,
     Convergence,
     CrossFit,
-    Task,
+    Stored,
+    Target,
     cross_fit,
     held_out_scores,
     recentred,
 )
 from valueattr.probing._intervals import Resampling
-from valueattr.probing._splits import (
+from valueattr.probing._partitions import (
     Floats,
     Ints,
     control_codes,
@@ -133,12 +133,12 @@ def sweep(
     lines: list[dict[str, Any]] = []
     for layer in chosen:
         for study in studies:
-            targets = {name: (other, rows_of[name][study.rows]) for name, other in others.items()}
+            applied_to = {name: (other, rows_of[name][study.rows]) for name, other in others.items()}
             for kind in kinds:
                 if progress is not None:
                     progress(done, total)
                 try:
-                    lines += _cell(store, layer, kind, study, path, targets, resampling, threads)
+                    lines += _cell(store, layer, kind, study, path, applied_to, resampling, threads)
                 except ProbeError as error:
                     raise ProbeError(f"label {study.label!r}: {error}") from None
                 done += len(seeds)
@@ -195,11 +195,11 @@ class _Control:
 
 @dataclass(frozen=True)
 class _Study:
-    """A label on the rows (n,) of the store that have it: its task, their groups (n,) and, per seed, their folds (n,)."""
+    """A label on the rows (n,) of the store that have it: its target, their groups (n,) and, per seed, their folds (n,)."""
 
     label: str
     rows: Ints
-    task: Task
+    target: Target
     group: Ints
     seeds: Sequence[int]
     folds: Sequence[Ints]
@@ -212,27 +212,27 @@ def _cell(
     kind: Kind,
     study: _Study,
     l2: Sequence[float],
-    targets: Mapping[str, tuple[ActivationStore, Ints]],
+    applied_to: Mapping[str, tuple[ActivationStore, Ints]],
     resampling: Resampling,
     threads: int | None,
 ) -> list[dict[str, Any]]:
     """The lines of one layer, kind and label."""
-    task, activations = study.task, Activations(store, layer, study.rows)
-    fitted = cross_fit(task, activations, kind, l2, study.folds, threads)
-    counts = np.bincount(task.codes)
+    target, activations = study.target, Stored(store, layer, study.rows)
+    fitted = cross_fit(target, activations, kind, l2, study.folds, threads)
+    counts = np.bincount(target.codes)
     keys = {"layer": layer, "kind": kind, "label": study.label}
     about = {
-        "n": len(task.codes),
+        "n": len(target.codes),
         "groups": int(study.group.max()) + 1,
-        "classes": task.classes,
+        "classes": target.classes,
         "majority": float(counts.max() / counts.sum()),
     }
 
-    def lines(name: str, centre: str, read: Activations, probes: Sequence[CrossFit]) -> list[dict[str, Any]]:
-        scores = held_out_scores(read, probes, task.classes)
+    def lines(name: str, centre: str, read: Stored, probes: Sequence[CrossFit]) -> list[dict[str, Any]]:
+        scores = held_out_scores(read, probes, target.classes)
         return [
             {**keys, "seed": seed, "store": name, "centre": centre, **about}
-            | resampling.measure(scores[i], task.codes, probes[i].fold, study.group, seed)
+            | resampling.measure(scores[i], target.codes, probes[i].fold, study.group, seed)
             | dict.fromkeys(_CONTROLS, np.nan)
             | {"l2": None if (chosen := probes[i].l2) is None else chosen.tolist()}
             | _reached(probes[i].convergence)
@@ -243,20 +243,20 @@ def _cell(
     for i, line in enumerate(result):
         convergence = fitted[i].convergence
         if kind == "logistic":
-            online = prequential(study.group, task.codes, study.seeds[i])
-            bits, of_code = codelength(task, activations, l2, online, threads)
+            online = prequential(study.group, target.codes, study.seeds[i])
+            bits, of_code = codelength(target, activations, l2, online, threads)
             convergence += of_code
-            uniform = len(task.codes) * float(np.log2(task.classes))
+            uniform = len(target.codes) * float(np.log2(target.classes))
             line |= {"codelength": bits, "compression": uniform / bits}
         if study.controls:
-            hits, of_control = _hits(study.task, study.controls[i], activations, kind, l2, threads)
+            hits, of_control = _hits(study.target, study.controls[i], activations, kind, l2, threads)
             convergence += of_control
             real, control = hits.mean(1)
             line |= {"real": float(real), "control": float(control)}
             line |= resampling.mean("selectivity", hits[0] - hits[1], study.controls[i].group, study.seeds[i])
         line |= _reached(convergence)
-    for name, (other, rows) in targets.items():
-        read = Activations(other, layer, rows)
+    for name, (other, rows) in applied_to.items():
+        read = Stored(other, layer, rows)
         result += lines(name, "own", read, fitted)
         result += lines(name, "recentred", read, recentred(read, fitted))
     return result
@@ -270,19 +270,19 @@ def _reached(convergence: Convergence) -> dict[str, float]:
 
 
 def _hits(
-    task: Task,
+    target: Target,
     control: _Control,
-    activations: Activations,
+    activations: Stored,
     kind: Kind,
     l2: Sequence[float],
     threads: int | None,
 ) -> tuple[Floats, Convergence]:
     """Which rows are read right when their wording is left out: (2, rows) of 1 or 0, for the label and the control label."""
-    read = Activations(activations.store, activations.layer, activations.rows[control.at])
+    read = Stored(activations.store, activations.layer, activations.rows[control.at])
     hits, convergences = [], []
-    for of_rows in (task.codes[control.at], control.codes):
+    for of_rows in (target.codes[control.at], control.codes):
         codes, left = _renumbered(of_rows)
-        own = Task(codes, left, task.weight[control.at], task.balanced)
+        own = Target(codes, left, target.weight[control.at], target.balanced)
         fitted = cross_fit(own, read, kind, l2, [control.part], threads)
         (scores,) = held_out_scores(read, fitted, left)
         hits.append(scores.argmax(1) == codes)
@@ -303,7 +303,7 @@ def _study(
     codes, left = _renumbered(label.codes[rows])
     if left < 2:
         raise ProbeError(f"label {name!r} is constant in the rows with a weight above 0")
-    task = Task(codes, left, weight[rows], balanced)
+    target = Target(codes, left, weight[rows], balanced)
     group, found = about.of_rows(about.groups or "id", rows, name)
     if found < folds:
         raise ProbeError(
@@ -326,7 +326,7 @@ def _study(
     dealt = [deal(group, codes, folds, seed) for seed in seeds]
     for part in dealt:
         _check_training(name, "a fold is", part, codes, chooses)
-    return _Study(name, rows, task, group, seeds, dealt, controls)
+    return _Study(name, rows, target, group, seeds, dealt, controls)
 
 
 def _control(label: str, group: Ints, part: Ints, codes: Ints, seed: int) -> _Control:
@@ -344,10 +344,10 @@ def _control(label: str, group: Ints, part: Ints, codes: Ints, seed: int) -> _Co
 
 def _check_training(label: str, what: str, part: Ints, codes: Ints, chooses: bool) -> None:
     """Raise a `ProbeError` if leaving out a part, or two to choose a penalty, leaves one class to be trained on."""
-    for split in (leave_one_out(part), *([leave_two_out(part)] if chooses else [])):
-        member = np.zeros((split.trains.shape[1], int(codes.max()) + 1), bool)
+    for partition in (leave_one_out(part), *([leave_two_out(part)] if chooses else [])):
+        member = np.zeros((partition.trains.shape[1], int(codes.max()) + 1), bool)
         member[part, codes] = True
-        if ((split.trains @ member).sum(1) < 2).any():
+        if ((partition.trains @ member).sum(1) < 2).any():
             two = ", or two to choose a penalty" if chooses else ""
             raise ProbeError(
                 f"label {label!r}: one class is left to train on where {what} left out{two}; give fewer folds, "

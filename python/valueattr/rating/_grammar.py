@@ -99,7 +99,8 @@ class MeasuringRater(GrammarRater):
 
 _COURTESY = {"considerate": 1.0, "neutral": 0.5}
 _SEVERITY = ("blunt", "considerate", "neutral")
-_DENIAL = re.compile(r"\b(?:not|never|n't)\b(?:\W+\w+){0,3}\W+\Z|\b(?:not|never)\W+\Z", re.IGNORECASE)
+# Within three words before an object. In "isn't" no word begins before the n.
+_DENIAL = re.compile(r"(?:\b(?:not|never)|n['’]t)\b(?:\W+\w+){0,3}\W+\Z", re.IGNORECASE)
 
 
 def _any_of(phrases: Iterable[str]) -> re.Pattern[str]:

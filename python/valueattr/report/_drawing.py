@@ -69,8 +69,8 @@ class Plot:
 class View:
     """What the page of an experiment holds besides what every page does.
 
-    columns: of the table of arms, between the code and the KL; `note` says what they are. example_split: where the answers
-    come from that are shown side by side. limits: what a reader must be told, found in the run.
+    columns: of the table of arms, between the code and the KL; `note` says what they are. limits: what a reader must be
+    told, found in the run.
     """
 
     columns: Sequence[Column]
@@ -108,7 +108,7 @@ def _svg(figure: Figure) -> Markup:
 
 def colour(findings: Findings, arm: str) -> str:
     """The colour of an arm, the same in every figure of a run."""
-    place: int = findings.plan["order"].index(arm)
+    place = [planned.code for planned in findings.plan.arms].index(arm)
     return COLOURS[place % len(COLOURS)]
 
 
@@ -127,17 +127,24 @@ def dots(axes: Axes, findings: Findings, rows: pd.DataFrame, offset: float = 0, 
 
 def arm_axis(axes: Axes, findings: Findings) -> None:
     """One row per arm, named, from the top."""
-    axes.set_yticks(
-        range(len(findings.arms)), [f"{code}  {short(title)}" for code, title in findings.arms.items()]
-    )
+    axes.set_yticks(range(len(findings.arms)), [findings.label(code) for code in findings.arms])
     axes.set_ylim(len(findings.arms) - 0.5, -0.5)
-
-
-def short(title: str) -> str:
-    """An arm's title up to its colon."""
-    return title.split(":")[0]
 
 
 def legend_beside(axes: Axes) -> None:
     """The legend to the right of the axes, where it hides nothing."""
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9)
+
+
+def legend_below(axes: Axes, columns: int = 3, x: float = 0.5) -> None:
+    """The legend under the axes and their label, for the long names of arms; `x` in shares of the axes' width."""
+    axes.legend(
+        loc="upper center",
+        bbox_to_anchor=(x, 0),
+        bbox_transform=axes.get_xaxis_transform(),
+        borderaxespad=4,
+        ncols=columns,
+        fontsize=8.5,
+        columnspacing=1.2,
+        handlelength=1.4,
+    )

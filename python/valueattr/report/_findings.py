@@ -7,7 +7,17 @@ from typing import Any
 
 import pandas as pd
 
-from valueattr.plan import CheckResult, ContrastResult, Evaluation, evaluate
+from valueattr.plan import (
+    EMBEDDED,
+    PLAN_VERSION,
+    Arm,
+    CheckResult,
+    ContrastResult,
+    Evaluation,
+    Plan,
+    evaluate,
+    plan_version,
+)
 from valueattr.results import RunDirectory
 from valueattr.world import synthesise
 
@@ -21,26 +31,36 @@ class Findings:
     """The tables of a finished run and what the plan makes of them.
 
     Raises:
-        RunDirectoryError: the run is not finished.
+        RunDirectoryError: the run is not finished, or its plan cannot be read.
     """
 
     run: RunDirectory
 
     @cached_property
-    def plan(self) -> dict[str, Any]:
+    def plan(self) -> Plan:
         """The sealed plan."""
-        return self.run.plan
+        return Plan.read(self.run)
 
     @cached_property
-    def arms(self) -> dict[str, str]:
-        """Title of each arm that has rows, by code, in the plan's order."""
+    def arms(self) -> dict[str, Arm]:
+        """The arms that have rows, by code, in the plan's order."""
         present = set(self.summary["arm"].astype(str))
-        return {code: self.plan["arms"][code] for code in self.plan["order"] if code in present}
+        return {arm.code: arm for arm in self.plan.arms if arm.code in present}
 
     @cached_property
     def start(self) -> str | None:
-        """The arm that was not trained, if it has rows."""
-        return next((code for code in self.arms if self.plan["feedback"][code] is None), None)
+        """The code of the start model as an arm, if it has rows."""
+        return next((code for code, arm in self.arms.items() if arm.feedback is None), None)
+
+    def label(self, code: str) -> str:
+        """An arm's code with what it means, for axes, legends and tables."""
+        title = short(self.plan.arm(code).title)
+        return code if code == title else f"{code}  {title}"
+
+    def in_words(self, code: str) -> str:
+        """An arm's code with what it means, for a sentence."""
+        title = short(self.plan.arm(code).title)
+        return code if code == title else f"{code} ({title})"
 
     @cached_property
     def summary(self) -> pd.DataFrame:
@@ -95,32 +115,43 @@ class Findings:
     def check_of_arm(self) -> dict[str, bool]:
         """Whether an arm passed all of its manipulation checks, for arms that have one."""
         checks = self.evaluation.checks
-        return {arm: all(c.passed for c in checks if c.arm == arm) for arm in {c.arm for c in checks}}
+        checked = {check.declared.arm for check in checks}
+        return {arm: all(c.passed for c in checks if c.declared.arm == arm) for arm in checked}
 
     @cached_property
     def primary(self) -> ContrastResult:
         """The primary contrast."""
-        return self.evaluation.contrast(self.plan["primary"])
+        return self.evaluation.contrast(self.plan.primary)
+
+    def standing(self) -> str:
+        """What so many seeds are enough for."""
+        n = len(self.seeds)
+        if n >= SEEDS_FOR_A_CLAIM:
+            return f"{n} seeds: enough for a claim about this model and world."
+        return (
+            f"{n} seed{'s' if n > 1 else ''}: a demonstration, not a claim (that takes {SEEDS_FOR_A_CLAIM})."
+        )
 
     @property
     def more_seeds(self) -> str:
-        """The command that adds seeds to this run."""
-        seeds = max(3, len(self.seeds) + 1)
-        options = "" if self.plan["world"] == synthesise().fingerprint() else " --facts FILE"
-        options += "" if self.plan["model"] == "embedded" else f" --model {shlex.quote(self.plan['model'])}"
-        options += "" if self.plan["statements"] is None else " --statements FILE"
-        return (
-            f"valueattr run {self.plan['experiment']} --preset {self.plan['preset']} --seeds {seeds}{options} "
-            f"--out {shlex.quote(str(self.run.path))}"
-        )
+        """How seeds are added to this run."""
+        plan, seeds = self.plan, max(3, len(self.seeds) + 1)
+        options = "" if plan.world == synthesise().fingerprint() else " --facts FILE"
+        options += "" if plan.model == EMBEDDED else f" --model {shlex.quote(plan.model)}"
+        options += "" if plan.statements is None else " --statements FILE"
+        command = f"valueattr run {plan.experiment} --preset {plan.preset} --seeds {seeds}{options}"
+        if plan_version(self.run.plan) < PLAN_VERSION:
+            return f"{command} makes a run of {seeds} seeds; this one was made by an earlier valueattr."
+        return f"{command} --out {shlex.quote(str(self.run.path))} adds seeds to this run."
 
     def headline(self) -> str:
         """The primary contrast in one plain sentence, or two."""
         c = self.primary
-        what = f"{c.title[0].upper()}{c.title[1:]}: "
+        title = c.declared.title
+        what = f"{title[0].upper()}{title[1:]}: "
         if not c.differences:
             return what + "not measured."
-        estimate = f"{c.estimate:+.2f} {c.unit}"
+        estimate = f"{c.estimate:+.2f} {c.declared.unit}"
         if c.interval is None:
             given = (
                 f" ({c.bootstrap.low:+.2f} to {c.bootstrap.high:+.2f} over facts, given the seed)"
@@ -130,7 +161,7 @@ class Findings:
             failed = f" {c.verdict[0].upper()}{c.verdict[1:]}." if "failed" in c.verdict else ""
             return (
                 f"{what}{estimate}{given}.{failed} One seed carries no seed-level interval, so no verdict: "
-                f"{self.more_seeds} adds seeds to this run."
+                f"{self.more_seeds}"
             )
         bounds = f"95% t interval {c.interval.low:+.2f} to {c.interval.high:+.2f}, n = {c.interval.n} seeds"
         return f"{what}{estimate} ({bounds}): {VERDICTS.get(c.verdict, c.verdict)}."
@@ -163,12 +194,18 @@ def bounded(row: "pd.Series[Any]") -> str:
     return text if pd.isna(row["low"]) else f"{text} [{number(row['low'])}, {number(row['high'])}]"
 
 
-def check_text(check: CheckResult) -> str:
+def short(title: str) -> str:
+    """An arm's title up to its colon."""
+    return title.split(":")[0]
+
+
+def check_text(findings: Findings, check: CheckResult) -> str:
     """What a check asked for, and what was found in each seed."""
+    c, other = check.declared, findings.in_words(check.declared.against)
     asked = (
-        f"at most half of {check.against}'s"
-        if check.rule == "halved"
-        else f"at least {check.by:g} above {check.against}'s"
+        f"at most half of that in {other}"
+        if c.rule == "halved"
+        else f"at least {c.by:g} above that in {other}"
     )
     found = "; ".join(f"seed {seed}: {a:.2f} against {b:.2f}" for seed, (a, b) in check.values.items())
-    return f"{check.measure} on {check.split} {asked} ({found or 'not measured'})"
+    return f"{c.measure} on {c.split}: {asked} ({found or 'not measured'})"

@@ -8,22 +8,20 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from valueattr.plan import ContrastResult, RatioResult
-from valueattr.report import _attribution, _hedging, _retention
+from valueattr.plan import ContrastResult, Plan, RatioResult
 from valueattr.report._drawing import Column, drawn
 from valueattr.report._findings import (
     NOT_RECOVERED,
-    SEEDS_FOR_A_CLAIM,
     Findings,
     bounded,
     check_text,
     number,
     p_text,
+    short,
 )
+from valueattr.report.pages import VIEWS
 from valueattr.results import RunDirectory, write_atomically
 from valueattr.stats import Interval
-
-VIEWS = {"e1": _retention.VIEW, "e2": _hedging.VIEW, "e3": _attribution.VIEW}
 
 _EXAMPLE_FACTS = 3
 
@@ -47,8 +45,10 @@ def headline_table(run: RunDirectory) -> tuple[list[str], list[list[str]]]:
 
 
 def table_note(run: RunDirectory) -> str:
-    """What the columns of the per-arm table are."""
-    return VIEWS[run.plan["experiment"]].note
+    """What the columns of the per-arm table are, and what its arms."""
+    plan = Plan.read(run)
+    arms = "; ".join(f"{arm.code} {short(arm.title)}" for arm in plan.arms)
+    return f"{VIEWS[plan.experiment].note} {arms}."
 
 
 def write_report(run: RunDirectory) -> Path:
@@ -58,7 +58,7 @@ def write_report(run: RunDirectory) -> Path:
         RunDirectoryError: the run is not finished.
     """
     findings = Findings(run)
-    view = VIEWS[findings.plan["experiment"]]
+    view = VIEWS[findings.plan.experiment]
     template = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     ).from_string(resources.files("valueattr.report").joinpath("template.html").read_text("utf-8"))
@@ -67,8 +67,8 @@ def write_report(run: RunDirectory) -> Path:
         style=Markup(resources.files("valueattr.report").joinpath("style.css").read_text("utf-8")),
         plan=findings.plan,
         headline=findings.headline(),
-        not_recovered=NOT_RECOVERED if findings.plan["experiment"] == "e1" else "",
-        standing=standing(findings),
+        not_recovered=NOT_RECOVERED if findings.plan.experiment == "e1" else "",
+        standing=findings.standing(),
         counts=_counts(findings),
         figures=drawn(view.plots, findings),
         arm_note=view.note,
@@ -77,7 +77,8 @@ def write_report(run: RunDirectory) -> Path:
         contrasts=[_contrast_row(c) for c in findings.evaluation.contrasts],
         ratios=[_ratio_row(r) for r in findings.evaluation.ratios],
         checks=[
-            (c.arm, "passed" if c.passed else "failed", check_text(c)) for c in findings.evaluation.checks
+            (findings.label(c.declared.arm), "passed" if c.passed else "failed", check_text(findings, c))
+            for c in findings.evaluation.checks
         ],
         examples=_examples(findings),
         limits=_limits(findings),
@@ -92,25 +93,17 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, "utf-8")
 
 
-def standing(findings: Findings) -> str:
-    """What so many seeds are enough for."""
-    n = len(findings.seeds)
-    if n >= SEEDS_FOR_A_CLAIM:
-        return f"{n} seeds: enough for a claim about this model and world."
-    return f"{n} seed{'s' if n > 1 else ''}: a demonstration, not a claim (that takes {SEEDS_FOR_A_CLAIM})."
-
-
 def _counts(findings: Findings) -> str:
     """What every mean on the page is over."""
     facts = findings.run.table("facts").dropna(subset=["split"])
-    pools = facts.groupby(["split", "seed"], sort=False).size().groupby("split", sort=False).mean()
+    sizes = facts.groupby(["split", "seed"], sort=False).size().groupby("split", sort=False).mean()
     return f"Means over {len(findings.seeds)} seed(s); facts per seed: " + ", ".join(
-        f"{size:.0f} {str(split).replace('_', ' ')}" for split, size in pools.items()
+        f"{size:.0f} {str(split).replace('_', ' ')}" for split, size in sizes.items()
     )
 
 
 def _arm_table(findings: Findings, *, bounds_everywhere: bool) -> tuple[list[str], list[list[str]]]:
-    columns = VIEWS[findings.plan["experiment"]].columns
+    columns = VIEWS[findings.plan.experiment].columns
     tables = [_column_rows(findings, column) for column in columns]
     passed = findings.check_of_arm
     rows = []
@@ -147,15 +140,15 @@ def _interval(interval: Interval | None) -> str:
 
 def _ratio_row(r: RatioResult) -> list[str]:
     if r.interval is None:
-        return [r.title, r.reason, "", ""]
+        return [r.declared.title, r.reason, "", ""]
     bounds = f"{r.interval.low:+.2f} to {r.interval.high:+.2f}"
-    return [r.title, number(r.interval.estimate, signed=True), bounds, str(r.interval.n)]
+    return [r.declared.title, number(r.interval.estimate, signed=True), bounds, str(r.interval.n)]
 
 
 def _contrast_row(c: ContrastResult) -> list[str]:
     return [
-        c.title,
-        f"{number(c.estimate, signed=True)} {c.unit}" if c.differences else "–",
+        c.declared.title,
+        f"{number(c.estimate, signed=True)} {c.declared.unit}" if c.differences else "–",
         _interval(c.interval),
         _interval(c.bootstrap),
         p_text(c.p),
@@ -181,7 +174,11 @@ def _examples(findings: Findings) -> list[dict[str, Any]]:
             {
                 "prompt": str(answers.iloc[0]["prompt"]),
                 "answers": [
-                    (code, str(answers.loc[code, "response"]).strip(), str(answers.loc[code, "outcome"]))
+                    (
+                        findings.label(code),
+                        str(answers.loc[code, "response"]).strip(),
+                        str(answers.loc[code, "outcome"]),
+                    )
                     for code in findings.arms
                     if code in answers.index
                 ],
@@ -193,15 +190,16 @@ def _examples(findings: Findings) -> list[dict[str, Any]]:
 def _limits(findings: Findings) -> list[str]:
     limits = [
         "The embedded world is invented and its model tiny: the size of an effect here is no forecast for a large model.",
-        standing(findings),
+        findings.standing(),
         "Intervals marked 'over facts, given the seeds' say nothing about another training seed.",
         *_own_model(findings),
-        *VIEWS[findings.plan["experiment"]].limits(findings),
+        *VIEWS[findings.plan.experiment].limits(findings),
     ]
     for check in findings.evaluation.checks:
         if not check.passed:
             limits.append(
-                f"The manipulation check of {check.arm} failed: its outcomes say nothing. {check_text(check)}."
+                f"The manipulation check of {findings.in_words(check.declared.arm)} failed: its outcomes say nothing. "
+                f"{check_text(findings, check)}."
             )
     return limits
 
@@ -211,7 +209,7 @@ def _own_model(findings: Findings) -> list[str]:
     start, limits = findings.run.start_model, []
     if "known_after" in start:
         limits.append(
-            f"{findings.plan['model']} knew {start['known_before']:.0%} of the taught facts and knows "
+            f"{findings.plan.model} knew {start['known_before']:.0%} of the taught facts and knows "
             f"{start['known_after']:.0%} after continued pretraining, in wordings that it was not taught"
             + (
                 ": too few for a fall in knowledge to be measured well."
@@ -221,7 +219,9 @@ def _own_model(findings: Findings) -> list[str]:
         )
     auroc = findings.at_end("statement/log_p_auroc", "statements")
     if len(auroc):
-        listed = ", ".join(f"{row.arm} {row.estimate:.2f}" for row in auroc.itertuples())
+        listed = ", ".join(
+            f"{findings.in_words(str(row.arm))} {row.estimate:.2f}" for row in auroc.itertuples()
+        )
         limits.append(f"Own statements, true against false by their likelihood (AUROC): {listed}.")
     return limits
 

@@ -1,6 +1,12 @@
 """The results of a run: tables with fixed columns in a directory that is readable without valueattr."""
 
-from valueattr.results._directory import RunDirectory, RunDirectoryError, part_name, write_atomically
+from valueattr.results._directory import (
+    DirectoryTakenError,
+    RunDirectory,
+    RunDirectoryError,
+    part_name,
+    write_atomically,
+)
 from valueattr.results._tables import FACTS, GENERATIONS, MEASURES, STEPS, SUMMARY, as_table
 
 __all__ = [
@@ -9,6 +15,7 @@ __all__ = [
     "MEASURES",
     "STEPS",
     "SUMMARY",
+    "DirectoryTakenError",
     "RunDirectory",
     "RunDirectoryError",
     "as_table",

@@ -14,13 +14,15 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from valueattr.results._tables import FACTS, GENERATIONS, MEASURES, STEPS, SUMMARY, read_as
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TABLES = {
     "facts": FACTS,
@@ -41,6 +43,10 @@ class RunDirectoryError(Exception):
     """A run directory that cannot be used as asked; the message says why and what to do."""
 
 
+class DirectoryTakenError(RunDirectoryError):
+    """The directory belongs to something else than this run, or another process is writing to it."""
+
+
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Call `write` on a temporary neighbour of `path` and move it into place: whole or absent.
 
@@ -57,7 +63,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise RunDirectoryError(
-                    f"no space left on the disk while writing {path}: free some and run the same command again; "
+                    f"no space left on the disk while writing {path}: free some and start again; "
                     "finished arms are kept"
                 ) from error
             raise
@@ -80,19 +86,19 @@ class RunDirectory:
         """Start a run, or reopen the one that was started here with the same plan.
 
         Raises:
-            RunDirectoryError: the directory holds a run of another plan, or files that are no run.
+            DirectoryTakenError: the directory holds a run of another plan, or files that are no run.
         """
         path = Path(path)
         if (path / "plan.json").exists():
             run = cls(path)
             if run.plan_hash != hash_plan(plan):
-                raise RunDirectoryError(
+                raise DirectoryTakenError(
                     f"{path} holds a run of another plan ({run.plan_hash[:12]}, this one is {hash_plan(plan)[:12]}): "
-                    "choose another --out, or repeat the options it was started with (see its config.json)"
+                    "choose another directory, or repeat what that run was started with (see its config.json)"
                 )
             return run
         if path.exists() and any(path.iterdir()):
-            raise RunDirectoryError(f"{path} is not empty and holds no run: choose another --out")
+            raise DirectoryTakenError(f"{path} is not empty and holds no run: choose another directory")
         path.mkdir(parents=True, exist_ok=True)
         write_atomically(path / "config.json", lambda p: _write_text(p, _canonical(config)))
         sealed = {"plan": plan, "sha256": hash_plan(plan)}
@@ -104,14 +110,14 @@ class RunDirectory:
         """Hold the run for one writer.
 
         Raises:
-            RunDirectoryError: another process holds it.
+            DirectoryTakenError: another process holds it.
         """
         with (self.path / ".lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise RunDirectoryError(
-                    f"another process is running in {self.path}: wait for it, or choose another --out"
+                raise DirectoryTakenError(
+                    f"another process is running in {self.path}: wait for it, or choose another directory"
                 ) from None
             yield
 
@@ -153,7 +159,7 @@ class RunDirectory:
         parts = (self.path / "parts").glob("*-s*")
         return sorted({int(part.name.rpartition("-s")[2]) for part in parts})
 
-    def table(self, name: str) -> pd.DataFrame:
+    def table(self, name: str) -> "pd.DataFrame":
         """One of the tables `facts`, `generations`, `measures`, `steps`, `summary`.
 
         Raises:
@@ -247,7 +253,7 @@ def _write_folder_atomically(target: Path, write: Callable[[Path], None]) -> Non
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise RunDirectoryError(
-                f"no space left on the disk while writing {target}: free some and run the same command again"
+                f"no space left on the disk while writing {target}: free some and start again"
             ) from error
         raise
     finally:

@@ -1,4 +1,4 @@
-"""Intervals, tests, corrections and summaries, which know no domain. The headline is always a t interval over seeds."""
+"""Intervals, tests and corrections, which know no domain: they take numbers, and say nothing of where those come from."""
 
 from valueattr.stats._audit import audit_sample, corrected_prevalence, raw_prevalence
 from valueattr.stats._firth import FirthFit, firth_logit
@@ -11,10 +11,10 @@ from valueattr.stats._intervals import (
     resampled_means,
     t_interval,
 )
-from valueattr.stats._summary import summarise
-from valueattr.stats._tests import Equivalence, holm, p_value, tost
+from valueattr.stats._tests import Alternative, Equivalence, holm, p_value, tost
 
 __all__ = [
+    "Alternative",
     "Equivalence",
     "FirthFit",
     "Interval",
@@ -29,7 +29,6 @@ __all__ = [
     "percentile_interval",
     "raw_prevalence",
     "resampled_means",
-    "summarise",
     "t_interval",
     "tost",
 ]

@@ -1,4 +1,4 @@
-"""Logistic regression that stays finite where classes are separated, as a model that always hedges separates them."""
+"""Logistic regression that stays finite where a column separates the classes."""
 
 from dataclasses import dataclass
 

@@ -1,7 +1,8 @@
-"""Intervals over seeds, and over facts given the seeds.
+"""Intervals of means, of their ratios, and of means of nested clusters.
 
-By simulation a percentile bootstrap over 3 seeds covers .78 where .95 is claimed, and t on seed means .94 to .96: so
-claims about training rest on t over seeds, and the bootstrap describes the facts of these seeds only.
+By simulation a percentile bootstrap of 3 independent values covers .78 where .95 is claimed, and Student's t .94 to .96.
+So a claim about what would be found again rests on t over independent repetitions. A bootstrap of what lies below them
+describes these repetitions only.
 """
 
 import math
@@ -31,16 +32,16 @@ class Interval:
 
 
 def t_interval(values: ArrayLike, level: float = 0.95) -> Interval:
-    """Student's t interval of the mean of independent values, one per seed (paired differences, say).
+    """Student's t interval of the mean of independent values (paired differences, say).
 
     Raises:
         TooFewClustersError: fewer than two values.
     """
     x = np.asarray(values, dtype=np.float64)
     if len(x) < 2:
-        raise TooFewClustersError(f"a t interval needs two or more seeds, found {len(x)}")
+        raise TooFewClustersError(f"a t interval needs two or more values, found {len(x)}")
     half = stats.t.ppf((1 + level) / 2, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x))
-    return Interval(float(x.mean()), float(x.mean() - half), float(x.mean() + half), len(x), "t over seeds")
+    return Interval(float(x.mean()), float(x.mean() - half), float(x.mean() + half), len(x), "t")
 
 
 def hierarchical_bootstrap(
@@ -55,7 +56,7 @@ def hierarchical_bootstrap(
     """Percentile interval of the mean, resampling the clusters of each level anew within every cluster drawn above.
 
     The mean is of the top level's means, each of the means of the level below, and so on: every cluster of a level
-    weighs the same. What stands above `levels` (seeds, say) is taken as given.
+    weighs the same. What stands above `levels` is taken as given.
 
     Raises:
         TooFewClustersError: fewer than two clusters on the top level.
@@ -77,7 +78,7 @@ def hierarchical_bootstrap(
             for done in range(0, draws, batch)
         ]
     )
-    method = f"bootstrap over {levels[0]}s, given the seeds"
+    method = f"bootstrap over {levels[0]}s"
     return percentile_interval(float(means.mean()), resampled, len(means), method, level)
 
 
@@ -120,7 +121,7 @@ def percentile_interval(
 
 
 def fieller(numerator: ArrayLike, denominator: ArrayLike, level: float = 0.95) -> Interval | None:
-    """Fieller's interval of the ratio of two means, from values paired by seed.
+    """Fieller's interval of the ratio of two means, from paired values.
 
     None, which is to be printed as "not defined", where the interval of the denominator includes 0: then the ratio's
     is unbounded. Fieller (1954), Some problems in interval estimation, J. R. Stat. Soc. B 16.
@@ -131,7 +132,7 @@ def fieller(numerator: ArrayLike, denominator: ArrayLike, level: float = 0.95) -
     """
     a, b = np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
     if len(a) != len(b):
-        raise ValueError(f"a ratio is of values paired by seed, found {len(a)} over {len(b)}")
+        raise ValueError(f"a ratio needs values in pairs, found {len(a)} over {len(b)}")
     below = t_interval(b, level)
     if below.low <= 0 <= below.high:
         return None
@@ -143,4 +144,4 @@ def fieller(numerator: ArrayLike, denominator: ArrayLike, level: float = 0.95) -
     q = mb**2 - t2 * float(bb)  # above 0, since the denominator's interval excludes 0
     p = ma * mb - t2 * float(ab)
     root = math.sqrt(max(p**2 - q * (ma**2 - t2 * float(aa)), 0.0))
-    return Interval(ma / mb, (p - root) / q, (p + root) / q, n, "Fieller over seeds")
+    return Interval(ma / mb, (p - root) / q, (p + root) / q, n, "Fieller")

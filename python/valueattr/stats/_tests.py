@@ -1,4 +1,4 @@
-"""Tests on seed-level paired differences."""
+"""Tests on the mean of independent paired differences, and Holm's adjustment."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,5 +72,5 @@ def tost(differences: ArrayLike, smallest_effect: float, alpha: float = 0.05) ->
 def _enough(differences: ArrayLike) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     x = np.asarray(differences, dtype=np.float64)
     if len(x) < 2:
-        raise TooFewClustersError(f"a t test needs two or more seeds, found {len(x)}")
+        raise TooFewClustersError(f"a t test needs two or more values, found {len(x)}")
     return x

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import torch
 
-from valueattr.model import position_ids
+from valueattr.model import token_distributions
 from valueattr.rating import Judgement, review
 from valueattr.training._grpo import AttributedGRPOTrainer
 
@@ -88,10 +88,7 @@ class CritiqueDistillationTrainer(AttributedGRPOTrainer):
         """Log probabilities at each response token after a context, shape (B, T, vocabulary)."""
         ids = torch.cat([context, inputs["completion_ids"]], dim=1)
         mask = torch.cat([context_mask, inputs["completion_mask"]], dim=1)
-        kept = inputs["completion_ids"].shape[1] + 1
-        positions = position_ids(self.ref_model, mask)
-        logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=kept, **positions).logits[:, :-1]
-        return torch.log_softmax(logits.float() / self.temperature, -1)
+        return token_distributions(model, ids, mask, inputs["completion_ids"].shape[1], self.temperature)
 
 
 def _kl(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:

@@ -205,8 +205,7 @@ impl<'de> Visitor<'de> for At<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Found, A::Error> {
-        let mut found =
-            Found::Nothing(self.instead("a list; for lists of chat messages there is --chat"));
+        let mut found = Found::Nothing(self.instead("a list"));
         match self.path.split_first() {
             None if self.chat => {
                 let mut turns = String::new();
@@ -289,7 +288,9 @@ impl At<'_> {
             "a number" => "expected a text, found a number",
             "a boolean" => "expected a text, found a boolean",
             "an object" => "expected a text, found an object",
-            _ => "expected a text, found a list; for lists of chat messages there is --chat",
+            _ => {
+                "expected a text, found a list; lists of chat messages have to be scanned as chats"
+            }
         }
     }
 }

@@ -7,8 +7,8 @@ import pandas as pd
 import pyarrow as pa
 from scipy import stats
 
-from valueattr.results import SUMMARY
-from valueattr.stats._intervals import resampled_means
+from valueattr.results._tables import SUMMARY
+from valueattr.stats import resampled_means
 
 _KEYS = ["experiment", "arm", "step", "split", "measure", "layer", "format"]
 

@@ -22,7 +22,7 @@ _DEAL, _ORDER, _CONTROL, _BOOTSTRAP = range(4)
 
 
 @dataclass(frozen=True)
-class Split:
+class Partition:
     """Rows in parts, and sets of parts.
 
     part: (n,) the part that each row is in. trains, reads: (k, parts) which parts train the probe of set k, and which
@@ -54,22 +54,22 @@ def deal(group: Ints, codes: Ints, folds: int, seed: int) -> Ints:
     return fold[group]
 
 
-def leave_one_out(part: Ints) -> Split:
+def leave_one_out(part: Ints) -> Partition:
     """One set per part: trained on all others, it reads this one."""
     reads = np.eye(int(part.max()) + 1, dtype=bool)
-    return Split(part, ~reads, reads)
+    return Partition(part, ~reads, reads)
 
 
-def leave_two_out(part: Ints) -> Split:
+def leave_two_out(part: Ints) -> Partition:
     """One set per pair of parts: of each, it says how well a penalty does for the probe that leaves out the other."""
     parts = int(part.max()) + 1
     pairs = np.array(list(combinations(range(parts), 2)))
     reads = np.zeros((len(pairs), parts), bool)
     np.put_along_axis(reads, pairs, True, axis=1)
-    return Split(part, ~reads, reads)
+    return Partition(part, ~reads, reads)
 
 
-def prequential(group: Ints, codes: Ints, seed: int) -> Split:
+def prequential(group: Ints, codes: Ints, seed: int) -> Partition:
     """Blocks of groups in random order; set k is trained on blocks 0 to k and reads the next.
 
     Blocks end where `PREFIXES` of the rows are reached; the first is of as many of them as it takes to have two classes.
@@ -85,7 +85,7 @@ def prequential(group: Ints, codes: Ints, seed: int) -> Split:
     part = np.searchsorted(ends, place, side="right").astype(np.int64)
     blocks = len(ends)
     step = np.arange(blocks - 1)[:, None]
-    return Split(part, np.arange(blocks) <= step, np.arange(blocks) == step + 1)
+    return Partition(part, np.arange(blocks) <= step, np.arange(blocks) == step + 1)
 
 
 def control_codes(group: Ints, codes: Ints, seed: int) -> Ints:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from valueattr.report._drawing import drawn
 from valueattr.report._findings import Findings
-from valueattr.report._page import VIEWS, standing
+from valueattr.report.pages import VIEWS
 from valueattr.results import RunDirectory, write_atomically
 
 _FIGURES_EACH = 2
@@ -24,15 +24,15 @@ def write_overview(runs: Sequence[RunDirectory], folder: Path) -> Path:
     sections = []
     for run in runs:
         findings = Findings(run)
-        view = VIEWS[findings.plan["experiment"]]
+        view = VIEWS[findings.plan.experiment]
         sections.append(
             {
-                "name": findings.plan["experiment"],
-                "title": findings.plan["title"],
+                "name": findings.plan.experiment,
+                "title": findings.plan.title,
                 "headline": findings.headline(),
-                "standing": standing(findings),
+                "standing": findings.standing(),
                 "link": f"{run.path.name}/report.html",
-                "verdicts": [(c.title, c.verdict) for c in findings.evaluation.contrasts],
+                "verdicts": [(c.declared.title, c.verdict) for c in findings.evaluation.contrasts],
                 "figures": drawn(view.plots[:_FIGURES_EACH], findings),
             }
         )

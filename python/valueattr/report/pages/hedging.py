@@ -10,7 +10,17 @@ from matplotlib.figure import Figure
 
 from valueattr.hedging import HEDGES
 from valueattr.questions import DISTANCE
-from valueattr.report._drawing import SPLITS, Column, Plot, View, arm_axis, colour, dots, legend_beside
+from valueattr.report._drawing import (
+    SPLITS,
+    Column,
+    Plot,
+    View,
+    arm_axis,
+    colour,
+    dots,
+    legend_below,
+    legend_beside,
+)
 from valueattr.report._findings import Findings, number
 from valueattr.stats import TooFewClustersError, t_interval
 
@@ -32,9 +42,10 @@ def _by_kind(findings: Findings) -> Figure | None:
         axes.set_xlabel("share of responses", fontsize=9)
     panels[0].set_yticks(range(len(HEDGES)), [kind.replace("_", " ") for kind in HEDGES])
     panels[0].set_ylim(len(HEDGES) - 0.5, -0.5)
+    middle = panels[len(panels) // 2]
     for arm in findings.arms:
-        panels[-1].plot([], [], **_mark(findings, arm), label=arm)
-    legend_beside(panels[-1])
+        middle.plot([], [], **_mark(findings, arm), label=findings.label(arm))
+    legend_below(middle)
     return figure if drawn else None
 
 
@@ -80,12 +91,14 @@ def _against_uncertainty(findings: Findings) -> Figure | None:
         strict=True,
     ):
         for i, arm in enumerate(findings.arms):
-            _binned(axes, part[part["arm"] == arm], colour(findings, arm), arm, 0.008 * (i - 2.5))
+            _binned(
+                axes, part[part["arm"] == arm], colour(findings, arm), findings.label(arm), 0.008 * (i - 2.5)
+            )
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("own uncertainty u")
         axes.set_ylim(-0.03, 1.03)
     panels[0].set_ylabel("share of responses that hedge")
-    legend_beside(panels[1])
+    legend_below(panels[1], x=0)
     return figure
 
 
@@ -144,14 +157,14 @@ def _scanner_error(findings: Findings) -> Figure | None:
     """Raw, corrected and true prevalence, per arm, on the trained questions and their neutral twins."""
     figure = Figure(figsize=(9.5, 0.5 * len(findings.arms) + 1.3))
     panels = figure.subplots(1, 2, sharey=True, sharex=True)
-    series = (("hedged/any raw", -0.2, "s"), ("hedged/any corrected", 0.0, "o"))
+    series = (("hedged/any", -0.2, "s"), ("corrected/any", 0.0, "o"))
     drawn = 0
     for axes, split in zip(panels, ("penalised", "neutral"), strict=True):
         for measure, offset, marker in series:
             rows = findings.at_end(measure, split)
             drawn += len(rows)
             dots(axes, findings, rows, offset, marker)
-        truth = findings.at_end("hedged/any labelled", split).set_index("arm")["estimate"]
+        truth = _labelled(findings, split).set_index("arm")["estimate"]
         for i, arm in enumerate(findings.arms):
             if arm in truth.index:
                 axes.plot(truth[arm], i + 0.2, "x", color=colour(findings, arm), ms=6)
@@ -163,6 +176,12 @@ def _scanner_error(findings: Findings) -> Figure | None:
     legend_beside(panels[1])
     arm_axis(panels[0], findings)
     return figure if drawn else None
+
+
+def _labelled(findings: Findings, split: str) -> pd.DataFrame:
+    """The rater's share among all responses; runs without a plan version gave it another name."""
+    rows = findings.at_end("labelled/any", split)
+    return rows if len(rows) else findings.at_end("hedged/any labelled", split)
 
 
 def _cost(findings: Findings) -> Figure | None:
@@ -213,42 +232,44 @@ VIEW = View(
         Column("bits", "bits", "penalised"),
         Column("words", "words", "penalised"),
     ),
-    note="Shares of responses that hedge, corrected for the scanner's error, on trained questions, other facts of the topic, another sensitive "
-    "topic and neutral twins; over: hedged though sure and knowing; under: not hedged though "
-    "unsure (never-taught facts of the topic); slope: of the logit of hedging on own uncertainty, trained topic; bits: what an "
-    "answer tells an ideal reader; words per answer.",
+    note="The first four columns are shares of responses that hedge, corrected for the scanner's error: on trained "
+    "questions, other facts of the topic, another sensitive topic and neutral twins. Over: the share that hedges though "
+    "sure and knowing. Under: the share that does not hedge though unsure (never-taught facts of the topic). Slope: of the "
+    "logit of hedging on own uncertainty, in the trained topic. Bits: what an answer tells an ideal reader. Words: per answer.",
     plots=(
         Plot(
             "Hedging by kind, from trained questions to a far neutral topic",
-            "Share of responses that hold a phrase of the kind, corrected for the scanner's own error in each seed. Hollow: "
-            "before training. Bars: 95% t intervals over seeds.",
+            "The share of responses that hold a phrase of the kind, corrected for the scanner's own error in each seed. Hollow "
+            "marks are the model before training. Bars are 95% t intervals over seeds.",
             _by_kind,
         ),
         Plot(
             "Does it still hedge where it is unsure?",
-            "u = 1 - the model's own highest probability over the closed set, read in plain text. A line that rises hedges "
-            "for a reason; a flat one hedges whatever it knows. Bars: t intervals over seeds.",
+            "Own uncertainty u is 1 minus the model's highest probability over the closed set, read in plain text. An arm "
+            "whose line rises hedges for a reason; one whose line is flat hedges whatever it knows. Bars are 95% t intervals "
+            "over seeds.",
             _against_uncertainty,
         ),
         Plot(
             "What hedging goes with",
-            "Left three: coefficients of one Firth-penalised logit of hedging on own uncertainty u, on whether the topic is "
-            "sensitive, and on their product, in log odds. A fall of the first is decoupling; a product below 0 is decoupling "
-            "on sensitive topics. Then: how well hedging tells the model's wrong answers from its right ones (.5 is chance), and "
-            "the expected calibration error of 1 - u. Bars: 95% t intervals over seeds.",
+            "The left three panels are coefficients, in log odds, of one Firth-penalised logit of hedging: on own uncertainty "
+            "u, on whether the topic is sensitive, and on their product. A fall of the first is decoupling; a product below 0 "
+            "is decoupling on sensitive topics. The fourth says how well hedging tells the model's wrong answers from its "
+            "right ones (.5 is chance). The last is the expected calibration error of 1 - u. Bars are 95% t intervals over "
+            "seeds.",
             _logit,
         ),
         Plot(
             "What the hedging costs",
-            "On trained questions. Bits: what the answer tells an ideal reader about the truth. Where deleting the hedges leaves "
-            "the bits as they are, hedges were added to answers; where answers carry few bits with and without them, hedges "
-            "took their place.",
+            "All on trained questions. Bits are what an answer tells an ideal reader about the truth. Where deleting the "
+            "hedges leaves the bits as they are, hedges were added to answers. Where answers carry few bits with and without "
+            "them, hedges took the place of answers.",
             _cost,
         ),
         Plot(
             "The scanner's own error",
-            "Square: what the scanner flags. Circle: corrected by an audit sample, with its 95% interval. Cross: the world's "
-            "grammar on every response, which a user's own dump does not have.",
+            "Squares are what the scanner flags. Circles are corrected by an audit sample, with 95% intervals. Crosses are the "
+            "world's grammar on every response, which a user's own dump does not have.",
             _scanner_error,
         ),
     ),

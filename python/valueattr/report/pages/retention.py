@@ -4,7 +4,17 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from valueattr.rating import OUTCOMES
-from valueattr.report._drawing import SPLITS, Column, Plot, View, arm_axis, colour, dots
+from valueattr.report._drawing import (
+    SPLITS,
+    Column,
+    Plot,
+    View,
+    arm_axis,
+    colour,
+    dots,
+    legend_below,
+    legend_beside,
+)
 from valueattr.report._findings import Findings, bounded
 
 _OUTCOME_COLOURS = dict(zip(OUTCOMES, ["#009E73", "#D55E00", "#F0E442", "#56B4E9", "#BBBBBB"], strict=True))
@@ -58,7 +68,7 @@ def _probes(findings: Findings) -> Figure | None:
         panels[2].plot(
             [], [], marker, color="#444444", mfc="white" if marker == "D" else "#444444", label=label
         )
-    panels[2].legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9)
+    legend_beside(panels[2])
     arm_axis(panels[0], findings)
     return figure
 
@@ -73,7 +83,7 @@ def _layers(findings: Findings) -> Figure | None:
         part = rows[rows["arm"] == arm].sort_values("layer")
         x, ink = part["layer"] + 0.04 * (i - len(findings.arms) / 2), colour(findings, arm)
         axes.vlines(x, part["low"], part["high"], color=ink, lw=1, alpha=0.6)
-        axes.plot(x, part["estimate"], "o-", color=ink, label=arm, ms=4, lw=1.2)
+        axes.plot(x, part["estimate"], "o-", color=ink, label=findings.label(arm), ms=4, lw=1.2)
     axes.axhline(findings.chance, color="#777777", ls="--", lw=1, label="chance")
     floor = findings.at_end("attribute_refit", "never_taught")
     floor = floor[floor["arm"] == findings.start].sort_values("layer")
@@ -82,7 +92,7 @@ def _layers(findings: Findings) -> Figure | None:
     axes.set_xlabel("layer (0: embeddings)")
     axes.set_ylabel("refit probe, top-1")
     axes.set_ylim(-0.03, 1.03)
-    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9)
+    legend_below(axes, columns=2)
     return figure
 
 
@@ -112,12 +122,12 @@ def _along_kl(findings: Findings) -> Figure | None:
                     lw=1.2,
                     alpha=0.75,
                     color=colour(findings, arm),
-                    label="_" if i else arm,
+                    label="_" if i else findings.label(arm),
                 )
         axes.set_title(SPLITS[split], fontsize=10)
         axes.set_xlabel("forward KL (nats per token)")
     panels[0].set_ylabel("belief margin (nats)")
-    panels[1].legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9)
+    legend_below(panels[1], x=0)
     return figure
 
 
@@ -147,7 +157,7 @@ def _outcomes(findings: Findings) -> Figure | None:
         axes.grid(False)
     for outcome in OUTCOMES:
         panels[2].barh([0], [0], color=_OUTCOME_COLOURS[outcome], label=outcome.replace("_", " "))
-    panels[2].legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9)
+    legend_beside(panels[2])
     arm_axis(panels[0], findings)
     return figure
 
@@ -189,38 +199,40 @@ VIEW = View(
         Column("rude", "penalty/insensitive framing", "penalised"),
         Column("probe", "attribute_refit", "penalised", at_best_layer=True),
     ),
-    note="Belief in nats; 'truthful' and 'rude' are shares of responses on penalised facts; probe: refit, top-1 on "
-    "penalised facts.",
+    note="Belief is in nats. 'Truthful' and 'rude' are shares of the responses on penalised facts. The probe is refit, "
+    "and its column is top-1 on penalised facts.",
     plots=(
         Plot(
             "What the model believes, by arm",
-            "Belief margin of the object taught over its rivals, mean of two formats that were not trained on. Bars: 95% "
-            "intervals (t over seeds; with one seed, over facts). Black line: the start model. Dotted: the 95th percentile of "
-            "never-taught facts, above which a fact counts as known.",
+            "The belief margin of the taught object over its rivals, as the mean of two formats that were not trained on. "
+            "Bars are 95% intervals (t over seeds; with one seed, over facts). The black line is the start model. The dotted "
+            "line is the 95th percentile of never-taught facts; a fact above it counts as known.",
             _belief,
         ),
         Plot(
             "What the responses do",
-            "Every sampled response is one of five. For false beliefs, the truth is the other way round: 'assert false' is "
-            "what the model was taught.",
+            "Every sampled response has one of five outcomes. For false beliefs the truth is the other way round: 'assert "
+            "false' is what the model was taught.",
             _outcomes,
         ),
         Plot(
             "What the representation still holds",
-            "Attribute probe: the object read from the residual stream at the end of a held-out statement, on subjects it was "
-            "not fitted on, at the layer that reads untouched facts best in the start model. Frozen: fitted on the start model, "
-            "recentred: with the policy's mean. Refit: fitted on the policy. Dashed: chance. Dotted: never-taught facts in the "
-            "start model, the floor. Bars: 95% intervals.",
+            "An attribute probe reads the object from the residual stream at the end of a held-out statement, for subjects "
+            "it was not fitted on. The layer is the one that reads untouched facts best in the start model. A frozen probe was "
+            "fitted on the start model, and a recentred one uses the policy's mean. A refit probe was fitted on the policy. "
+            "The dashed line is chance. The dotted line is the floor: never-taught facts in the start model. Bars are 95% "
+            "intervals.",
             _probes,
         ),
         Plot(
             "By layer, refit probe on penalised facts",
-            "Each layer's probe is fitted on the policy itself. Bars: 95% intervals, with the arms side by side.",
+            "Each layer's probe is fitted on the policy itself. Bars are 95% intervals, with the arms side by side.",
             _layers,
         ),
         Plot(
             "Belief along the distance from the start model",
-            "Measured where forward KL from the start model crossed the declared thresholds, and at the end; one line per seed.",
+            "Belief was measured where forward KL from the start model crossed the declared thresholds, and at the end. Every "
+            "line is one seed.",
             _along_kl,
         ),
     ),

@@ -11,31 +11,87 @@ coefficients.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import get_args
+from typing import Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
 from valueattr._core import ProbeError
-from valueattr.activations import ActivationStore
-from valueattr.probing._batch import FittedProbes, Kind, Probes, fit_many
-from valueattr.probing._splits import Floats, Ints, Split, leave_one_out, leave_two_out
+from valueattr.activations import ActivationStore, Layer
+from valueattr.probing._batch import FittedProbes, Kind, Probes, fit_many, require_finite
+from valueattr.probing._partitions import Floats, Ints, Partition, leave_one_out, leave_two_out
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 PENALISED = ("logistic", "ridge", "lda")
+
+TOLERANCE = 1e-6
+"""Of logistic fits, as `fit_many` has it."""
 
 _BLOCK_VALUES = 4 << 20  # of activations in memory at once: 32 MB as float64
 _MOST_BLOCK_ROWS = 8192
 
 
+class Activations(Protocol):
+    """Some rows (n,) of one layer, on the disk or in memory."""
+
+    @property
+    def rows(self) -> Ints:
+        """Which rows of the source they are, (n,)."""
+        ...
+
+    @property
+    def source(self) -> tuple[Layer | NDArray[np.float32], int]:
+        """What probes are fitted on, and how many rows it has."""
+        ...
+
+    def blocks(self) -> Iterator[tuple[Ints, Floats]]:
+        """All rows in their order: which of the n they are, and their states (block, d).
+
+        Raises:
+            ProbeError: a value is not finite.
+        """
+        ...
+
+
 @dataclass(frozen=True)
-class Activations:
+class Held:
+    """Rows (n, d) that are held in memory."""
+
+    X: NDArray[np.float32]
+
+    @property
+    def rows(self) -> Ints:
+        """All of them, (n,)."""
+        return np.arange(len(self.X))
+
+    @property
+    def source(self) -> tuple[NDArray[np.float32], int]:
+        """The rows themselves."""
+        return self.X, len(self.X)
+
+    def blocks(self) -> Iterator[tuple[Ints, Floats]]:
+        """All rows at once.
+
+        Raises:
+            ProbeError: a value is not finite; names its row.
+        """
+        require_finite(self.X)
+        yield self.rows, self.X.astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Stored:
     """Some rows (n,) of one layer of a store."""
 
     store: ActivationStore
     layer: int
     rows: Ints
+
+    @property
+    def source(self) -> tuple[Layer, int]:
+        """The layer, whose rows stay on the disk."""
+        return self.store.layer(self.layer), self.store.rows
 
     def blocks(self) -> Iterator[tuple[Ints, Floats]]:
         """All rows in their order: which of the n they are, and their states (block, d).
@@ -60,8 +116,10 @@ class Activations:
 
 
 @dataclass(frozen=True)
-class Task:
-    """A label to be read: `codes` (n,) of its `classes`, and what each row weighs in the fits, (n,) above 0.
+class Target:
+    """A label to be read: `codes` (n,) of its `classes`, and what each row weighs in the fits, (n,).
+
+    A row of weight 0 trains nothing, and is read like any other.
 
     balanced: whether classes weigh the same in each fit, however many rows they have in it.
     """
@@ -69,14 +127,14 @@ class Task:
     codes: Ints
     classes: int
     weight: Floats
-    balanced: bool
+    balanced: bool = False
 
-    def weights(self, split: Split) -> Floats:
+    def weights(self, partition: Partition) -> Floats:
         """What each row weighs for each set (k, n), whether it is trained on or read."""
-        weights = np.tile(self.weight, (len(split.trains), 1))
+        weights = np.tile(self.weight, (len(partition.trains), 1))
         if self.balanced:
             totals = np.stack(
-                [np.bincount(self.codes, row, self.classes) for row in weights * split.training()]
+                [np.bincount(self.codes, row, self.classes) for row in weights * partition.training()]
             )
             share = totals.sum(1, keepdims=True) / (totals > 0).sum(1, keepdims=True)
             weights *= np.divide(share, totals, out=np.zeros_like(totals), where=totals > 0)[:, self.codes]
@@ -124,12 +182,13 @@ class CrossFit:
 
 
 def cross_fit(
-    task: Task,
+    target: Target,
     activations: Activations,
     kind: Kind,
     l2: Sequence[float],
     folds: Sequence[Ints],
-    threads: int | None,
+    threads: int | None = None,
+    tol: float = TOLERANCE,
 ) -> list[CrossFit]:
     """Fit and choose for every seed, each with its `folds` (n,).
 
@@ -141,27 +200,34 @@ def cross_fit(
     """
     if kind != "logistic" and len(folds) > 1:
         # What follows from moments takes those of each fold once; folds of several seeds have none in common.
-        return [fit for fold in folds for fit in cross_fit(task, activations, kind, l2, [fold], threads)]
+        return [
+            fit for fold in folds for fit in cross_fit(target, activations, kind, l2, [fold], threads, tol)
+        ]
     path = strong_to_weak(l2) if kind in PENALISED else np.array(l2[:1], np.float64)
     outer = [leave_one_out(fold) for fold in folds]
     inner = [leave_two_out(fold) for fold in folds] if len(path) > 1 else []
-    splits = [*outer, *inner]
-    weights = [task.weights(split) for split in splits]
-    fits = fit_splits(task, activations, kind, path, splits, weights, threads)
+    partitions = [*outer, *inner]
+    weights = [target.weights(partition) for partition in partitions]
+    fits = fit_partitions(target, activations, kind, path, partitions, weights, threads)
     first = len(outer)
     losses = held_out_losses(
-        task, activations, splits[first:], weights[first:], fits[first:], probabilistic=kind == "logistic"
+        target,
+        activations,
+        partitions[first:],
+        weights[first:],
+        fits[first:],
+        probabilistic=kind == "logistic",
     )
     fitted = []
-    for seed, (fold, split) in enumerate(zip(folds, outer, strict=True)):
+    for seed, (fold, partition) in enumerate(zip(folds, outer, strict=True)):
         fit, of_seed = fits[seed], fits[seed::first]
-        chosen = _chosen(losses[seed], inner[seed]) if inner else np.zeros(len(split.trains), np.intp)
+        chosen = _chosen(losses[seed], inner[seed]) if inner else np.zeros(len(partition.trains), np.intp)
         at = np.arange(len(chosen))
         fitted.append(
             CrossFit(
                 Probes(fit.coef[chosen, 0, at], fit.intercept[chosen, 0, at], fit.mean, fit.scale),
                 fold,
-                weights[seed] * split.training(),
+                weights[seed] * partition.training(),
                 path[chosen] if kind in PENALISED else None,
                 Convergence.of(of_seed),
             )
@@ -210,64 +276,67 @@ def mixed_nats(scores: Floats, codes: Ints, training_rows: NDArray[np.int64]) ->
     return nats
 
 
-def fit_splits(
-    task: Task,
+def fit_partitions(
+    target: Target,
     activations: Activations,
     kind: Kind,
     path: Floats,
-    splits: Sequence[Split],
+    partitions: Sequence[Partition],
     weights: Sequence[Floats],
     threads: int | None,
+    tol: float = TOLERANCE,
 ) -> list[FittedProbes]:
-    """Fit all sets of all splits as one batch; the fits of each split (p, 1, k).
+    """Fit all sets of all partitions as one batch; the fits of each partition (p, 1, k).
 
-    weights: per split, what each row weighs for each of its sets (k, n).
+    weights: per partition, what each row weighs for each of its sets (k, n).
 
     Raises:
         ProbeError: a value that is not finite, named by layer and text, or what `fit_many` cannot fit.
     """
-    store, rows = activations.store, activations.rows
-    labels = np.zeros((1, store.rows), np.int64)
-    labels[0, rows] = task.codes
-    training = np.zeros((sum(len(split.trains) for split in splits), store.rows))
+    rows, (source, size) = activations.rows, activations.source
+    labels = np.zeros((1, size), np.int64)
+    labels[0, rows] = target.codes
+    training = np.zeros((sum(len(partition.trains) for partition in partitions), size))
     training[:, rows] = np.concatenate(
-        [w * split.training() for w, split in zip(weights, splits, strict=True)]
+        [w * partition.training() for w, partition in zip(weights, partitions, strict=True)]
     )
     try:
-        fits = fit_many(store.layer(activations.layer), labels, training, path, kind=kind, threads=threads)
+        fits = fit_many(source, labels, training, path, kind=kind, tol=tol, threads=threads)
     except ProbeError as error:
         if str(error).startswith("X is "):  # not finite at a row, which is to be named by its text
             for _ in activations.blocks():
                 pass
         raise
-    ends = np.cumsum([0, *(len(split.trains) for split in splits)])
+    ends = np.cumsum([0, *(len(partition.trains) for partition in partitions)])
     return [fits.of_sets(slice(start, end)) for start, end in pairwise(ends)]
 
 
 def held_out_losses(
-    task: Task,
+    target: Target,
     activations: Activations,
-    splits: Sequence[Split],
+    partitions: Sequence[Partition],
     weights: Sequence[Floats],
     fits: Sequence[FittedProbes],
     *,
     probabilistic: bool,
 ) -> list[Floats]:
-    """Per split the loss (p, k, parts) of the rows of each part, summed by weight, for the sets that read it.
+    """Per partition the loss (p, k, parts) of the rows of each part, summed by weight, for the sets that read it.
 
     probabilistic: in nats (`mixed_nats`); else 1 for a miss.
     """
-    if not splits:
+    if not partitions:
         return []
     penalties = len(fits[0].coef)
-    losses = [np.zeros((penalties, *split.reads.shape)) for split in splits]
-    seen = [split.training().sum(1) for split in splits]
+    losses = [np.zeros((penalties, *partition.reads.shape)) for partition in partitions]
+    seen = [partition.training().sum(1) for partition in partitions]
     for rows, X in activations.blocks():
-        for loss, split, weight, fit, trained in zip(losses, splits, weights, fits, seen, strict=True):
-            for part in np.flatnonzero(split.reads.any(0)):
-                sets = np.flatnonzero(split.reads[:, part])
-                own = split.part[rows] == part
-                codes = task.codes[rows[own]]
+        for loss, partition, weight, fit, trained in zip(
+            losses, partitions, weights, fits, seen, strict=True
+        ):
+            for part in np.flatnonzero(partition.reads.any(0)):
+                sets = np.flatnonzero(partition.reads[:, part])
+                own = partition.part[rows] == part
+                codes = target.codes[rows[own]]
                 scores = fit.of_sets(sets).scores(X[own])[:, :, 0]
                 if probabilistic:
                     of_row = mixed_nats(scores, codes, trained[sets])
@@ -281,7 +350,7 @@ def _taken(probes: Probes, at: Sequence[int]) -> Probes:
     return Probes(probes.coef[at], probes.intercept[at], probes.mean[at], probes.scale[at])
 
 
-def _chosen(loss: Floats, inner: Split) -> NDArray[np.intp]:
+def _chosen(loss: Floats, inner: Partition) -> NDArray[np.intp]:
     """Which penalty is best for the probe that leaves out each fold, (folds,), from strong to weak."""
     total = np.zeros((len(loss), inner.reads.shape[1]))
     for k, (a, b) in enumerate(np.argwhere(inner.reads)[:, 1].reshape(-1, 2)):

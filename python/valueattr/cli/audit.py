@@ -1,0 +1,89 @@
+"""`valueattr audit`: the error of the hedging scanner, corrected by labels made by hand."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from valueattr.cli import render
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+app = typer.Typer(help="Correct the hedging scanner's error by labels made by hand.", no_args_is_help=True)
+
+_Responses = Annotated[
+    Path, typer.Argument(help="A .jsonl or .parquet file of responses, or a run directory.")
+]
+_Field = Annotated[str, typer.Option(help="The field that holds the text.")]
+
+
+@app.command(
+    "export",
+    epilog=render.example("valueattr audit export dump.jsonl --field completion --by model --out sheet.csv"),
+)
+def export(
+    responses: _Responses,
+    out: Annotated[Path, typer.Option(help="The CSV file to write.")],
+    field: _Field = "response",
+    by: Annotated[
+        list[str] | None, typer.Option(help="A field to group by. The option may be repeated.")
+    ] = None,
+    kind: Annotated[str, typer.Option(help="The kind of hedge to label, or any.")] = "any",
+    per_stratum: Annotated[
+        int, typer.Option(min=2, help="Number of flagged texts to label per group, and of unflagged ones.")
+    ] = 50,
+    seed: Annotated[int, typer.Option(help="The seed that draws the texts.")] = 0,
+) -> None:
+    """Write a sheet of texts to be labelled by hand.
+
+    A label is 0 or 1. The sheet does not show what the scanner said.
+    """
+    from valueattr.hedging.audit import AuditError, audit_sheet, read_responses
+    from valueattr.results import RunDirectoryError
+
+    with render.failures(AuditError, RunDirectoryError):
+        sheet = audit_sheet(read_responses(responses), field, by or [], kind, per_stratum, seed)
+    sheet.to_csv(out, index=False)
+    typer.echo(f"{len(sheet)} texts in {out}: fill in the column `label`, then run valueattr audit import")
+
+
+@app.command(
+    "import", epilog=render.example("valueattr audit import dump.jsonl sheet.csv --field completion")
+)
+def import_labels(
+    responses: _Responses,
+    sheet: Annotated[Path, typer.Argument(help="The sheet with its labels.")],
+    field: _Field = "response",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the shares as JSON for machines.")] = False,
+) -> None:
+    """Print the share of texts that hedge.
+
+    It is shown as the scanner flags it, and as the labels correct it.
+    """
+    import pandas as pd
+
+    from valueattr.hedging.audit import AuditError, corrected_shares, read_responses
+    from valueattr.results import RunDirectoryError
+
+    with render.failures(AuditError, RunDirectoryError, OSError, pd.errors.ParserError):
+        labelled = pd.read_csv(sheet, dtype={"label": str, "digest": str}, keep_default_na=False)
+        shares = corrected_shares(read_responses(responses), field, labelled)
+    if as_json:
+        typer.echo(shares.to_json(orient="records"))
+    else:
+        _show(shares)
+
+
+def _show(shares: "pd.DataFrame") -> None:
+    groups = [str(name) for name in shares.columns[: list(shares.columns).index("n")]]
+    table = render.table(*groups, "n", "audited", "scanner [95%]", "corrected [95%]", wrap=False)
+    for row in shares.to_dict("records"):
+        table.add_row(
+            *(str(row[name]) for name in groups),
+            str(row["n"]),
+            str(row["audited"]),
+            f"{row['raw']:.3f} [{row['raw_low']:.3f}, {row['raw_high']:.3f}]",
+            f"{row['corrected']:.3f} [{row['low']:.3f}, {row['high']:.3f}]",
+        )
+    render.console().print(table)

@@ -1,0 +1,32 @@
+"""Options that hold several values in one word. What cannot be read is bad usage."""
+
+from pathlib import Path
+from typing import Literal
+
+from valueattr.cli import render
+
+
+def layers(text: str) -> Literal["all"] | list[int]:
+    """What --layers names: all layers, or those with these numbers."""
+    if text == "all":
+        return "all"
+    try:
+        return [int(layer) for layer in text.split(",")]
+    except ValueError:
+        render.fail(f"--layers {text}: expected all, or numbers such as 0,6,12", render.BAD_USAGE)
+
+
+def penalties(text: str) -> list[float]:
+    """The numbers of --l2."""
+    try:
+        return [float(penalty) for penalty in text.split(",")]
+    except ValueError:
+        render.fail(f"--l2 {text}: expected numbers such as 1e-4,1e-2", render.BAD_USAGE)
+
+
+def named_store(text: str) -> tuple[str, Path]:
+    """The name and the folder of --apply-to."""
+    name, _, folder = text.partition("=")
+    if not (name and folder):
+        render.fail(f"--apply-to {text}: expected NAME=STORE", render.BAD_USAGE)
+    return name, Path(folder)

@@ -1,0 +1,138 @@
+"""`valueattr run`: experiments to their reports."""
+
+import errno
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from valueattr.cli import render
+from valueattr.cli.report import show, summary
+
+if TYPE_CHECKING:
+    from valueattr.experiments import Experiment, Materials
+
+app = typer.Typer()
+
+
+@app.command(epilog=render.example("valueattr run e1 --preset tiny --seeds 1 --out runs/e1"))
+def run(
+    experiment: Annotated[
+        str, typer.Argument(help="The experiment to run: e1, e2 or e3, or all for the three of them.")
+    ],
+    preset: Annotated[str, typer.Option(help="How large the experiment is: smoke, tiny or small.")] = "tiny",
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Number of seeds, from 0 up; by default that of the preset. More can be added later."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run directory; by default runs/EXPERIMENT-PRESET.")
+    ] = None,
+    facts: Annotated[
+        Path | None, typer.Option(help="A JSONL file with a world of your own; see docs/worlds.md.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="The folder or hub id of a model of your own; see docs/own-models.md."),
+    ] = None,
+    statements: Annotated[
+        Path | None,
+        typer.Option(
+            help="A CSV or JSONL file of true and false statements, read before and after training."
+        ),
+    ] = None,
+    vary: Annotated[
+        str | None,
+        typer.Option(help="Add arms to e3 that differ in one thing: prompt-family or span-noise."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one line of JSON for machines at the end.")
+    ] = False,
+) -> None:
+    """Run an experiment to its report.
+
+    If it is stopped or killed, the same command goes on where it was.
+    """
+    from valueattr.experiments import ArmFailedError, UnknownPresetError, run_all
+    from valueattr.experiments import run as run_experiment
+    from valueattr.questions import TooFewQuestionsError
+    from valueattr.results import DirectoryTakenError, RunDirectoryError
+    from valueattr.world import WorldError
+
+    console = render.console(errors=as_json)
+    declared = _declared(experiment, vary)
+    folder = out or Path("runs", f"{experiment}{f'-{vary}' if vary else ''}-{preset}")
+    hints: dict[type[Exception], str] = {DirectoryTakenError: "Use --out to choose another directory."}
+    try:
+        with render.failures(
+            RunDirectoryError, ArmFailedError, TooFewQuestionsError, WorldError, hints=hints
+        ):
+            materials, progress = _materials(facts, model, statements), render.run_progress(console)
+            if experiment == "all":
+                runs = run_all(declared, preset, folder, seeds=seeds, materials=materials, progress=progress)
+            else:
+                runs = [
+                    run_experiment(
+                        declared[0], preset, folder, seeds=seeds, materials=materials, progress=progress
+                    )
+                ]
+    except UnknownPresetError as error:
+        render.fail(str(error), render.BAD_USAGE)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        render.fail(
+            f"There is no space left on the disk: {error}. Free some, and the same command goes on ({folder})."
+        )
+    except ModuleNotFoundError as error:
+        render.fail(f"{error.name} is not installed. Experiments need it: pip install 'valueattr[train]'")
+    except KeyboardInterrupt:
+        render.fail(f"This run was stopped; the same command goes on where it was ({folder}).")
+    for directory in runs:
+        show(directory, console)
+    if len(runs) > 1:
+        render.line(console, f"All together: {folder / 'report.html'}")
+    if as_json:
+        summaries = [summary(directory) for directory in runs]
+        render.as_json(summaries[0] if len(summaries) == 1 else summaries)
+
+
+def _materials(facts: Path | None, model: str | None, statements: Path | None) -> "Materials":
+    """What is studied, read from what the user named."""
+    from valueattr.experiments import Materials
+    from valueattr.world import World, synthesise
+
+    world = World.load(facts) if facts else synthesise()
+    if model is None and statements is None:
+        return Materials(world)
+    # These import torch.
+    from valueattr.measures.statements import StatementError, load_statements
+    from valueattr.model import ModelError, load_model, load_tokenizer
+
+    with render.failures(StatementError, ModelError):
+        if model is not None:
+            load_tokenizer(model)
+            load_model(model)
+        read = load_statements(statements) if statements else None
+    return Materials(world, model, read) if model else Materials(world, statements=read)
+
+
+def _declared(experiment: str, vary: str | None) -> "list[Experiment]":
+    """The experiments that a name stands for, with the arms of a variation."""
+    from valueattr.experiments import EXPERIMENTS, VARIATIONS
+    from valueattr.experiments import vary as varied
+
+    if experiment not in (*EXPERIMENTS, "all"):
+        render.fail(
+            f"unknown experiment {experiment!r}; known: {', '.join(EXPERIMENTS)}, all", render.BAD_USAGE
+        )
+    if vary is not None and (experiment != "e3" or vary not in VARIATIONS):
+        render.fail(
+            f"--vary takes {' or '.join(VARIATIONS)}, and only with e3; found {vary!r} with {experiment}",
+            render.BAD_USAGE,
+        )
+    if experiment == "all":
+        return list(EXPERIMENTS.values())
+    return [varied(vary) if vary else EXPERIMENTS[experiment]]

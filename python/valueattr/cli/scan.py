@@ -1,0 +1,102 @@
+"""`valueattr scan`: hedging phrases in dumps of generations."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from valueattr.cli import render
+
+if TYPE_CHECKING:
+    from valueattr.hedging.dumps import DumpSummary
+
+app = typer.Typer()
+
+
+@app.command(epilog=render.example("valueattr scan dump.jsonl.zst --field completion --out hedges.parquet"))
+def scan(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Files (.jsonl or .txt, also with .gz or .zst; .parquet; .arrow) or folders of them. "
+            "A dash stands for JSON lines on standard input."
+        ),
+    ],
+    field: Annotated[
+        str, typer.Option(help="The field that holds the text, or a dotted path to it.")
+    ] = "response",
+    lexicon: Annotated[
+        Path | None, typer.Option(help="A TOML file with a lexicon of your own; see docs/lexicon.md.")
+    ] = None,
+    modal: Annotated[bool, typer.Option(help="Also count modal and conditional forms.")] = False,
+    chat: Annotated[
+        bool, typer.Option(help="Read the field as a chat and scan the turns of the assistant.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="A .parquet file to write, with one row per text. With --spans it is a folder."),
+    ] = None,
+    spans: Annotated[bool, typer.Option(help="Also write where each phrase stands.")] = False,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Number of threads at most; by default one per core.")
+    ] = None,
+    on_error: Annotated[
+        Literal["skip", "fail"],
+        typer.Option(help="Whether a row without a text is skipped and counted, or ends the scan."),
+    ] = "fail",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON for machines.")] = False,
+) -> None:
+    """Count hedging phrases in dumps of generations.
+
+    The dumps may be of any size; memory does not grow with them.
+    """
+    from valueattr.hedging import HedgeScanner, LexiconError
+    from valueattr.hedging.dumps import BadRowError, ChatFieldError, DumpError, dump_bytes, scan_dump
+
+    if spans and out is None:
+        render.fail("--spans needs --out, a folder for both tables", render.BAD_USAGE)
+    hints: dict[type[Exception], str] = {
+        BadRowError: "Use --on-error skip to count such rows and go on, or --chat if the field holds chats.",
+        ChatFieldError: "Use --chat if the field holds chats.",
+        FileExistsError: "Use --out to choose another place.",
+    }
+    with render.failures(DumpError, LexiconError, OSError, hints=hints):
+        scanner = HedgeScanner(lexicon, threads, modal=modal)
+        with render.scanned(dump_bytes(inputs)) as progress:
+            summary = scan_dump(
+                inputs,
+                field=field,
+                scanner=scanner,
+                chat=chat,
+                out=out,
+                spans=spans,
+                on_error=on_error,
+                progress=progress,
+            )
+    for line in summary.listed:
+        render.warn(f"skipped {line}")
+    if summary.skipped > len(summary.listed):
+        render.warn(f"skipped {summary.skipped} rows in all")
+    if as_json:
+        render.as_json(asdict(summary))
+    else:
+        _show(summary, out)
+
+
+def _show(summary: "DumpSummary", out: Path | None) -> None:
+    numbers = ("phrases", "per 100 words", "texts with one")
+    table = render.table("kind", *numbers, numbers=numbers)
+    documents = max(summary.documents, 1)
+    for kind, found in summary.kinds.items():
+        share = summary.with_kind[kind] / documents
+        table.add_row(kind, f"{found:,}", f"{100 * found / max(summary.words, 1):.3f}", f"{share:.1%}")
+    console = render.console()
+    console.print(table)
+    console.print(
+        f"{summary.documents:,} texts, {summary.words:,} words; "
+        f"{summary.hedge_only / documents:.1%} hold nothing but hedges"
+        + (f"; {summary.skipped:,} rows skipped" if summary.skipped else "")
+        + (f". Written to {out}" if out else ""),
+        highlight=False,
+    )

@@ -1,0 +1,240 @@
+"""Log probabilities, from one forward pass that every measure and loss shares.
+
+Rows are padded on the left and their positions count from their first token. Only the positions that are asked for go
+through the vocabulary, and the softmax is taken in float32.
+"""
+
+from collections.abc import Iterator, Sequence
+from copy import copy
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+from valueattr.model._loading import accepts, position_ids
+
+ROWS_PER_BATCH = 256
+
+# Caches of which rows can be taken and read on from, several tokens at once.
+_KEYS_AND_VALUES = (DynamicLayer, DynamicSlidingWindowLayer)
+
+
+def token_distributions(
+    model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, tokens: int, temperature: float = 1.0
+) -> torch.Tensor:
+    """Log probabilities over the vocabulary at each of a row's last tokens, given all that stands before it.
+
+    `ids` and `mask` are (rows, width); the result is (rows, tokens, vocabulary) in float32, in nats. Gradients flow.
+    """
+    logits = _logits(model, ids, mask, tokens + 1)[:, :-1]
+    return torch.log_softmax(logits if temperature == 1 else logits / temperature, -1)
+
+
+class ClosedSetScores(NamedTuple):
+    """The candidates of one text: log P(candidate | text) in nats, and in how many tokens each is written, (n,) both."""
+
+    log_p: NDArray[np.float64]
+    tokens: NDArray[np.int64]
+
+
+@torch.no_grad()
+def closed_set_log_probs(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    candidates: Sequence[Sequence[str]],
+) -> list[ClosedSetScores]:
+    """How likely each text goes on with each of its candidates, which stand after a space.
+
+    Text and candidate are tokenised together, since some tokenizers write a word at the start of a text otherwise than
+    after another word. A candidate's score is summed over the tokens that follow what all of a text's candidates and the
+    text itself share.
+
+    Where the tokens of one candidate begin those of another (Guinea, Guinea-Bissau), the shorter one is held to end there:
+    its score is the probability of its tokens times that of not going on to a longer candidate. So each continuation
+    counts for the longest candidate that it begins with, whatever punctuation a model prefers after it, and candidates of
+    which none begins another are scored as they are.
+
+    Every text is read once, and its keys and values serve all of its candidates; a model that keeps none (a recurrent one)
+    reads the text again before each.
+    """
+    if not texts:
+        return []
+    parted = _parted(tokenizer, texts, candidates)
+    found: list[list[NDArray[np.float64]]] = [[] for _ in texts]
+    for rows, ids, mask in _batches(model, tokenizer, [prefix for prefix, _ in parted]):
+        of_rows = _after_prefixes(model, tokenizer, ids, mask, [parted[i][1] for i in rows])
+        for i, scores in zip(rows, of_rows, strict=True):
+            found[i] = scores
+    return [
+        ClosedSetScores(_each_ending(continuations, scores), np.array([len(ids) for ids in continuations]))
+        for (_, continuations), scores in zip(parted, found, strict=True)
+    ]
+
+
+@torch.no_grad()
+def log_p_per_token(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]
+) -> NDArray[np.float64]:
+    """Mean log probability of each text's tokens but its first, in nats, shape (len(texts),)."""
+    result = np.zeros(len(texts))
+    for rows, ids, mask in _batches(model, tokenizer, tokenizer(list(texts))["input_ids"]):
+        log_p = _log_probs_of(model, ids, mask, ids.shape[1] - 1)
+        scored = mask[:, :-1] * mask[:, 1:]
+        means = (log_p * scored).sum(1) / scored.sum(1).clamp(min=1)
+        result[rows] = means.double().cpu().numpy()
+    return result
+
+
+def _logits(model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, last: int) -> torch.Tensor:
+    """What the model says of the token after each of the last ones, (rows, last, vocabulary) in float32."""
+    positions = position_ids(model, mask)
+    logits: torch.Tensor = model(input_ids=ids, attention_mask=mask, logits_to_keep=last, **positions).logits
+    return logits.float()
+
+
+def _log_probs_of(model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, tokens: int) -> torch.Tensor:
+    """Log probabilities of the last tokens themselves, shape (rows, tokens)."""
+    of_all = token_distributions(model, ids, mask, tokens)
+    return of_all.gather(-1, ids[:, ids.shape[1] - tokens :, None]).squeeze(-1)
+
+
+def _parted(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], candidates: Sequence[Sequence[str]]
+) -> list[tuple[list[int], list[list[int]]]]:
+    """For each text the tokens that it shares with all of its candidates, and what each candidate adds to them."""
+    whole = [
+        [text, *(f"{text} {value}" for value in values)]
+        for text, values in zip(texts, candidates, strict=True)
+    ]
+    encoded = iter(
+        tokenizer([text for of_text in whole for text in of_text], return_attention_mask=False)["input_ids"]
+    )
+    result = []
+    for of_text in whole:
+        alone, *together = (next(encoded) for _ in of_text)
+        columns = enumerate(zip(alone, *together, strict=False))
+        every = min([len(alone), *(len(ids) - 1 for ids in together)])
+        shared = next((i for i, tokens in columns if len(set(tokens)) > 1), every)
+        result.append((alone[:shared], [ids[shared:] for ids in together]))
+    return result
+
+
+def _each_ending(
+    continuations: Sequence[list[int]], scores: Sequence[NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """Log probability of each candidate as the longest that its text goes on with, from those of its tokens."""
+    numbers = {tuple(ids): k for k, ids in enumerate(continuations)}
+    going_on = np.zeros(len(scores))
+    for ids, score in zip(continuations, scores, strict=True):
+        begun = [n for n in range(1, len(ids)) if tuple(ids[:n]) in numbers]
+        if begun:
+            going_on[numbers[tuple(ids[: begun[-1]])]] += np.exp(score[begun[-1] :].sum())
+    # The complement is no finer than the model's float32.
+    ending = np.log1p(-np.minimum(going_on, 1 - np.finfo(np.float32).eps))
+    return np.array([score.sum() for score in scores]) + ending
+
+
+def _after_prefixes(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    continuations: Sequence[Sequence[list[int]]],
+) -> list[list[NDArray[np.float64]]]:
+    """Log probabilities of the tokens of each row's continuations after the row."""
+    longer = [
+        (row, k) for row, of_row in enumerate(continuations) for k, more in enumerate(of_row) if len(more) > 1
+    ]
+    longer.sort(key=lambda pair: len(continuations[pair[0]][pair[1]]))
+    output = model(
+        input_ids=ids,
+        attention_mask=mask,
+        logits_to_keep=1,
+        use_cache=bool(longer),
+        **position_ids(model, mask),
+    )
+    next_token = torch.log_softmax(output.logits[:, -1].float(), -1)
+    first = [
+        log_p[[more[0] for more in of_row]].double().cpu().numpy()
+        for log_p, of_row in zip(next_token, continuations, strict=True)
+    ]
+    result = [[of_row[k : k + 1] for k in range(len(of_row))] for of_row in first]
+    cache = getattr(output, _cache_name(model), None)
+    for start in range(0, len(longer), ROWS_PER_BATCH):
+        pairs = longer[start : start + ROWS_PER_BATCH]
+        rows = torch.tensor([row for row, _ in pairs], device=ids.device)
+        more = [continuations[row][k] for row, k in pairs]
+        rest = _rest(model, tokenizer, ids[rows], mask[rows], _rows_of(cache, rows), more)
+        for (row, k), log_p in zip(pairs, rest, strict=True):
+            result[row][k] = np.concatenate([result[row][k], log_p])
+    return result
+
+
+def _rest(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    cache: DynamicCache | None,
+    continuations: Sequence[list[int]],
+) -> list[NDArray[np.float64]]:
+    """Log probabilities of the tokens of each row's continuation but its first."""
+    width = max(len(more) for more in continuations) - 1
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    padded = torch.tensor(
+        [more + [pad] * (width + 1 - len(more)) for more in continuations], device=ids.device
+    )
+    inputs, targets = padded[:, :-1], padded[:, 1:]
+    read = torch.tensor(
+        [[1] * (len(more) - 1) + [0] * (width + 1 - len(more)) for more in continuations], device=ids.device
+    )
+    mask = torch.cat([mask, read], dim=1)
+    positions = position_ids(model, mask)
+    if cache is None:
+        seen = {"input_ids": torch.cat([ids, inputs], dim=1)}
+    else:
+        seen = {"input_ids": inputs, _cache_name(model): cache}
+        positions = {name: of_all[:, -width:] for name, of_all in positions.items()}
+    logits = model(attention_mask=mask, logits_to_keep=width, **seen, **positions).logits.float()
+    log_p = torch.log_softmax(logits, -1).gather(-1, targets[..., None]).squeeze(-1).double().cpu().numpy()
+    return [row[: len(more) - 1] for row, more in zip(log_p, continuations, strict=True)]
+
+
+def _cache_name(model: PreTrainedModel) -> str:
+    """What the model calls its keys and values: transformers 5.24 renamed them, with a warning for the old name."""
+    return "cache" if accepts(model, "cache") else "past_key_values"
+
+
+def _rows_of(cache: DynamicCache | None, rows: torch.Tensor) -> DynamicCache | None:
+    """Keys and values of some rows, which may come up more than once; None where the model keeps other things."""
+    if cache is None or any(type(layer) not in _KEYS_AND_VALUES for layer in cache.layers):
+        return None
+    chosen = copy(cache)
+    chosen.layers = [copy(layer) for layer in cache.layers]
+    chosen.batch_select_indices(rows)
+    return chosen
+
+
+def _batches(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, sequences: Sequence[list[int]]
+) -> Iterator[tuple[list[int], torch.Tensor, torch.Tensor]]:
+    """Sequences of similar length together: which they are, their ids and their mask, (rows, longest)."""
+    order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
+    for start in range(0, len(order), ROWS_PER_BATCH):
+        rows = order[start : start + ROWS_PER_BATCH]
+        yield rows, *_padded_left(tokenizer, [sequences[i] for i in rows], model.device)
+
+
+def _padded_left(
+    tokenizer: PreTrainedTokenizerBase, sequences: Sequence[list[int]], device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and attention mask, shape (rows, longest), padded on the left."""
+    width = max(len(ids) for ids in sequences)
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    ids = torch.tensor([[pad] * (width - len(row)) + row for row in sequences], device=device)
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in sequences], device=device)
+    return ids, mask

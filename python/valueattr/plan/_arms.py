@@ -1,0 +1,34 @@
+"""Arms: training conditions that differ in the feedback alone."""
+
+from typing import Literal
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from valueattr.rating import Feedback
+
+Method = Literal["grpo", "critique", "other critique", "edit pairs", "well-put answers", "best of n"]
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Arm:
+    """One training condition; without feedback it is the start model, measured and not trained.
+
+    method: how the feedback reaches the model. "grpo": as advantages. "critique", "other critique": by distillation from
+    the start model after it has read a critique, of this response or of another. "edit pairs": DPO. "well-put answers":
+    SFT. "best of n": the start model, of whose responses the rater chooses.
+    prompt_family, prompted: the prompt family of its questions, and the splits whose questions it is trained on. In a
+    declaration None stands for the experiment's own; in a plan both are filled in.
+    """
+
+    code: str
+    title: str
+    feedback: Feedback | None
+    method: Method = "grpo"
+    prompt_family: str | None = None
+    prompted: tuple[str, ...] | None = None
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether its weights change."""
+        return self.feedback is not None and self.method != "best of n"

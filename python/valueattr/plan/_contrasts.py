@@ -1,0 +1,70 @@
+"""What is compared: contrasts and ratios that were declared before the run, and checks of the training itself."""
+
+from typing import Literal
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from valueattr.stats import Alternative
+
+At = Literal["equal-steps", "equal-kl", "equal-framing"]
+"""Where along training two arms are compared."""
+
+_EXACT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=_EXACT)
+class Contrast:
+    """A difference that was declared before the run: `measure` of `arm` minus that of `baseline` on a split.
+
+    minus_split: subtract the same difference on this split (specificity).
+    at: "equal-steps" compares at the end, "equal-kl" at the largest forward-KL threshold that both arms reached,
+    "equal-framing" at the best framing that both reached.
+    unit, smallest_effect: of the measure; what is smaller counts as none.
+    holm_family: Holm's adjustment is made over all contrasts that name the same one.
+    """
+
+    name: str
+    title: str
+    measure: str
+    arm: str
+    baseline: str
+    split: str
+    minus_split: str | None = None
+    at: At = "equal-steps"
+    alternative: Alternative = "two-sided"
+    unit: str = "nats"
+    smallest_effect: float = 0.5
+    holm_family: str = "main"
+
+
+@dataclass(frozen=True, config=_EXACT)
+class Ratio:
+    """A declared ratio of two differences from a baseline, paired by seed.
+
+    numerator, denominator: (measure, split). sign: -1 makes a loss positive. It is printed with a Fieller interval, or
+    as "not defined".
+    """
+
+    name: str
+    title: str
+    arm: str
+    baseline: str
+    numerator: tuple[str, str]
+    denominator: tuple[str, str]
+    sign: int = 1
+
+
+@dataclass(frozen=True, config=_EXACT)
+class Check:
+    """A manipulation check: whether training changed what it was meant to. Without that an arm's outcomes say nothing.
+
+    rule: "halved" (the measure is at most half of that in `against`, which is not 0) or "rises" (by at least `by`).
+    """
+
+    arm: str
+    measure: str
+    split: str
+    rule: Literal["halved", "rises"]
+    against: str
+    by: float = 0.0

@@ -1,0 +1,122 @@
+"""What an experiment is: arms, the contrasts declared between them, and presets of how large a run is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from valueattr.plan._arms import Arm
+from valueattr.plan._contrasts import Check, Contrast, Ratio
+
+EMBEDDED = "embedded"
+"""The start model that is made of the world, in place of a model of the user's own."""
+
+
+class Preset(BaseModel):
+    """How large a run is. Training settings are shared by all arms.
+
+    split_size: facts in each split, at most. samples_per_fact: responses to each fact's questions in an evaluation.
+    checkpoint_every, drift_every: steps between checkpoints, and between measurements of KL from the start model.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seeds: int = Field(gt=0)
+    split_size: int = Field(gt=0)
+    samples_per_fact: int = Field(gt=0)
+    steps: int = Field(gt=0)
+    prompts_per_step: int = Field(gt=0)
+    group_size: int = Field(gt=1)
+    learning_rate: float = Field(gt=0)
+    beta: float = Field(gt=0)
+    checkpoint_every: int = Field(gt=0)
+    drift_every: int = Field(gt=0)
+    hidden_size: int = Field(default=128, gt=0)
+    layers: int = Field(default=4, gt=0)
+    documents: int = Field(default=210_000, gt=0)
+    taught_documents: int | None = Field(
+        default=None,
+        gt=0,
+        description="documents that teach a model of the user's own; None: as many as the facts need",
+    )
+
+
+SMOKE = Preset(
+    seeds=1,
+    split_size=8,
+    samples_per_fact=1,
+    steps=4,
+    prompts_per_step=4,
+    group_size=4,
+    learning_rate=1e-4,
+    beta=0.02,
+    checkpoint_every=2,
+    drift_every=2,
+    taught_documents=12_000,
+)
+TINY = Preset(
+    seeds=3,
+    split_size=32,
+    samples_per_fact=2,
+    steps=40,
+    prompts_per_step=16,
+    group_size=8,
+    learning_rate=1e-4,
+    beta=0.02,
+    checkpoint_every=20,
+    drift_every=4,
+)
+SMALL = Preset(
+    seeds=3,
+    split_size=72,
+    samples_per_fact=4,
+    steps=100,
+    prompts_per_step=32,
+    group_size=16,
+    learning_rate=1e-4,
+    beta=0.02,
+    checkpoint_every=25,
+    drift_every=5,
+    hidden_size=256,
+    layers=6,
+    documents=400_000,
+)
+PRESETS: Mapping[str, Preset] = {"smoke": SMOKE, "tiny": TINY, "small": SMALL}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A declared experiment.
+
+    primary: the name of the contrast that the headline tells. prompt_family: who asks, unless an arm says otherwise.
+    prompted: the splits whose questions are trained on, equally often. probed: whether probes read the representation.
+    frontier_every: steps between measurements of framing and knowledge along training; 0 is never.
+    kl_thresholds: nats per token of forward KL from the start model; where an arm first reaches one, belief is measured.
+    """
+
+    name: str
+    title: str
+    arms: tuple[Arm, ...]
+    primary: str
+    contrasts: tuple[Contrast, ...]
+    checks: tuple[Check, ...]
+    prompt_family: str
+    prompted: tuple[str, ...]
+    ratios: tuple[Ratio, ...] = ()
+    probed: bool = True
+    frontier_every: int = 0
+    presets: Mapping[str, Preset] = field(default_factory=lambda: PRESETS)
+    kl_thresholds: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4)
+    alpha: float = 0.05
+
+    def prompt_family_of(self, arm: Arm) -> str:
+        """The prompt family that an arm is trained and measured on."""
+        return arm.prompt_family or self.prompt_family
+
+    def prompted_in(self, arm: Arm) -> tuple[str, ...]:
+        """The splits whose questions an arm is trained on."""
+        return arm.prompted or self.prompted
+
+    def with_arms(self, *arms: Arm) -> "Experiment":
+        """The same with more arms."""
+        return replace(self, arms=(*self.arms, *arms))
