@@ -448,7 +448,9 @@ def test_ridge_is_exact_where_features_have_much_in_common(features, l2, common)
     X[:, -1] = X[:, 0]
     t = X[:, :5].astype(np.float64) @ rng.normal(size=5) + rng.normal(size=900)
     rows, centred = X - X.astype(np.float64).mean(0), t - t.mean()
-    expected = np.linalg.solve(rows.T @ rows / 900 + l2 * np.eye(features), rows.T @ centred / 900)
+    # As least squares over the rows and the penalty: the normal equations square a condition number of 1e10.
+    stacked = np.vstack([rows, (900 * l2) ** 0.5 * np.eye(features)])
+    expected = np.linalg.lstsq(stacked, np.append(centred, np.zeros(features)), rcond=0)[0]
     probe = RidgeProbe(l2=l2, standardize=False).fit(X, t)
 
     def objective(w):

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from valueattr.stats import (
     TooFewClustersError,
@@ -138,10 +139,15 @@ def test_holm_by_hand():
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_holm_is_bonferroni_stepping_down(p):
-    order = np.argsort(p, kind="stable")
-    expected = np.empty(len(p))
-    expected[order] = np.minimum(1, np.maximum.accumulate(np.sort(p) * np.arange(len(p), 0, -1)))
+    """The largest of the p values up to one's own, each times the number of those that are not below it."""
+    expected = [min(1, max(q * sum(r >= q for r in p) for q in p if q <= own)) for own in p]
     assert holm(p) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("tests", [1, 2, 7])
+def test_holm_is_statsmodels_to_the_bit(tests):
+    p = np.random.default_rng(tests).uniform(0, 0.3, tests)
+    assert holm(list(p)) == multipletests(p, method="holm")[1].tolist()
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))

@@ -7,7 +7,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from valueattr.stats._intervals import TooFewClustersError
 
@@ -38,8 +37,16 @@ def p_value(differences: ArrayLike, alternative: Alternative = "two-sided") -> f
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p values, in the order given."""
-    return [float(p) for p in multipletests(list(p_values), method="holm")[1]] if p_values else []
+    """Holm's adjusted p values, in the order given.
+
+    Holm (1979), A simple sequentially rejective multiple test procedure, Scand. J. Stat. 6. (statsmodels' multipletests
+    gives the same, but collects garbage at every call: a tenth of a second, or half a second beside torch.)
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p)
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1.0)
+    return [float(value) for value in adjusted]
 
 
 def tost(differences: ArrayLike, smallest_effect: float, alpha: float = 0.05) -> Equivalence:
