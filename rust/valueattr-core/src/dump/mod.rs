@@ -20,7 +20,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 
 use json::read_text;
 
-use crate::scan::{Counts, Lexicon, Scratch, Span, ThreadsError};
+use crate::scan::{Counts, Lexicon, Scratch, Span, ThreadsError, pool};
 
 /// Bytes of whole lines in a chunk, or one longer line: scanned while they are in the second-level cache.
 const CHUNK_BYTES: usize = 512 << 10;
@@ -540,10 +540,7 @@ impl DumpScan {
         spans: bool,
         threads: usize,
     ) -> Result<Self, ThreadsError> {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .map_err(|error| ThreadsError(threads, error))?;
+        let pool = pool(threads)?;
         let workers = std::iter::repeat_with(Worker::default);
         Ok(Self {
             chunks,

@@ -373,8 +373,7 @@ proptest! {
         let expected = reference::spans(&lexicon, &adversarial_guards(), &text);
         let mut scratch = Scratch::default();
         for kernels in 0..3 {
-            #[cfg(target_arch = "x86_64")]
-            blocks::x86::LIMIT.set(kernels);
+            simd::LIMIT.set(kernels);
             let spans = lexicon.spans(&text, &mut scratch);
             prop_assert_eq!(&spans, &expected, "kernels {}", kernels);
             let counts = lexicon.count(&text, &mut scratch);
@@ -394,20 +393,5 @@ proptest! {
         let found: Vec<(usize, usize)> = words::words(&text).iter().map(|w| (w.start, w.end)).collect();
         let expected: Vec<(usize, usize)> = reference::words(&text).iter().map(|w| (w.start, w.end)).collect();
         prop_assert_eq!(found, expected);
-    }
-
-    #[test]
-    fn every_way_to_classify_a_block_agrees(block in prop::array::uniform32(any::<u8>()), other in prop::array::uniform32(any::<u8>())) {
-        let mut bytes = [0; 64];
-        bytes[..32].copy_from_slice(&block);
-        bytes[32..].copy_from_slice(&other);
-        blocks::assert_all_agree(&bytes);
-    }
-}
-
-#[test]
-fn every_byte_has_its_class_in_every_place() {
-    for byte in 0..=255 {
-        blocks::assert_all_agree(&[byte; 64]);
     }
 }
