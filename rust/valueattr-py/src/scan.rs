@@ -6,7 +6,7 @@ use pyo3::types::{PyDict, PyList, PyString};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use valueattr_core::dump::{Chunks, DumpScan, Lines, Scanned, Step};
+use valueattr_core::dump::{Chunks, DumpScan, Lines, PathStep, Scanned};
 use valueattr_core::scan::{
     self, Counts, ENGLISH, Kind, Lexicon, Scratch, Span, ThreadsError, Verdict,
 };
@@ -88,7 +88,7 @@ impl Scanner {
         spans: bool,
     ) -> PyResult<DumpScanner> {
         let lines = field.map_or(Lines::Text, |field| Lines::Json {
-            field: Step::path(field),
+            field: PathStep::path(field),
             chat,
         });
         // What comes through a pipe may be waited for.

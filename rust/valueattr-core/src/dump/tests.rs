@@ -1,14 +1,19 @@
-use std::io::Write;
+use std::io::{self, Write};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::chunks::{CHUNK_BYTES, Chunk, ChunkReader, CountingRead, LONGEST_LINE};
+use super::json::read_text;
+use super::parsed::parsed_text;
+use super::scanned::BATCH_BYTES;
 use super::*;
-use crate::scan::ENGLISH;
+use crate::scan::{Counts, ENGLISH, Lexicon, Scratch};
 
 /// Chunks of a dump, each read into the buffer of the one before.
 fn for_chunks(bytes: &[u8], mut take: impl FnMut(&Chunk)) -> io::Result<()> {
     let source = Box::new(io::Cursor::new(bytes.to_vec()));
-    let mut reader = Reader::new(Counted(source, Arc::default()))?;
+    let mut reader = ChunkReader::new(CountingRead(source, Arc::default()))?;
     let mut chunk = Chunk::default();
     while reader.read(&mut chunk)? {
         take(&chunk);
@@ -18,7 +23,7 @@ fn for_chunks(bytes: &[u8], mut take: impl FnMut(&Chunk)) -> io::Result<()> {
 
 fn json(field: &str) -> Lines {
     Lines::Json {
-        field: Step::path(field),
+        field: PathStep::path(field),
         chat: false,
     }
 }
@@ -196,7 +201,7 @@ fn text_is_taken_straight_from_common_lines() {
         ),
     ] {
         let mut text = String::new();
-        assert!(read_text(line, &Step::path(path), &mut text), "{line}");
+        assert!(read_text(line, &PathStep::path(path), &mut text), "{line}");
         assert_eq!(text, "It\u{2019}s \"so\".\n");
     }
 }
@@ -205,7 +210,7 @@ proptest! {
     #[test]
     fn any_bytes_are_texts_or_bad_lines(bytes in any_json(), path in "(text|a|0|\\.){1,4}", chat in any::<bool>()) {
         let filled = bytes.split(|&byte| byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).count();
-        for lines in [Lines::Text, json("text"), Lines::Json { field: Step::path(&path), chat }] {
+        for lines in [Lines::Text, json("text"), Lines::Json { field: PathStep::path(&path), chat }] {
             // Bytes that begin like a compressed file may be no such file.
             if let Ok((rows, bad)) = rows(&bytes, &lines) {
                 prop_assert!(looks_compressed(&bytes) || rows.len() + bad.len() == filled);
@@ -232,7 +237,7 @@ proptest! {
 
     #[test]
     fn what_is_taken_from_a_line_is_what_sonic_rs_reads(line in almost_json(), path in "(text|a)(\\.(text|a|0|1)){0,2}") {
-        let path = Step::path(&path);
+        let path = PathStep::path(&path);
         let mut text = String::from("of the line before");
         if read_text(&line, &path, &mut text) {
             prop_assert_eq!(parsed_text(line.as_bytes(), &path, false), Ok(text));

@@ -4,14 +4,14 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::error::ProbeError;
 use super::kernels::{self, Pooled};
 use super::linalg::{Real, Spectrum, count, gram_panel, transposed_product};
-use super::{ProbeError, Rows, Workers};
+use super::rows::Rows;
+use super::tiles::{CHUNKS, TILE};
+use super::workers::Workers;
 use crate::store::RowBuffer;
 
-const TILE: usize = 256;
-/// Sums are formed per chunk and added in order; the number of chunks never depends on the threads.
-const CHUNKS: usize = 16;
 /// A feature whose variance is below this share of its mean square is constant to f32 precision.
 const CONSTANT: f64 = 1e-13;
 /// Rows of a Gram matrix are multiplied this many values at a time, in panels of this many columns.
@@ -21,11 +21,6 @@ const GRAM_PANEL: usize = 256;
 const SAMPLE: usize = 16;
 /// Rows that do where there are few for the features: what decomposing more takes, it does not save in steps.
 const SKETCH: usize = 512;
-
-/// How many threads have something to do.
-pub(super) fn chunks(rows: usize) -> usize {
-    rows.div_ceil(TILE).clamp(1, CHUNKS)
-}
 
 /// Rows with a weight in some set, their weights scaled to mean 1 per set, and the moments.
 ///

@@ -3,12 +3,13 @@
 use rayon::prelude::*;
 
 use super::data::Data;
+use super::error::ProbeError;
+use super::fits::{Fit, Fits};
 use super::linalg::{Solver, count, lower_times};
 use super::moments::{Grams, Parts, Sums, Target};
-use super::{
-    Fit, Fits, ProbeError, Problem, Rows, Run, Spec, Workers, check_rows, positive, shape,
-    weights_or_ones,
-};
+use super::problem::{Problem, Spec, check_rows, positive, shape, weights_or_ones};
+use super::rows::Rows;
+use super::workers::{Run, Workers};
 
 /// Which probe. Classes have columns as in `Fits`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,10 +8,13 @@
 use std::collections::BTreeMap;
 
 use super::data::Data;
-use super::lbfgs::{Lbfgs, Step};
+use super::error::ProbeError;
+use super::fits::{Fit, Fits};
+use super::lbfgs::{Lbfgs, Trial};
 use super::linalg::{Spectrum, count, eigen};
 use super::objective::{Batch, Evaluation, Point, evaluate};
-use super::{Fit, Fits, Options, ProbeError, Problem, Run, Spec, Workers, positive};
+use super::problem::{Options, Problem, Spec, positive};
+use super::workers::{Run, Workers};
 
 /// Columns solved at a time.
 const COLUMNS: usize = 512;
@@ -198,10 +201,10 @@ impl Solved<'_> {
     /// Whether the fit now needs a direction.
     fn advance(&mut self, at: Evaluation) -> bool {
         match self.solver.receive(at) {
-            Step::Taken => return true,
-            Step::Shortened => {}
-            Step::Stuck if self.exact => self.outcome = Some(false),
-            Step::Stuck => self.go_exact(),
+            Trial::Taken => return true,
+            Trial::Shortened => {}
+            Trial::Stuck if self.exact => self.outcome = Some(false),
+            Trial::Stuck => self.go_exact(),
         }
         false
     }

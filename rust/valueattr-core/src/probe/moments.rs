@@ -9,9 +9,10 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 
 use super::data::{Data, add};
+use super::error::ProbeError;
 use super::kernels::{self, AddScaled};
 use super::linalg::{Real, count};
-use super::{ProbeError, Workers};
+use super::workers::Workers;
 
 /// How the rows that count make up the weight sets.
 pub(super) struct Parts {

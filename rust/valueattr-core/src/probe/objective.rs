@@ -6,9 +6,11 @@
 use std::ops::Range;
 
 use super::data::{Data, add};
+use super::error::ProbeError;
 use super::kernels::{self, Binary, Softmax};
 use super::linalg::{Real, count, product, transposed_product};
-use super::{ProbeError, Spec, Workers};
+use super::problem::Spec;
+use super::workers::Workers;
 
 /// What all fits read.
 pub(super) struct Batch<'a> {
@@ -30,7 +32,8 @@ pub(super) struct Evaluation {
     pub curvature: Vec<f64>,
 }
 
-struct Sums<T> {
+/// What the fits add up over tiles, and the scratch memory of one.
+struct Totals<T> {
     loss: Vec<f64>,
     /// (columns,).
     residual: Vec<f64>,
@@ -57,7 +60,7 @@ pub(super) fn evaluate<T: Real>(
     let columns = offsets.len();
     let sums = data.reduce(
         workers,
-        || Sums {
+        || Totals {
             loss: vec![0.0; points.len()],
             residual: vec![0.0; columns],
             curvature: vec![0.0; points.iter().map(|p| p.spec.width * p.spec.width).sum()],
@@ -124,7 +127,7 @@ fn add_tile<T: Real>(
     points: &[Point],
     v: &[T],
     offsets: &[f64],
-    sums: &mut Sums<T>,
+    sums: &mut Totals<T>,
     tile: &Range<usize>,
     x: &[T],
 ) {

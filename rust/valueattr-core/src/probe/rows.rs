@@ -1,6 +1,6 @@
 //! Where the rows of X lie: in memory, or in a store whose files are read again in every pass.
 
-use super::ProbeError;
+use super::error::ProbeError;
 use crate::store::{RowBuffer, Store};
 
 /// The rows of X.

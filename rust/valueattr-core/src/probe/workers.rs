@@ -5,7 +5,8 @@ use std::thread::available_parallelism;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::{ProbeError, data};
+use super::error::ProbeError;
+use super::tiles::chunks;
 
 /// How a call runs.
 #[derive(Clone, Copy)]
@@ -30,7 +31,7 @@ impl<'a> Workers<'a> {
         } else {
             run.threads
         };
-        let threads = threads.min(data::chunks(rows));
+        let threads = threads.min(chunks(rows));
         let pool = ThreadPoolBuilder::new().num_threads(threads).build();
         Ok(Self {
             pool: pool.map_err(|e| ProbeError::Threads {
@@ -61,8 +62,8 @@ impl<'a> Workers<'a> {
 mod tests {
     use std::cell::Cell;
 
-    use super::super::{Linear, Options, Problem, Rows, fit_linear, fit_logistic};
     use super::*;
+    use crate::probe::{Linear, Options, Problem, Rows, fit_linear, fit_logistic};
 
     #[test]
     fn a_call_ends_at_the_first_yes() {

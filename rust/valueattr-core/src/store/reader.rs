@@ -10,8 +10,9 @@ use half::{bf16, f16};
 use memmap2::{Advice, Mmap};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::format::{Dtype, Manifest, SOURCE_BYTES, Shard, read_journal};
-use super::{StoreError, broken, io_error};
+use super::error::{StoreError, broken, io_error};
+use super::format::{Dtype, Manifest, SOURCE_BYTES, Shard};
+use super::journal::{read_journal, read_manifest};
 
 /// A committed store, mapped.
 #[derive(Debug)]
@@ -52,7 +53,7 @@ impl Store {
     /// The folder is no store, is of another version, or a committed shard is missing, has another length, or another
     /// header than its journal line asks for.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let manifest = Manifest::read(path)?;
+        let manifest = read_manifest(path)?;
         let shards = read_journal(path)?.0;
         let mut store = Self {
             path: path.to_owned(),

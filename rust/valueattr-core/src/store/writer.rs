@@ -8,8 +8,9 @@ use std::thread::{self, JoinHandle};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::format::{Manifest, Shard, read_journal, shard_name};
-use super::{StoreError, broken, io_error};
+use super::error::{StoreError, broken, io_error};
+use super::format::{Manifest, Shard, shard_name};
+use super::journal::{read_journal, read_manifest};
 
 /// Hashed while it is in the cache, then written.
 const BLOCK: usize = 1 << 20;
@@ -59,7 +60,7 @@ impl Writer {
         let lock = lock(path)?;
         let manifest_path = path.join("manifest.json");
         if manifest_path.exists() {
-            let found = Manifest::read(path)?;
+            let found = read_manifest(path)?;
             if found != manifest {
                 return Err(StoreError::Mismatch {
                     path: path.to_owned(),
