@@ -141,7 +141,7 @@ impl ChunkReader {
         } else if magic.starts_with(&[0x28, 0xB5, 0x2F, 0xFD]) {
             Box::new(zstd::Decoder::with_buffer(source)?)
         } else {
-            // From here on what is read goes where it is wanted, not through the buffer.
+            // From here on, bytes are read straight to where they are wanted, not through the buffer.
             let beginning = io::Cursor::new(source.buffer().to_vec());
             Box::new(beginning.chain(source.into_inner()))
         };
@@ -151,7 +151,7 @@ impl ChunkReader {
         })
     }
 
-    /// As [`Chunks::next`].
+    /// Does what [`Chunks::next`] says.
     pub fn read(&mut self, chunk: &mut Chunk) -> io::Result<bool> {
         let buffer = &mut chunk.buffer;
         chunk.too_long = 0;
@@ -182,7 +182,7 @@ impl ChunkReader {
     }
 }
 
-/// Reads until the buffer is full, or nothing is left; how many bytes.
+/// Reads until the buffer is full or nothing is left, and says how many bytes it read.
 fn read_full(source: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {

@@ -7,7 +7,7 @@ use super::path::PathStep;
 /// Deeper values are refused.
 const DEEPEST: usize = 32;
 
-/// Puts the text at a path into `text`; whether the line is JSON and holds one.
+/// Puts the text at a path into `text`. Says whether the line is JSON and holds one there.
 pub(super) fn read_text(line: &str, path: &[PathStep], text: &mut String) -> bool {
     // In strings control characters are errors, between values they are rare.
     if line.bytes().fold(u8::MAX, u8::min) < b' ' {
@@ -44,7 +44,7 @@ impl Line<'_> {
         }
     }
 
-    /// Reads a value; whether the text was in it, if the path leads there.
+    /// Reads a value. Says whether the path leads to a text in it.
     fn value(
         &mut self,
         path: Option<&[PathStep]>,
@@ -103,7 +103,7 @@ impl Line<'_> {
         None
     }
 
-    /// Reads a key and the colon; whether it is that of the step.
+    /// Reads a key and the colon. Says whether it is the key of the step.
     fn key(&mut self, step: Option<&PathStep>) -> Option<bool> {
         (self.next()? == b'"').then_some(())?;
         let start = self.at;
@@ -155,7 +155,7 @@ impl Line<'_> {
         })
     }
 
-    /// Four digits.
+    /// Reads four hexadecimal digits.
     fn utf16(&mut self) -> Option<u32> {
         (0..4).try_fold(0, |unit, _| {
             Some(unit << 4 | char::from(self.byte()?).to_digit(16)?)

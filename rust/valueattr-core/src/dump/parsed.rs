@@ -11,7 +11,7 @@ pub(super) fn parsed_text(line: &[u8], field: &[PathStep], chat: bool) -> Result
     let mut deserializer = sonic_rs::Deserializer::from_slice(line);
     let seed = At { path: field, chat };
     let found = seed.deserialize(&mut deserializer).and_then(|found| {
-        // Of what follows the value only its presence matters.
+        // What follows the value is not looked at; it is an error that something does.
         deserializer.end().map(|()| found)
     });
     match found {
@@ -174,7 +174,7 @@ struct Turn {
     content: Content,
 }
 
-/// What a turn says: a text, parts of which some are texts, or nothing (a call of a tool).
+/// What a turn says: a text, or parts of which some are texts, or nothing (as when it calls a tool).
 #[derive(serde::Deserialize, Default)]
 #[serde(untagged)]
 enum Content {

@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PathStep {
     Key(String),
-    /// In an array, or a key of digits in an object.
+    /// An index into an array, or a key of digits in an object.
     Index(usize),
 }
 

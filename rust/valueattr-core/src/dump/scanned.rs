@@ -8,13 +8,13 @@ use super::chunks::{CHUNK_BYTES, Chunk, Chunks, LONGEST_LINE};
 use super::lines::Lines;
 use crate::scan::{Counts, Lexicon, Scratch, Span, ThreadsError, pool};
 
-/// Bytes scanned at once for the caller, or a chunk a thread.
+/// Bytes that are scanned at once for the caller; more where threads have a chunk each.
 pub(super) const BATCH_BYTES: usize = 16 << 20;
 
 /// A line that holds no text to scan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadLine {
-    /// Counted from 0.
+    /// The number of the line, counted from 0.
     pub row: u64,
     pub message: String,
 }

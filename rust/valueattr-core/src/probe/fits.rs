@@ -14,14 +14,14 @@ pub struct Fits {
     pub coefficients: Vec<f64>,
     /// (..., width); softmax intercepts sum to 0, a class without a training row has -inf.
     pub intercepts: Vec<f64>,
-    /// (weight set, features), as is `scale`, which is 1 unless standardised.
+    /// Shape (weight set, features), like `scale`, which is 1 unless the features were standardised.
     pub mean: Vec<f64>,
     pub scale: Vec<f64>,
     pub converged: Vec<bool>,
     pub iterations: Vec<u32>,
     /// The minimised objective, as in the formula of [`probe`](crate::probe); NaN where nothing is minimised.
     pub objective: Vec<f64>,
-    /// Of the objective, in f64.
+    /// The norm of the objective's gradient, computed in f64.
     pub gradient_norm: Vec<f64>,
 }
 
@@ -35,7 +35,7 @@ impl Fits {
         }
     }
 
-    /// With every fit of a batch, and the mean and scale of every weight set.
+    /// Adds every fit of a batch, and the mean and scale of every weight set.
     pub(super) fn filled(
         mut self,
         specs: &[Spec],

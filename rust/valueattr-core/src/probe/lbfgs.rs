@@ -112,7 +112,7 @@ impl Lbfgs {
         Trial::Taken
     }
 
-    /// To the zero of the slope by the secant, within a tenth and a half of the step.
+    /// Shortens the step to where the secant puts the zero of the slope, but to a tenth at least and a half at most.
     fn shorten(&mut self, slope: f64) -> Trial {
         self.trials += 1;
         if self.trials == MAX_TRIALS {

@@ -20,7 +20,7 @@ use super::workers::{Run, Workers};
 const COLUMNS: usize = 512;
 /// Relative gradient norm that f32 products reach.
 const F32_TOLERANCE: f64 = 1e-6;
-/// Of the gradient, relative to the size of the features.
+/// The gradient that is rounding and nothing else, relative to the size of the features.
 const F32_FLOOR: f64 = 1e-7;
 const F64_FLOOR: f64 = 1e-12;
 const F32_ROUNDING: f64 = 1e-6;
@@ -159,7 +159,7 @@ fn solve<'a>(
     let size = 1.0 + spectrum.trace().sqrt();
     let floors = [F32_FLOOR * size, F64_FLOOR * size];
     loop {
-        // In f32 as long as any fit is, so that the f64 passes, too, have many columns.
+        // Passes stay in f32 as long as any fit needs it, so that the f64 passes have many columns too.
         let open = |exact: bool| -> Vec<usize> {
             let open = |&i: &usize| fits[i].outcome.is_none() && fits[i].exact == exact;
             (0..fits.len()).filter(open).collect()

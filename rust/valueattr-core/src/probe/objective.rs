@@ -12,10 +12,10 @@ use super::linalg::{Real, count, product, transposed_product};
 use super::problem::Spec;
 use super::workers::Workers;
 
-/// What all fits read.
+/// The data that all fits read.
 pub(super) struct Batch<'a> {
     pub data: &'a Data<'a>,
-    /// (label sets, rows that count).
+    /// Shape (label sets, rows that count).
     pub labels: &'a [u32],
 }
 
@@ -35,13 +35,13 @@ pub(super) struct Evaluation {
 /// What the fits add up over tiles, and the scratch memory of one.
 struct Totals<T> {
     loss: Vec<f64>,
-    /// (columns,).
+    /// Shape (columns,).
     residual: Vec<f64>,
-    /// Of each point (width, width).
+    /// For each point a matrix of shape (width, width).
     curvature: Vec<f64>,
-    /// (columns, features).
+    /// Shape (columns, features).
     gradient: Vec<f64>,
-    /// Of one tile: scores, then residuals, (columns, rows); their product with X.
+    /// For one tile the scores, which residuals then replace, of shape (columns, rows); and their product with X.
     z: Vec<T>,
     product: Vec<T>,
 }

@@ -9,9 +9,9 @@ use super::rows::Rows;
 #[derive(Clone, Copy, Debug)]
 pub struct Problem<'a> {
     pub x: Rows<'a>,
-    /// (label sets, rows): class codes from 0. The classes of the batch are 0 to the largest code.
+    /// Class codes from 0, of shape (label sets, rows). The classes of the batch are 0 to the largest code.
     pub labels: &'a [u32],
-    /// (weight sets, rows), not negative; a row of weight 0 is left out. `None`: one set of ones.
+    /// Weights of shape (weight sets, rows), not negative; a row of weight 0 is left out. `None` is one set of ones.
     pub weights: Option<&'a [f64]>,
     pub l2: &'a [f64],
 }
@@ -139,6 +139,6 @@ pub struct Options {
     /// A fit has converged when its gradient norm is at most `tol` times that of W = 0 with the best intercept, and what is
     /// left to gain, by a quadratic model, at most `tol` times the objective.
     pub tol: f64,
-    /// Steps per fit.
+    /// The most steps for one fit.
     pub max_iter: u32,
 }

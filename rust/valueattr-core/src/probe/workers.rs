@@ -11,9 +11,9 @@ use super::tiles::chunks;
 /// How a call runs.
 #[derive(Clone, Copy)]
 pub struct Run<'a> {
-    /// At most so many; 0 is one per core.
+    /// The most threads to start; 0 is one per core.
     pub threads: usize,
-    /// Asked between passes over the data, on the calling thread: whether to give up.
+    /// Whether to give up. It is asked between passes over the data, on the calling thread.
     pub interrupted: &'a dyn Fn() -> bool,
 }
 
@@ -24,7 +24,7 @@ pub(super) struct Workers<'a> {
 }
 
 impl<'a> Workers<'a> {
-    /// No more than have something to do.
+    /// Starts threads, but no more than `rows` give something to do.
     pub(super) fn new(run: Run<'a>, rows: usize) -> Result<Self, ProbeError> {
         let threads = if run.threads == 0 {
             available_parallelism().map_or(1, NonZero::get)

@@ -36,7 +36,7 @@ pub fn check_length(bytes: usize) -> Result<(), TooLong> {
     }
 }
 
-/// In four bytes a number that is no larger than the length of a text which [`check_length`] let pass.
+/// Narrows a number that is no larger than the length of a text which [`check_length`] let pass.
 #[inline(always)]
 pub fn within_text(n: usize) -> u32 {
     u32::try_from(n).expect("the text was measured before it was scanned")

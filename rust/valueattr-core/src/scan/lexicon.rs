@@ -28,7 +28,7 @@ pub const ENGLISH: &str = include_str!("../../lexicon/en.toml");
 /// A lexicon that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct LexiconError {
-    /// Counted from 1.
+    /// The line, counted from 1.
     pub line: usize,
     pub message: String,
 }
@@ -71,7 +71,7 @@ pub struct Entry {
     pub strength: Option<f64>,
     pub example: Option<String>,
     pub source: Option<String>,
-    /// Of its pattern, counted from 1.
+    /// The line of its pattern, counted from 1.
     pub line: usize,
     pub(super) guards: Guards,
 }

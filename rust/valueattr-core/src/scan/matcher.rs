@@ -50,7 +50,7 @@ pub enum Verdict {
     Covered,
 }
 
-/// What scanning keeps from text to text, to save allocations.
+/// The memory that scanning needs, kept from text to text to save allocations.
 #[derive(Debug, Clone, Default)]
 pub struct Scratch {
     words: Words,
@@ -291,7 +291,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Of each kind, the longest that its guards let pass.
+    /// Selects for each kind the longest phrase that its guards let pass.
     #[inline]
     fn select(
         &mut self,
@@ -364,7 +364,7 @@ fn characters(text: &str) -> usize {
         .count()
 }
 
-/// How many characters stand before a byte; asked from the beginning of a text to its end.
+/// Says how many characters stand before a byte. Bytes are asked for in the order of the text.
 #[derive(Default)]
 struct CharactersBefore {
     byte: usize,

@@ -1,4 +1,6 @@
-//! Which words of a text a wording may begin with, by the hashes of a word and the next.
+//! Says which words of a text a wording may begin with, by the hashes of a word and the next.
+//!
+//! It may let a pair pass that begins no wording (about one in twenty words passes), and never stops one that does.
 
 /// Says of two words in a row whether a wording may begin with them. It never stops a wording.
 #[derive(Debug, Clone)]
@@ -6,11 +8,11 @@ pub struct Prefilter {
     /// Wordings are in eight sets, one a bit. A word may be the first of a wording in the sets that all three tables
     /// have at a byte of its hash, the highest byte first; vector registers hold these tables.
     pub firsts: [[u8; 128]; 3],
-    /// The same of second words.
+    /// The same for second words.
     pub seconds: [[u8; 128]; 3],
     /// A larger set, of the hashes of both words.
     pairs: Box<[u64; PAIRS]>,
-    /// Of the hashes of first words that may stand alone or before any.
+    /// The hashes of first words that may stand alone or before any word.
     alone: Box<[u64; ALONE]>,
 }
 
@@ -50,7 +52,7 @@ impl Prefilter {
         }
     }
 
-    /// By the larger sets.
+    /// Says whether a wording may begin with the two words, by the larger sets.
     #[inline(always)]
     #[allow(clippy::needless_bitwise_bool)] // a branch would go wrong often
     pub fn lets_pass(&self, first: u32, second: u32) -> bool {

@@ -20,11 +20,11 @@ pub struct Trie {
     nodes: Vec<Node>,
     /// What ends at a node, node after node.
     ends: Vec<End>,
-    /// From a hash to a place in the table, and from the place behind the last to the first.
+    /// `shift` leads from a hash to a place in the table; `mask` from the place behind the last to the first.
     shift: u32,
     mask: u32,
     words: Vec<Box<str>>,
-    /// Words of the longest wording.
+    /// The number of words in the longest wording.
     longest: usize,
     ascii: bool,
     filter: Prefilter,
@@ -35,7 +35,7 @@ pub struct Trie {
 #[repr(align(32))]
 struct Node {
     key: u64,
-    /// Index into the words.
+    /// The index of the word.
     word: u32,
     /// [`NOWHERE`] where there is no node.
     parent: NodeId,

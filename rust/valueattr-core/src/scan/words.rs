@@ -31,7 +31,7 @@ pub struct Word {
 }
 
 impl Words {
-    /// How many words are complete.
+    /// The number of complete words.
     #[inline(always)]
     pub fn len(&self) -> usize {
         self.filled / 2
@@ -84,7 +84,8 @@ impl Words {
 /// Cuts a text into words block by block; the fields after the first are bits for the next block's first byte.
 #[derive(Debug, Clone)]
 pub struct Segmenter {
-    base: usize,
+    /// Byte at which the next block begins, in the four bytes that places have.
+    base: u32,
     in_word: u64,
     terminated: u64,
     after_newline: u64,
@@ -124,11 +125,12 @@ impl Segmenter {
     /// Where words begin or end, and where sentences begin.
     #[inline(always)]
     fn block<K: Kernels>(&mut self, kernels: K, text: &str) -> (u64, u64) {
-        let (m, high) = masks(kernels, text, self.base);
+        let base = self.base as usize;
+        let (m, high) = masks(kernels, text, base);
         self.beyond_ascii |= high;
         let next = m.apostrophe >> 63 == 1
             && text
-                .get(self.base + BLOCK..)
+                .get(base + BLOCK..)
                 .is_some_and(|rest| rest.starts_with(is_word));
         let inside =
             m.apostrophe & (m.word << 1 | self.in_word) & (m.word >> 1 | u64::from(next) << 63);
@@ -153,7 +155,7 @@ impl Segmenter {
     }
 }
 
-/// As [`Segmenter::read`].
+/// What [`Segmenter::read`] does.
 struct Read<'a> {
     segmenter: &'a mut Segmenter,
     text: &'a str,
@@ -172,16 +174,16 @@ impl Routine for Read<'_> {
             blocks,
             words,
         } = self;
+        let begin = segmenter.base as usize;
         let end = text
             .len()
-            .min(segmenter.base.saturating_add(blocks.saturating_mul(BLOCK)));
-        words.make_room((end - segmenter.base) / BLOCK + 2);
+            .min(begin.saturating_add(blocks.saturating_mul(BLOCK)));
+        words.make_room((end - begin) / BLOCK + 2);
         // In local variables they stay in registers.
         let mut state = segmenter.clone();
         let (mut filled, mut sentences_filled) = (words.filled, words.sentences_filled);
-        // It counts along with `state.base`, whose type would have to be narrowed for every block.
-        let mut base = within_text(state.base);
-        while state.base < end {
+        while (state.base as usize) < end {
+            let base = state.base;
             let (boundaries, sentences) = state.block(kernels, text);
             if let Some(room) = words.boundaries[filled..].first_chunk_mut() {
                 kernels.places(boundaries, base, room);
@@ -201,8 +203,7 @@ impl Routine for Read<'_> {
                 rest &= rest - 1;
             }
             sentences_filled += sentences.count_ones() as usize;
-            state.base += BLOCK;
-            base += 64;
+            state.base += within_text(BLOCK);
         }
         *segmenter = state;
         (words.filled, words.sentences_filled) = (filled, sentences_filled);

@@ -36,7 +36,7 @@ pub enum StoreError {
     NoSuchRow { row: usize, rows: usize },
 }
 
-/// Puts the path beside an error of the system.
+/// Turns an error of the system into one that names the file.
 pub(super) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> StoreError + use<> {
     let path = path.to_owned();
     |error| match error.kind() {
@@ -47,7 +47,7 @@ pub(super) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> StoreError + us
     }
 }
 
-/// What is on disk is no store, or no longer one.
+/// The error that a file is not what a store of this version holds.
 pub(super) fn broken(path: &Path, message: String) -> StoreError {
     StoreError::Broken {
         path: path.to_owned(),

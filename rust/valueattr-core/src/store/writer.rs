@@ -12,9 +12,9 @@ use super::error::{StoreError, broken, io_error};
 use super::format::{Manifest, Shard, shard_name};
 use super::journal::{read_journal, read_manifest};
 
-/// Hashed while it is in the cache, then written.
+/// Bytes that are hashed at once: they are still in the cache when they are written.
 const BLOCK: usize = 1 << 20;
-/// Shards that are written and wait to be committed.
+/// How many shards may be written and wait to be committed.
 const WAITING: usize = 1;
 
 /// Rows to append: of each the text and the token that it comes from, and each layer's values, little-endian, in the
@@ -36,7 +36,7 @@ pub struct Writer {
     committed: Vec<Shard>,
     appended: usize,
     durable: bool,
-    /// Both are gone after an error, and when finished.
+    /// Like the thread, it is gone after an error and when the writer has finished.
     written: Option<SyncSender<Written>>,
     thread: Option<JoinHandle<Result<(), StoreError>>>,
     lock: Option<File>,

@@ -106,7 +106,7 @@ const fn nibbles(from: usize, to: usize) -> (Nibbles, Nibbles) {
     (low, high)
 }
 
-/// As [`Kernels::ascii`].
+/// Does what [`Kernels::ascii`] says.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn classify(block: &[u8; BLOCK]) -> (Masks, u64) {

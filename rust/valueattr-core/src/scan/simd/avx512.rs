@@ -82,7 +82,7 @@ impl Kernels for Avx512 {
     }
 }
 
-/// As [`Kernels::ascii`].
+/// Does what [`Kernels::ascii`] says.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 fn classify(block: &[u8; BLOCK]) -> (Masks, u64) {
@@ -110,7 +110,7 @@ fn prefetch(address: *const u8) {
     unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
 }
 
-/// As [`Kernels::marks`].
+/// Does what [`Kernels::marks`] says.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 fn marks(block: &[u8; BLOCK], high: u64) -> u64 {
@@ -118,7 +118,7 @@ fn marks(block: &[u8; BLOCK], high: u64) -> u64 {
     _mm512_mask_test_epi8_mask(high, classes, _mm512_set1_epi8(MARK.cast_signed()))
 }
 
-/// As [`Kernels::places`].
+/// Does what [`Kernels::places`] says.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vbmi2")]
 fn places(bits: u64, base: u32, out: &mut [u32; BLOCK]) {
@@ -143,8 +143,8 @@ fn places(bits: u64, base: u32, out: &mut [u32; BLOCK]) {
 /// Words at once.
 const EIGHT: usize = 8;
 
-/// As [`Kernels::hashes`] of at most eight words; false, and `out` of no use, where these are not for vectors: when they
-/// do not stand in 128 bytes, or when one of their bytes is beyond ASCII and may fold into a word of the lexicon.
+/// Does what [`Kernels::hashes`] says for at most eight words, or returns false and leaves `out` of no use. It does so
+/// when the words do not stand in 128 bytes, or when a byte beyond ASCII may fold into a word of the lexicon.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vbmi")]
 fn eight_hashes(
@@ -212,7 +212,7 @@ fn begins_apostrophe(bytes: __m512i) -> bool {
     is(0xCA) | is(0xE2) | is(0xEF) != 0
 }
 
-/// As [`Kernels::passing`], by the tables that vector registers hold: it may let more pass than
+/// Does what [`Kernels::passing`] says, by the tables that vector registers hold. It may let more pass than
 /// [`Prefilter::lets_pass`], and never less.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
@@ -245,7 +245,7 @@ fn passing(filter: &Prefilter, hashes: &[u32; BLOCK]) -> u64 {
     _mm512_test_epi8_mask(sets(&filter.firsts), seconds)
 }
 
-/// Of each byte the entry at its lowest seven bits, in the 128 entries of `table` that begin at `from`.
+/// For each byte the entry at its lowest seven bits, among the 128 entries of `table` that begin at `from`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vbmi")]
 fn look_up(table: &[u8], from: usize, bytes: __m512i) -> __m512i {
