@@ -1,3 +1,5 @@
+//! Fitting: probes on arrays or on a layer of a store, which Ctrl-C ends between passes over the data.
+
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
@@ -16,7 +18,7 @@ fn error(error: impl std::fmt::Display) -> PyErr {
     ProbeError::new_err(error.to_string())
 }
 
-/// How often Python's signals are looked at: it takes the interpreter's lock.
+/// How often Python's signals are looked at. Not more often, because it takes the interpreter's lock.
 const SIGNALS: Duration = Duration::from_millis(100);
 
 /// Without the interpreter's lock, until Ctrl-C or whatever else a signal handler raises.
