@@ -13,6 +13,15 @@ use valueattr_core::probe::{self, Fits, Linear, Options, Problem, Rows, Run};
 use crate::store::StoreReader;
 
 create_exception!(valueattr._core, ProbeError, PyValueError);
+create_exception!(valueattr._core, NotFiniteError, ProbeError);
+
+/// The class of a failure that a fit reports, with its message.
+fn fit_error(error: probe::ProbeError) -> PyErr {
+    match error {
+        probe::ProbeError::NotFinite { .. } => NotFiniteError::new_err(error.to_string()),
+        _ => ProbeError::new_err(error.to_string()),
+    }
+}
 
 fn error(error: impl std::fmt::Display) -> PyErr {
     ProbeError::new_err(error.to_string())
@@ -45,7 +54,7 @@ fn interruptibly<T: Send>(
         };
         (work(run), raised.into_inner())
     });
-    raised.map_or_else(|| done.map_err(error), Err)
+    raised.map_or_else(|| done.map_err(fit_error), Err)
 }
 
 /// Rows in memory, or a layer of a store by its index.
@@ -194,6 +203,7 @@ fn resampled_auroc<'py>(
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("ProbeError", module.py().get_type::<ProbeError>())?;
+    module.add("NotFiniteError", module.py().get_type::<NotFiniteError>())?;
     module.add_function(wrap_pyfunction!(fit_logistic, module)?)?;
     module.add_function(wrap_pyfunction!(fit_linear, module)?)?;
     module.add_function(wrap_pyfunction!(fit_ridge, module)?)?;
