@@ -1,5 +1,6 @@
 # make demo   set up and run E1 on the embedded world; ends with the path of its report
-# make test   set up and pass every check
+# make test   set up and pass every check; a part of it: make rust, make python, or one of CHECKS below
+# make test-slow           the tests that take minutes each
 # make bench  set up and run the trainer's bench
 # make bench-scan          the hedging scanner against its peers
 # make bench-store         the activation store against plain files and its peers
@@ -9,54 +10,93 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := pyproject.toml Cargo.toml $(shell find rust -name '*.rs' -o -name '*.toml')
+SOURCES := pyproject.toml Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name '*.toml')
 
-# Thin LTO: nearly the speed of a release build in a fraction of its time.
-export MATURIN_PEP517_ARGS := --profile thin
+# Python packages come by uv in a fifth of pip's time. Where there is none, set-up fetches it; without one, pip installs.
+UV ?= $(or $(shell uv --version >/dev/null 2>&1 && echo uv),$(BIN)/uv)
+
+# Quick to build, nearly the speed of a release build.
+PROFILE := thin
+export MATURIN_PEP517_ARGS := --profile $(PROFILE)
 # Tests and benches train small models: one thread a process, or they oversubscribe the cores.
-test bench: export OMP_NUM_THREADS := 1
-test bench: export TOKENIZERS_PARALLELISM := false
+CHECKS := pytest fmt clippy rust-tests ruff types
+$(CHECKS) test-slow bench: export OMP_NUM_THREADS := 1
+$(CHECKS) test-slow bench: export TOKENIZERS_PARALLELISM := false
 # The same code gets the same verdict, as with hypothesis in tests/conftest.py.
-test: export PROPTEST_RNG_SEED := 1
+rust-tests: export PROPTEST_RNG_SEED := 1
+# Processes of pytest. The experiments among the tests spread over the other cores by themselves.
+WORKERS ?= 2
 
 DATA ?= ../shared/data
 MODELS ?= ../shared/models
 
-.PHONY: demo test bench bench-scan bench-store bench-probe bench-truth bench-scan-quality tools clean
+.PHONY: demo test test-slow python rust $(CHECKS) bench bench-scan bench-store bench-probe bench-truth bench-scan-quality tools clean
 
-demo: .venv/.installed
+demo: .venv/.train
 	$(BIN)/valueattr run e1 --preset tiny --seeds 1 --out runs/demo
 	@echo 'To type valueattr yourself: . .venv/bin/activate'
 
-test: .venv/.installed
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	cargo fmt --check
-	cargo clippy --profile thin --workspace --all-targets -- -D warnings
-	cargo test --profile thin --package valueattr-core --quiet
-	$(BIN)/python -m pytest
+# Two checks at a time, and all of them whatever fails. Each prints in one piece when it is done, but for what takes
+# minutes: set-up and pytest write to LIVE, which is this recipe's own output.
+test:
+	@mkdir -p target && rm -f target/verdicts
+	@exec 3>&1; $(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync=target LIVE=3 $(CHECKS); status=$$?; \
+	echo; for check in $(CHECKS); do grep "^$$check:" target/verdicts || echo "$$check: NOT RUN"; done; exit $$status
 
-bench: .venv/.installed
+LIVE := 1
+
+# $(call check,COMMAND) runs it and writes down how it went, for the last lines of `make test`.
+define check
+@mkdir -p target; echo '$(1)'; start=$$(date +%s); \
+if { $(1); } >&$(2); then verdict=passed; else verdict=FAILED; fi; \
+echo "$@: $$verdict in $$(($$(date +%s) - start)) s" | tee -a target/verdicts; test $$verdict = passed
+endef
+
+python: ruff types pytest
+
+pytest: .venv/.dev
+	$(call check,$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup,$(LIVE))
+
+ruff: .venv/.dev
+	$(call check,$(BIN)/ruff check . && $(BIN)/ruff format --check .,1)
+
+types: .venv/.dev
+	$(call check,$(BIN)/mypy,1)
+
+rust: fmt clippy rust-tests
+
+fmt:
+	$(call check,cargo fmt --check,1)
+
+clippy:
+	$(call check,cargo clippy --profile $(PROFILE) --workspace --all-targets --quiet -- -D warnings,1)
+
+rust-tests:
+	$(call check,cargo test --profile $(PROFILE) --package valueattr-core --quiet,1)
+
+test-slow: .venv/.dev
+	$(BIN)/python -m pytest -m slow
+
+bench: .venv/.dev
 	$(BIN)/python benches/bench_trainer.py
 
-bench-scan: .venv/.installed
+bench-scan: .venv/.dev
 	$(BIN)/maturin develop --release --extras bench
 	$(BIN)/python benches/bench_scan.py
 	cargo bench --package valueattr-core --bench scan
 
-bench-store: .venv/.installed
+bench-store: .venv/.dev
 	$(BIN)/maturin develop --release --extras bench,train
 	taskset -c 0 $(BIN)/python benches/bench_store.py
 
-bench-probe: .venv/.installed
+bench-probe: .venv/.dev
 	$(BIN)/maturin develop --release
 	$(BIN)/python benches/bench_probe.py
 
-bench-truth: .venv/.installed
+bench-truth: .venv/.dev
 	$(BIN)/python benches/bench_truth.py $(DATA) $(MODELS)
 
-bench-scan-quality: .venv/.installed
+bench-scan-quality: .venv/.dev
 	$(BIN)/python benches/bench_scan_quality.py $(DATA)
 
 tools:
@@ -65,11 +105,28 @@ tools:
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no venv: install python3-venv" >&2; exit 1; }
 	@command -v cargo >/dev/null || { echo "valueattr builds its compiled part with cargo: install Rust 1.89 or later (rustup)" >&2; exit 1; }
 
-.venv/.installed: $(SOURCES) | tools
-	@echo "setting up .venv: Python packages (torch is the large one) and the compiled part"
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check -e '.[train,dev]'
-	touch $@
+.venv/bin/python: | tools
+	$(PYTHON) -m venv .venv
+	$(if $(filter $(BIN)/uv,$(UV)),$(BIN)/python -m pip install --quiet --disable-pip-version-check uv || true)
+
+# uv reads none of pip's settings, and lists with commas.
+empty :=
+comma := ,
+export UV_FIND_LINKS := $(subst $(empty) $(empty),$(comma),$(strip $(PIP_FIND_LINKS)))
+# A torch in a folder of wheels is meant for this machine (without CUDA, say): it goes before a newer one of the index.
+TORCH_AT_HAND := $(wildcard $(addsuffix /torch-*.whl,$(PIP_FIND_LINKS)))
+install = { $(UV) pip install --python $(BIN)/python --reinstall-package valueattr $(1) \
+	|| $(BIN)/python -m pip install --disable-pip-version-check $(1); } >&$(LIVE) 2>&1
+
+# `make demo` installs what a run needs, `make test` the developers' tools as well. After a change in Rust either builds
+# the compiled part anew and leaves the packages as they are.
+.venv/.train: EXTRAS := train
+.venv/.dev: EXTRAS := train,dev
+.venv/.train .venv/.dev: $(SOURCES) | .venv/bin/python
+	@echo "setting up .venv: Python packages (torch is the large one) and the compiled part" >&$(LIVE)
+	$(if $(TORCH_AT_HAND),$(call install,--no-index --no-deps torch) || true)
+	$(call install,-e '.[$(EXTRAS)]')
+	touch $@ .venv/.train
 
 clean:
 	rm -rf .venv target runs

@@ -14,6 +14,14 @@ from valueattr.world import synthesise
 settings.load_profile("ci")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(items):
+    """One process runs all tests that read the finished smoke run, so that it is made once."""
+    for item in items:
+        if "everything" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("everything"))
+
+
 @pytest.fixture(scope="session")
 def world():
     return synthesise(0)
