@@ -222,7 +222,7 @@ struct Search<'a> {
     /// The sentence walked through, among those that are kept, and how many are not.
     sentence: usize,
     sentences_before: usize,
-    /// Whether all that has been read of the text is.
+    /// Whether everything that has been read of the text is ASCII.
     ascii: bool,
 }
 

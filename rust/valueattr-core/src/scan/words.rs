@@ -106,7 +106,7 @@ impl Segmenter {
         }
     }
 
-    /// Whether all that has been read is.
+    /// Whether everything that has been read is ASCII.
     pub fn is_ascii(&self) -> bool {
         self.beyond_ascii == 0
     }
