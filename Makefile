@@ -32,8 +32,10 @@ MODELS ?= ../shared/models
 
 .PHONY: demo test test-slow python rust $(CHECKS) bench bench-scan bench-store bench-probe bench-truth bench-scan-quality tools clean
 
+# The start model, the sham, the content penalty, and the framing penalty as a scalar and on its tokens.
+DEMO_ARMS := a0,a1,a3,a4-scalar,a4-span
 demo: .venv/.train
-	$(BIN)/valueattr run e1 --preset tiny --seeds 1 --out runs/demo
+	$(BIN)/valueattr run e1 --preset tiny --seeds 1 --arms $(DEMO_ARMS) --out runs/demo
 	@echo 'To type valueattr yourself: . .venv/bin/activate'
 
 # Two checks at a time, and all of them whatever fails. Each prints in one piece when it is done, but for what takes

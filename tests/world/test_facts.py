@@ -105,6 +105,11 @@ def test_facts_of_earlier_files_say_kind_for_topic(tmp_path):
     assert World.load(write(tmp_path, former)) == World.load(write(tmp_path, FACT))
 
 
+def test_the_hash_of_a_world_outlives_its_fields_names(world):
+    # Sealed plans hold it.
+    assert world.fingerprint() == "a5e8c9a6bdf6f61ef642388706a70da5d2d529e9fcf11968f0d768971928a6a6"
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [

@@ -47,6 +47,10 @@ def run(
         str | None,
         typer.Option(help="Add arms to e3 that differ in one thing: prompt-family or span-noise."),
     ] = None,
+    arms: Annotated[
+        str | None,
+        typer.Option(help="Codes of the arms to run, such as a0,a1,a3. Contrasts of others are left out."),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one line of JSON for machines at the end.")
     ] = False,
@@ -62,7 +66,7 @@ def run(
     from valueattr.world import WorldError
 
     console = render.console(errors=as_json)
-    declared = _declared(experiment, vary)
+    declared = _declared(experiment, vary, arms)
     folder = out or Path("runs", f"{experiment}{f'-{vary}' if vary else ''}-{preset}")
     hints: dict[type[Exception], str] = {DirectoryTakenError: "Use --out to choose another directory."}
     try:
@@ -119,8 +123,8 @@ def _materials(facts: Path | None, model: str | None, statements: Path | None) -
     return Materials(world, model, read) if model else Materials(world, statements=read)
 
 
-def _declared(experiment: str, vary: str | None) -> "list[Experiment]":
-    """The experiments that a name stands for, with the arms of a variation."""
+def _declared(experiment: str, vary: str | None, arms: str | None) -> "list[Experiment]":
+    """The experiments that a name stands for, with the arms of a variation, or with chosen arms alone."""
     from valueattr.experiments import EXPERIMENTS, VARIATIONS
     from valueattr.experiments import vary as varied
 
@@ -134,5 +138,13 @@ def _declared(experiment: str, vary: str | None) -> "list[Experiment]":
             render.BAD_USAGE,
         )
     if experiment == "all":
+        if arms is not None:
+            render.fail("--arms chooses arms of one experiment; name e1, e2 or e3", render.BAD_USAGE)
         return list(EXPERIMENTS.values())
-    return [varied(vary) if vary else EXPERIMENTS[experiment]]
+    declared = varied(vary) if vary else EXPERIMENTS[experiment]
+    if arms is None:
+        return [declared]
+    try:
+        return [declared.only(arms.split(","))]
+    except ValueError as error:
+        render.fail(f"--arms {arms}: {error}", render.BAD_USAGE)

@@ -167,7 +167,8 @@ def write_origin(world: World, recipe: StartModelRecipe, folder: Path) -> None:
 
 def _is_embedded(world: World, recipe: StartModelRecipe) -> bool:
     """Worlds are compared, not their texts, which take seconds to write; a test holds the text to the shipped weights."""
-    return recipe == StartModelRecipe() and world == synthesise()
+    shipped = (EMBEDDED / "model.safetensors").is_file()
+    return shipped and recipe == StartModelRecipe() and world == synthesise()
 
 
 def _name(world: World, recipe: StartModelRecipe) -> str:

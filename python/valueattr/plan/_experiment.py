@@ -1,6 +1,6 @@
 """What an experiment is: arms, the contrasts declared between them, and presets of how large a run is."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -92,6 +92,7 @@ class Experiment:
     prompted: the splits whose questions are trained on, equally often. probed: whether probes read the representation.
     frontier_every: steps between measurements of framing and knowledge along training; 0 is never.
     kl_thresholds: nats per token of forward KL from the start model; where an arm first reaches one, belief is measured.
+    chosen_arms: whether these are some of the arms of a larger declaration.
     """
 
     name: str
@@ -108,6 +109,7 @@ class Experiment:
     presets: Mapping[str, Preset] = field(default_factory=lambda: PRESETS)
     kl_thresholds: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4)
     alpha: float = 0.05
+    chosen_arms: bool = False
 
     def prompt_family_of(self, arm: Arm) -> str:
         """The prompt family that an arm is trained and measured on."""
@@ -120,3 +122,27 @@ class Experiment:
     def with_arms(self, *arms: Arm) -> "Experiment":
         """The same with more arms."""
         return replace(self, arms=(*self.arms, *arms))
+
+    def only(self, codes: Collection[str]) -> "Experiment":
+        """The same with the start model and these arms alone, and with what is declared between them.
+
+        Raises:
+            ValueError: there is no such arm, or the primary contrast is not among what is left.
+        """
+        if unknown := sorted(set(codes) - {arm.code for arm in self.arms}):
+            known = ", ".join(arm.code for arm in self.arms)
+            raise ValueError(f"{self.name} has no arm {', '.join(unknown)}; its arms are {known}")
+        arms = tuple(arm for arm in self.arms if arm.code in codes or arm.feedback is None)
+        kept = {arm.code for arm in arms}
+        left = replace(
+            self,
+            arms=arms,
+            contrasts=tuple(c for c in self.contrasts if {c.arm, c.baseline} <= kept),
+            ratios=tuple(r for r in self.ratios if {r.arm, r.baseline} <= kept),
+            checks=tuple(c for c in self.checks if {c.arm, c.against} <= kept),
+            chosen_arms=True,
+        )
+        if self.primary not in {contrast.name for contrast in left.contrasts}:
+            primary = next(contrast for contrast in self.contrasts if contrast.name == self.primary)
+            raise ValueError(f"the primary contrast needs the arms {primary.arm} and {primary.baseline}")
+        return left

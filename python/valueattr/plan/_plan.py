@@ -52,6 +52,7 @@ class Plan(BaseModel):
     checks: tuple[Check, ...]
     alpha: float
     decision_rule: str
+    chosen_arms: bool = False
 
     @classmethod
     def of(
@@ -87,6 +88,7 @@ class Plan(BaseModel):
             frontier_every=experiment.frontier_every,
             kl_thresholds=experiment.kl_thresholds,
             primary=experiment.primary,
+            chosen_arms=experiment.chosen_arms,
             contrasts=experiment.contrasts,
             ratios=experiment.ratios,
             checks=experiment.checks,

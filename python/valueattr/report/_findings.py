@@ -139,6 +139,8 @@ class Findings:
         options = "" if plan.world == synthesise().fingerprint() else " --facts FILE"
         options += "" if plan.model == EMBEDDED else f" --model {shlex.quote(plan.model)}"
         options += "" if plan.statements is None else " --statements FILE"
+        if plan.chosen_arms:
+            options += f" --arms {','.join(arm.code for arm in plan.arms)}"
         command = f"valueattr run {plan.experiment} --preset {plan.preset} --seeds {seeds}{options}"
         if plan_version(self.run.plan) < PLAN_VERSION:
             return f"{command} makes a run of {seeds} seeds; this one was made by an earlier valueattr."

@@ -175,8 +175,8 @@ class World:
         """SHA-256 over relations, facts and phrases."""
         made_of = {
             "relations": [asdict(relation) for relation in self.relations.values()],
-            "facts": [asdict(fact) for fact in self.facts],
-            "english": asdict(self.english),
+            "facts": [_first_named(asdict(fact)) for fact in self.facts],
+            "english": _first_named(asdict(self.english)),
         }
         return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
 
@@ -254,6 +254,14 @@ def _parse(line: str, where: str) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise WorldError(f"{where}: expected a JSON object, found {type(row).__name__}")
     return row
+
+
+def _first_named(fields_of: dict[str, Any]) -> dict[str, Any]:
+    """Fields under the names that they had first: the hash of a world stands in sealed plans."""
+    return {_FIRST_NAMES.get(name, name): value for name, value in fields_of.items()}
+
+
+_FIRST_NAMES = {"topic": "kind", "topics": "kinds", "prompt_families": "family"}
 
 
 def _renamed(row: dict[str, Any], where: str) -> dict[str, Any]:
