@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 class ProbeError(ValueError):
     """A batch of probes that cannot be fitted; the message names the row, set or argument."""
 
+class NotFiniteError(ProbeError):
+    """An activation is NaN or inf; the message names its row and feature."""
+
 class _Fits(TypedDict):
     classes: int
     coef: NDArray[np.float64]

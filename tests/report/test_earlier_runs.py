@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -140,9 +141,8 @@ def test_a_run_made_before_is_reported_as_one_of_today(run, tmp_path):
 
 def test_more_seeds_for_a_run_made_before_make_a_run_of_their_own(run, tmp_path):
     before = as_made_before(run, tmp_path / "before")
-    before.write_table(
-        "measures", as_table(MEASURES, run.table("measures").query("seed == 0").to_dict("records"))
-    )
+    one_seed = run.table("measures").query("seed == 0")
+    before.write_table("measures", pa.Table.from_pandas(one_seed, schema=MEASURES, preserve_index=False))
     assert "makes a run of 3 seeds; this one was made by an earlier valueattr" in headline(before)
     with pytest.raises(RunDirectoryError, match="holds a run of another plan"):
         RunDirectory.create(before.path, run.plan, {})

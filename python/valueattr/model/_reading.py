@@ -110,12 +110,14 @@ def _parted(
         [text, *(f"{text} {value}" for value in values)]
         for text, values in zip(texts, candidates, strict=True)
     ]
-    encoded = iter(
-        tokenizer([text for of_text in whole for text in of_text], return_attention_mask=False)["input_ids"]
-    )
+    # Without offsets, which would take most of the time.
+    backend = tokenizer.backend_tokenizer
+    backend.no_padding()
+    backend.no_truncation()
+    encoded = iter(backend.encode_batch_fast([text for of_text in whole for text in of_text]))
     result = []
     for of_text in whole:
-        alone, *together = (next(encoded) for _ in of_text)
+        alone, *together = (next(encoded).ids for _ in of_text)
         columns = enumerate(zip(alone, *together, strict=False))
         every = min([len(alone), *(len(ids) - 1 for ids in together)])
         shared = next((i for i, tokens in columns if len(set(tokens)) > 1), every)

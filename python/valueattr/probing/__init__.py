@@ -9,7 +9,7 @@ scikit-learn's terms `C = 1 / (l2 * sum_i w_i)`. `MeanDifferenceProbe` compares 
 Marks and Tegmark 2023). `fit_many` solves fits that share X (penalties, label sets, folds) as one problem.
 """
 
-from valueattr._core import ProbeError
+from valueattr._core import NotFiniteError, ProbeError
 from valueattr.probing._batch import FittedProbes, fit_many
 from valueattr.probing._estimators import LDAProbe, LogisticProbe, MeanDifferenceProbe, RidgeProbe
 from valueattr.probing._heldout import KINDS, CrossFit, Held, Target, cross_fit, held_out_scores, recentred
@@ -25,6 +25,7 @@ __all__ = [
     "LDAProbe",
     "LogisticProbe",
     "MeanDifferenceProbe",
+    "NotFiniteError",
     "ProbeError",
     "RidgeProbe",
     "Target",

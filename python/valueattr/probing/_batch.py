@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from valueattr._core import ProbeError, StoreReader, fit_linear, fit_logistic
+from valueattr._core import NotFiniteError, ProbeError, StoreReader, fit_linear, fit_logistic
 from valueattr.activations import Layer
 
 Floats = NDArray[np.float64]
@@ -201,9 +201,9 @@ def as_weights(sample_weight: ArrayLike | None, n: int) -> NDArray[np.float64] |
 
 
 def require_finite(X: NDArray[np.floating]) -> None:
-    """Raise a `ProbeError` that names the first row with a NaN or inf."""
+    """Raise a `NotFiniteError` that names the first row with a NaN or inf."""
     finite = np.isfinite(X)
     if not finite.all():
         row, feature = np.argwhere(~finite)[0]
         found = "NaN" if np.isnan(X[row, feature]) else "inf"
-        raise ProbeError(f"X is {found} at row {row}, feature {feature}: drop or repair the row")
+        raise NotFiniteError(f"X is {found} at row {row}, feature {feature}: drop or repair the row")

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from valueattr._core import ProbeError
+from valueattr._core import NotFiniteError, ProbeError
 from valueattr.activations import ActivationStore, Layer
 from valueattr.probing._batch import FittedProbes, Kind, Probes, fit_many, require_finite
 from valueattr.probing._partitions import Floats, Ints, Partition, leave_one_out, leave_two_out
@@ -302,10 +302,9 @@ def fit_partitions(
     )
     try:
         fits = fit_many(source, labels, training, path, kind=kind, tol=tol, threads=threads)
-    except ProbeError as error:
-        if str(error).startswith("X is "):  # not finite at a row, which is to be named by its text
-            for _ in activations.blocks():
-                pass
+    except NotFiniteError:
+        for _ in activations.blocks():  # which name the row by its text
+            pass
         raise
     ends = np.cumsum([0, *(len(partition.trains) for partition in partitions)])
     return [fits.of_sets(slice(start, end)) for start, end in pairwise(ends)]

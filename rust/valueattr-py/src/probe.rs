@@ -1,3 +1,5 @@
+//! Fitting: probes on arrays or on a layer of a store, which Ctrl-C ends between passes over the data.
+
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
@@ -11,12 +13,21 @@ use valueattr_core::probe::{self, Fits, Linear, Options, Problem, Rows, Run};
 use crate::store::StoreReader;
 
 create_exception!(valueattr._core, ProbeError, PyValueError);
+create_exception!(valueattr._core, NotFiniteError, ProbeError);
+
+/// The class of a failure that a fit reports, with its message.
+fn fit_error(error: probe::ProbeError) -> PyErr {
+    match error {
+        probe::ProbeError::NotFinite { .. } => NotFiniteError::new_err(error.to_string()),
+        _ => ProbeError::new_err(error.to_string()),
+    }
+}
 
 fn error(error: impl std::fmt::Display) -> PyErr {
     ProbeError::new_err(error.to_string())
 }
 
-/// How often Python's signals are looked at: it takes the interpreter's lock.
+/// How often Python's signals are looked at. Not more often, because it takes the interpreter's lock.
 const SIGNALS: Duration = Duration::from_millis(100);
 
 /// Without the interpreter's lock, until Ctrl-C or whatever else a signal handler raises.
@@ -43,7 +54,7 @@ fn interruptibly<T: Send>(
         };
         (work(run), raised.into_inner())
     });
-    raised.map_or_else(|| done.map_err(error), Err)
+    raised.map_or_else(|| done.map_err(fit_error), Err)
 }
 
 /// Rows in memory, or a layer of a store by its index.
@@ -192,6 +203,7 @@ fn resampled_auroc<'py>(
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("ProbeError", module.py().get_type::<ProbeError>())?;
+    module.add("NotFiniteError", module.py().get_type::<NotFiniteError>())?;
     module.add_function(wrap_pyfunction!(fit_logistic, module)?)?;
     module.add_function(wrap_pyfunction!(fit_linear, module)?)?;
     module.add_function(wrap_pyfunction!(fit_ridge, module)?)?;

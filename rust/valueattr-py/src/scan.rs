@@ -1,20 +1,33 @@
+//! Scanning: a lexicon over lists of str, over the buffers of Arrow arrays, and over dumps. Results are columns.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use numpy::{IntoPyArray, PyReadonlyArray1};
 use pyo3::create_exception;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
-
-use valueattr_core::dump::{Chunks, DumpScan, Lines, Scanned, Step};
+use valueattr_core::dump::{Chunks, DumpScan, Lines, PathStep, Scanned};
 use valueattr_core::scan::{
-    self, Counts, ENGLISH, Kind, Lexicon, Scratch, Span, ThreadsError, Verdict,
+    self, BatchError, Counts, ENGLISH, Kind, Lexicon, Scratch, Span, TooLong, Verdict,
 };
 
 create_exception!(valueattr._core, LexiconError, PyValueError);
 
-fn threads_error(error: ThreadsError) -> PyErr {
+fn threads_error(error: scan::ThreadsError) -> PyErr {
     PyRuntimeError::new_err(error.to_string())
+}
+
+fn batch_error(error: BatchError) -> PyErr {
+    match error {
+        BatchError::TooLong { text, error } => too_long(text, error),
+        BatchError::Threads(error) => threads_error(error),
+    }
+}
+
+fn too_long(text: usize, error: TooLong) -> PyErr {
+    PyValueError::new_err(format!("text {text} is too long: {error}"))
 }
 
 /// A compiled lexicon that scans lists of str or the buffers of an Arrow string array.
@@ -71,6 +84,7 @@ impl Scanner {
     /// Entry, start, end and verdict of every phrase of the lexicon in a text.
     fn explain(&self, text: &Bound<'_, PyString>) -> PyResult<Vec<(u32, u32, u32, &'static str)>> {
         let text = text.to_str().map_err(|_| surrogate(0))?;
+        scan::check_length(text.len()).map_err(|error| too_long(0, error))?;
         let found = self.lexicon.explain(text, &mut Scratch::default());
         Ok(found
             .into_iter()
@@ -88,10 +102,10 @@ impl Scanner {
         spans: bool,
     ) -> PyResult<DumpScanner> {
         let lines = field.map_or(Lines::Text, |field| Lines::Json {
-            field: Step::path(field),
+            field: PathStep::path(field),
             chat,
         });
-        // What comes through a pipe may be waited for.
+        // Opening a pipe may have to wait for its first bytes.
         let chunks = py.detach(|| Chunks::open(&path, self.threads))?;
         let scan = DumpScan::new(chunks, lines, spans, self.threads).map_err(threads_error)?;
         Ok(DumpScanner {
@@ -111,7 +125,7 @@ impl Scanner {
         let texts = borrowed(&held)?;
         let counts = py
             .detach(|| scan::counts(&self.lexicon, &texts, self.threads))
-            .map_err(threads_error)?;
+            .map_err(batch_error)?;
         count_columns(py, &counts, &self.kinds)
     }
 
@@ -124,7 +138,7 @@ impl Scanner {
         let texts = borrowed(&held)?;
         let spans = py
             .detach(|| scan::spans(&self.lexicon, &texts, self.threads))
-            .map_err(threads_error)?;
+            .map_err(batch_error)?;
         span_columns(py, &spans)
     }
 
@@ -137,7 +151,7 @@ impl Scanner {
         let texts = sliced(offsets.as_slice()?, bytes.as_slice()?)?;
         let counts = py
             .detach(|| scan::counts(&self.lexicon, &texts, self.threads))
-            .map_err(threads_error)?;
+            .map_err(batch_error)?;
         count_columns(py, &counts, &self.kinds)
     }
 
@@ -150,7 +164,7 @@ impl Scanner {
         let texts = sliced(offsets.as_slice()?, bytes.as_slice()?)?;
         let spans = py
             .detach(|| scan::spans(&self.lexicon, &texts, self.threads))
-            .map_err(threads_error)?;
+            .map_err(batch_error)?;
         span_columns(py, &spans)
     }
 }

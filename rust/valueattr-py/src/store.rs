@@ -1,3 +1,5 @@
+//! The store: one writer, and readers that copy rows into arrays of the caller's.
+
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -10,7 +12,7 @@ use valueattr_core::store::{Dtype, Manifest, NewShard, Store, StoreError as Core
 
 create_exception!(valueattr._core, StoreError, PyException);
 
-// By value because `map_err` hands it over so.
+// It takes the error by value because `map_err` hands it over so.
 #[allow(clippy::needless_pass_by_value)]
 fn store_error(error: CoreError) -> PyErr {
     StoreError::new_err(error.to_string())
@@ -90,7 +92,7 @@ impl StoreWriter {
         (self.locked().write_beside(name, bytes)).map_err(store_error)
     }
 
-    /// Waits until all that was appended is committed.
+    /// Waits until everything that was appended is committed.
     fn finish(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| self.locked().finish()).map_err(store_error)
     }
@@ -155,7 +157,7 @@ impl StoreReader {
         Ok(shards.map(|i| self.store.locate(i, layer)).collect())
     }
 
-    /// Of each row the text of its capture and the token, counted from 0.
+    /// For each row the text of its capture and the token, both counted from 0.
     fn sources(&self, py: Python<'_>) -> (Column, Column) {
         let rows = self.store.sources();
         let column = |of: fn(&valueattr_core::store::Row) -> i64| {

@@ -1,14 +1,14 @@
 //! The text in a line of JSON, taken straight from the line.
 //!
-//! What this refuses may still be JSON, or a line that holds no text: `sonic_rs` is asked then.
+//! What this refuses may still be JSON, or a line that holds no text: [`parsed`](super::parsed) is asked then.
 
-use super::Step;
+use super::path::PathStep;
 
 /// Deeper values are refused.
 const DEEPEST: usize = 32;
 
-/// Puts the text at a path into `text`; whether the line is JSON and holds one.
-pub fn read_text(line: &str, path: &[Step], text: &mut String) -> bool {
+/// Puts the text at a path into `text`. Says whether the line is JSON and holds one there.
+pub(super) fn read_text(line: &str, path: &[PathStep], text: &mut String) -> bool {
     // In strings control characters are errors, between values they are rare.
     if line.bytes().fold(u8::MAX, u8::min) < b' ' {
         return false;
@@ -44,12 +44,17 @@ impl Line<'_> {
         }
     }
 
-    /// Reads a value; whether the text was in it, if the path leads there.
-    fn value(&mut self, path: Option<&[Step]>, text: &mut String, depth: usize) -> Option<bool> {
+    /// Reads a value. Says whether the path leads to a text in it.
+    fn value(
+        &mut self,
+        path: Option<&[PathStep]>,
+        text: &mut String,
+        depth: usize,
+    ) -> Option<bool> {
         if depth > DEEPEST {
             return None;
         }
-        let (step, rest) = path.and_then(<[Step]>::split_first).unzip();
+        let (step, rest) = path.and_then(<[PathStep]>::split_first).unzip();
         let mut found = false;
         match self.next()? {
             b'"' => {
@@ -66,7 +71,7 @@ impl Line<'_> {
                 Some(())
             })?,
             b'[' => self.items(b']', |line, index| {
-                let is_step = step == Some(&Step::Index(index));
+                let is_step = step == Some(&PathStep::Index(index));
                 found |= line.value(rest.filter(|_| is_step), text, depth + 1)?;
                 Some(())
             })?,
@@ -98,8 +103,8 @@ impl Line<'_> {
         None
     }
 
-    /// Reads a key and the colon; whether it is that of the step.
-    fn key(&mut self, step: Option<&Step>) -> Option<bool> {
+    /// Reads a key and the colon. Says whether it is the key of the step.
+    fn key(&mut self, step: Option<&PathStep>) -> Option<bool> {
         (self.next()? == b'"').then_some(())?;
         let start = self.at;
         self.string(None)?;
@@ -150,7 +155,7 @@ impl Line<'_> {
         })
     }
 
-    /// Four digits.
+    /// Reads four hexadecimal digits.
     fn utf16(&mut self) -> Option<u32> {
         (0..4).try_fold(0, |unit, _| {
             Some(unit << 4 | char::from(self.byte()?).to_digit(16)?)

@@ -1,14 +1,26 @@
-use std::io::Write;
+use std::io::{self, Write};
+use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 
+use super::chunks::{CHUNK_BYTES, Chunk, ChunkReader, CountingRead, LONGEST_LINE};
+use super::json::read_text;
+use super::parsed::parsed_text;
+use super::scanned::BATCH_BYTES;
 use super::*;
-use crate::scan::ENGLISH;
+use crate::scan::{Counts, ENGLISH, Lexicon, Scratch};
+
+/// Parsed once: it takes longer than most tests that use it.
+fn english() -> &'static Lexicon {
+    static PARSED: LazyLock<Lexicon> =
+        LazyLock::new(|| Lexicon::parse(ENGLISH, false).expect("the shipped lexicon parses"));
+    &PARSED
+}
 
 /// Chunks of a dump, each read into the buffer of the one before.
 fn for_chunks(bytes: &[u8], mut take: impl FnMut(&Chunk)) -> io::Result<()> {
     let source = Box::new(io::Cursor::new(bytes.to_vec()));
-    let mut reader = Reader::new(Counted(source, Arc::default()))?;
+    let mut reader = ChunkReader::new(CountingRead(source, Arc::default()))?;
     let mut chunk = Chunk::default();
     while reader.read(&mut chunk)? {
         take(&chunk);
@@ -18,7 +30,7 @@ fn for_chunks(bytes: &[u8], mut take: impl FnMut(&Chunk)) -> io::Result<()> {
 
 fn json(field: &str) -> Lines {
     Lines::Json {
-        field: Step::path(field),
+        field: PathStep::path(field),
         chat: false,
     }
 }
@@ -60,7 +72,7 @@ fn scan(dump: &[u8], lexicon: &Lexicon, threads: usize) -> Scanned {
 
 #[test]
 fn a_dump_is_scanned_alike_by_one_thread_and_by_several() {
-    let lexicon = Lexicon::parse(ENGLISH, false).expect("the shipped lexicon parses");
+    let lexicon = english();
     let line = |row: usize| match row % 7 {
         3 => "{\"text\": 3}\n".to_owned(),
         5 => " \r\n".to_owned(),
@@ -71,7 +83,7 @@ fn a_dump_is_scanned_alike_by_one_thread_and_by_several() {
     };
     let dump: String = (0..300).map(line).collect();
     assert!(dump.len() > 2 * BATCH_BYTES);
-    let one = scan(dump.as_bytes(), &lexicon, 1);
+    let one = scan(dump.as_bytes(), lexicon, 1);
     let of_kind = |kind: fn(usize) -> bool| {
         (0..300)
             .filter(move |&row| kind(row % 7))
@@ -83,7 +95,7 @@ fn a_dump_is_scanned_alike_by_one_thread_and_by_several() {
     );
     let bad: Vec<u64> = one.bad.iter().map(|bad| bad.row).collect();
     assert_eq!(bad, of_kind(|kind| kind == 3).collect::<Vec<_>>());
-    let several = scan(dump.as_bytes(), &lexicon, 3);
+    let several = scan(dump.as_bytes(), lexicon, 3);
     assert_eq!(one.rows, several.rows);
     assert_eq!(one.counts, several.counts);
     assert_eq!(one.spans, several.spans);
@@ -95,8 +107,8 @@ fn lines_too_long_are_told_and_left() {
     let mut dump = b"{\"text\": \"one\"}\n".to_vec();
     dump.resize(dump.len() + LONGEST_LINE + 2 * CHUNK_BYTES, b'x');
     dump.extend_from_slice(b"\n{\"text\": \"two\"}\n");
-    let lexicon = Lexicon::parse(ENGLISH, false).expect("the shipped lexicon parses");
-    let found = scan(&dump, &lexicon, 1);
+    let lexicon = english();
+    let found = scan(&dump, lexicon, 1);
     assert_eq!(found.rows, [0, 2]);
     let row = 1;
     let message = "longer than 256 MiB".to_owned();
@@ -196,7 +208,7 @@ fn text_is_taken_straight_from_common_lines() {
         ),
     ] {
         let mut text = String::new();
-        assert!(read_text(line, &Step::path(path), &mut text), "{line}");
+        assert!(read_text(line, &PathStep::path(path), &mut text), "{line}");
         assert_eq!(text, "It\u{2019}s \"so\".\n");
     }
 }
@@ -205,7 +217,7 @@ proptest! {
     #[test]
     fn any_bytes_are_texts_or_bad_lines(bytes in any_json(), path in "(text|a|0|\\.){1,4}", chat in any::<bool>()) {
         let filled = bytes.split(|&byte| byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).count();
-        for lines in [Lines::Text, json("text"), Lines::Json { field: Step::path(&path), chat }] {
+        for lines in [Lines::Text, json("text"), Lines::Json { field: PathStep::path(&path), chat }] {
             // Bytes that begin like a compressed file may be no such file.
             if let Ok((rows, bad)) = rows(&bytes, &lines) {
                 prop_assert!(looks_compressed(&bytes) || rows.len() + bad.len() == filled);
@@ -232,7 +244,7 @@ proptest! {
 
     #[test]
     fn what_is_taken_from_a_line_is_what_sonic_rs_reads(line in almost_json(), path in "(text|a)(\\.(text|a|0|1)){0,2}") {
-        let path = Step::path(&path);
+        let path = PathStep::path(&path);
         let mut text = String::from("of the line before");
         if read_text(&line, &path, &mut text) {
             prop_assert_eq!(parsed_text(line.as_bytes(), &path, false), Ok(text));
@@ -261,11 +273,11 @@ proptest! {
 
     #[test]
     fn what_is_scanned_from_a_dump_is_what_is_scanned_in_memory(texts in prop::collection::vec("\\PC{0,40}|I think it may be [a-z ]{0,9}", 0..20)) {
-        let lexicon = Lexicon::parse(ENGLISH, false).expect("the shipped lexicon parses");
+        let lexicon = english();
         let lines: Vec<String> = texts.iter().map(|text| serde_json::json!({"text": text}).to_string()).collect();
         let dump = lines.join("\n");
         let mut scratch = Scratch::default();
         let expected: Vec<Counts> = texts.iter().map(|text| lexicon.count(text, &mut scratch)).collect();
-        prop_assert_eq!(scan(dump.as_bytes(), &lexicon, 1).counts, expected);
+        prop_assert_eq!(scan(dump.as_bytes(), lexicon, 1).counts, expected);
     }
 }

@@ -4,14 +4,14 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::error::ProbeError;
 use super::kernels::{self, Pooled};
 use super::linalg::{Real, Spectrum, count, gram_panel, transposed_product};
-use super::{ProbeError, Rows, Workers};
+use super::rows::Rows;
+use super::tiles::{CHUNKS, TILE};
+use super::workers::Workers;
 use crate::store::RowBuffer;
 
-const TILE: usize = 256;
-/// Sums are formed per chunk and added in order; the number of chunks never depends on the threads.
-const CHUNKS: usize = 16;
 /// A feature whose variance is below this share of its mean square is constant to f32 precision.
 const CONSTANT: f64 = 1e-13;
 /// Rows of a Gram matrix are multiplied this many values at a time, in panels of this many columns.
@@ -19,13 +19,8 @@ const GRAM_VALUES: usize = 1 << 20;
 const GRAM_PANEL: usize = 256;
 /// Rows per feature that show what all rows are like.
 const SAMPLE: usize = 16;
-/// Rows that do where there are few for the features: what decomposing more takes, it does not save in steps.
+/// Rows that are enough where there are few for the features: decomposing more takes longer than it saves in steps.
 const SKETCH: usize = 512;
-
-/// How many threads have something to do.
-pub(super) fn chunks(rows: usize) -> usize {
-    rows.div_ceil(TILE).clamp(1, CHUNKS)
-}
 
 /// Rows with a weight in some set, their weights scaled to mean 1 per set, and the moments.
 ///
@@ -34,10 +29,10 @@ pub(super) fn chunks(rows: usize) -> usize {
 /// leaves them out. `set_mean` and `set_scale` are in these pooled units.
 pub(super) struct Data<'a> {
     pub x: Rows<'a>,
-    /// Of X.
+    /// Indices into the rows of X.
     pub rows: Vec<usize>,
     pub features: usize,
-    /// (sets, rows).
+    /// Shape (sets, rows).
     pub weights: Vec<f64>,
     centre: Vec<f32>,
     inverse_scale: Vec<f32>,
@@ -71,7 +66,7 @@ impl<'a> Data<'a> {
         Ok(data)
     }
 
-    /// Neither centred nor scaled, moments unknown.
+    /// The data as it is: neither centred nor scaled, with moments unknown.
     pub(super) fn as_it_is(x: Rows<'a>, weights: &[f64]) -> Self {
         let (n, d) = (x.len(), x.features());
         let rows: Vec<usize> = (0..n)
@@ -195,7 +190,7 @@ impl<'a> Data<'a> {
         (&self.set_mean[set.clone()], &self.set_scale[set])
     }
 
-    /// (sets, features) each: what features are centred on and divided by, in X's own units.
+    /// What features are centred on and divided by, in X's own units: two arrays of shape (sets, features).
     pub(super) fn reported_units(&self) -> (Vec<f64>, Vec<f64>) {
         let pooled = || self.centre.iter().zip(&self.inverse_scale).cycle();
         let mean = (self.set_mean.iter().zip(pooled()))
@@ -205,7 +200,7 @@ impl<'a> Data<'a> {
         (mean.collect(), scale.collect())
     }
 
-    /// (rows, sets) of a tile, column-major.
+    /// The weights of a tile's rows: shape (rows, sets), column-major.
     fn tile_weights(&self, tile: &Range<usize>) -> Vec<f64> {
         let sets = self.weights.chunks_exact(self.len());
         sets.flat_map(|set| &set[tile.clone()]).copied().collect()
@@ -305,7 +300,7 @@ impl<'a> Data<'a> {
         Ok(gram)
     }
 
-    /// Of X'X / n, each row in the units of a set that it counts in, from some rows, evenly spread.
+    /// The spectrum of X'X / n, from some rows that are evenly spread, each in the units of a set that it counts in.
     pub(super) fn spectrum(&self, workers: &Workers) -> Result<Spectrum, ProbeError> {
         let (n, d) = (self.len(), self.features);
         // Rows that are far out count in fewer sets than others: those have to show what the others are like.
@@ -344,7 +339,7 @@ impl<'a> Data<'a> {
         sets.iter().find(counts).copied().unwrap_or(0)
     }
 
-    /// From pooled units to those of a set.
+    /// Converts a row from pooled units to those of a set.
     fn to_units_of<T: Real>(&self, set: usize, x: &mut [T]) {
         let (mean, scale) = self.units(set);
         for (v, (mean, scale)) in x.iter_mut().zip(mean.iter().zip(scale)) {

@@ -3,7 +3,7 @@
 //! Plain loops over arrays, which the compiler turns into whatever vectors the machine has. Sums stand in eight lanes
 //! that are added in a fixed order, and nothing is fused: every machine gives the same bits.
 
-// What is dispatched by the machine's vectors has to take its parts with it.
+// A function that is compiled for the machine's vectors must have all its parts inlined into it.
 #![allow(clippy::inline_always)]
 
 use std::f64::consts::{LN_2, LOG2_E, SQRT_2};
@@ -55,7 +55,7 @@ pub(super) struct AddScaled<'a, T> {
     pub x: &'a [T],
 }
 
-/// Run with the machine's vectors; of scores, the weighted loss.
+/// Runs a kernel with the machine's vectors. Those of scores give the weighted loss.
 pub(super) fn run<T>(kernel: impl NullaryFnOnce<Output = T>) -> T {
     Arch::new().dispatch(kernel)
 }
@@ -242,7 +242,7 @@ fn ln_1p(t: f64) -> f64 {
     2.0 * s * sum + if large { LN_2 } else { 0.0 }
 }
 
-/// Filled up with zeros.
+/// Loads a block, filled up with zeros.
 #[inline(always)]
 fn load<T: Copy + Into<f64>>(from: &[T]) -> Block {
     let mut block = [0.0; ROWS];

@@ -14,10 +14,10 @@ const MEMORY: usize = 10;
 const SUFFICIENT_DECREASE: f64 = 1e-4;
 const MAX_TRIALS: u32 = 25;
 
-/// What the fit needs next.
+/// What came of the point that was tried, and so what the fit needs next.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Step {
-    /// The step was taken: test convergence, then precondition.
+pub(super) enum Trial {
+    /// It was taken: test convergence, then precondition.
     Taken,
     /// Too long; a shorter one is set up.
     Shortened,
@@ -90,7 +90,7 @@ impl Lbfgs {
         self.trial.clone_from(&self.theta);
     }
 
-    pub(super) fn receive(&mut self, at: Evaluation) -> Step {
+    pub(super) fn receive(&mut self, at: Evaluation) -> Trial {
         let first = self.value.is_infinite();
         if !first {
             let slope = dot(&at.gradient, &self.direction);
@@ -109,14 +109,14 @@ impl Lbfgs {
         self.value = at.value;
         self.gradient = at.gradient;
         self.curvature = at.curvature;
-        Step::Taken
+        Trial::Taken
     }
 
-    /// To the zero of the slope by the secant, within a tenth and a half of the step.
-    fn shorten(&mut self, slope: f64) -> Step {
+    /// Shortens the step to where the secant puts the zero of the slope, but to a tenth at least and a half at most.
+    fn shorten(&mut self, slope: f64) -> Trial {
         self.trials += 1;
         if self.trials == MAX_TRIALS {
-            return Step::Stuck;
+            return Trial::Stuck;
         }
         let secant = self.slope / (self.slope - slope);
         // A score that overflowed has no slope.
@@ -126,7 +126,7 @@ impl Lbfgs {
             0.1
         };
         self.set_length(self.length * factor);
-        Step::Shortened
+        Trial::Shortened
     }
 
     fn set_length(&mut self, length: f64) {

@@ -101,19 +101,20 @@ pub(super) fn gram_panel<T: Real>(x: &[T], features: usize, from: usize, to: usi
 
 /// A symmetric positive semidefinite A, as `Q diag(values) Q' + outside (I - Q Q')`.
 pub(super) struct Spectrum {
-    /// Ascending.
+    /// The eigenvalues, ascending.
     values: Vec<f64>,
-    /// (size, values), column-major, orthonormal.
+    /// The eigenvectors, orthonormal: shape (size, values), column-major.
     vectors: Vec<f64>,
     size: usize,
-    /// What A is held to be where no vector reaches.
+    /// The eigenvalue that A is assumed to have where no vector reaches.
     outside: f64,
 }
 
 impl Spectrum {
-    /// Of the lower triangle of `x' x`, column-major, over `rows`; `None` if the iteration does not converge.
+    /// Decomposes `x' x / rows`, given the lower triangle of `x' x`, column-major. `None` if the iteration does not
+    /// converge.
     ///
-    /// In f32: what is made of it is positive definite whatever the rounding.
+    /// It works in f32: the preconditioner that is made of it is positive definite whatever the rounding.
     pub(super) fn of_gram(lower: &[f64], size: usize, rows: f64) -> Option<Self> {
         let lower = MatRef::from_column_major_slice(lower, size, size);
         let gram = Mat::from_fn(size, size, |i, j| f32::from_f64(lower[(i, j)] / rows));
@@ -127,10 +128,10 @@ impl Spectrum {
         })
     }
 
-    /// Of `x' x / rows`, `x` (rows, size) row-major with fewer rows than columns, by that of `x x' / rows`. Other rows
-    /// leave their span in as many directions as these have: along each, the median of the values is taken.
+    /// Decomposes `x' x / rows` by way of `x x' / rows`, for `x` (rows, size), row-major, with fewer rows than columns.
+    /// Other rows leave the span of these; outside it, every direction is given the median of the values.
     ///
-    /// In f64: `solve` takes the part within the rows from the whole.
+    /// It works in f64, because `solve` subtracts the part within the span from the whole.
     pub(super) fn of_few_rows(x: &[f64], size: usize) -> Option<Self> {
         let rows = x.len() / size;
         let x = MatRef::from_row_major_slice(x, rows, size);
@@ -236,9 +237,9 @@ const RESOLUTION: f64 = 1e-13;
 /// An f32 factor takes half the time of an f64 one, but each right side some products that an f64 one does without: worth
 /// it for one to so many features, measured.
 const FEATURES_PER_COLUMN: usize = 256;
-/// By then every f32 factor of use has led to the solution.
+/// The most steps of refinement: a factor that is of any use has led to the solution by then.
 const STEPS: usize = 12;
-/// What is left of the squared error that 0 has, in the norm of the f32 factor's matrix.
+/// Refinement ends at this share of the squared error that 0 has, in the norm of the f32 factor's matrix.
 const REMAINDER: f64 = 1e-24;
 
 /// Solves with symmetric positive semidefinite matrices; keeps its memory from one to the next.
@@ -466,7 +467,7 @@ pub(super) fn lower_times(a: &[f64], b: &[f64], size: usize) -> Vec<f64> {
     out
 }
 
-/// In eight lanes, which compilers turn into vectors.
+/// The inner product, summed in eight lanes, which compilers turn into vectors.
 pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
     let mut lanes = [0.0; 8];

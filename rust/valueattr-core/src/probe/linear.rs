@@ -3,14 +3,15 @@
 use rayon::prelude::*;
 
 use super::data::Data;
+use super::error::ProbeError;
+use super::fits::{Fit, Fits};
 use super::linalg::{Solver, count, lower_times};
 use super::moments::{Grams, Parts, Sums, Target};
-use super::{
-    Fit, Fits, ProbeError, Problem, Rows, Run, Spec, Workers, check_rows, positive, shape,
-    weights_or_ones,
-};
+use super::problem::{Problem, Spec, check_rows, positive, shape, weights_or_ones};
+use super::rows::Rows;
+use super::workers::{Run, Workers};
 
-/// Which probe. Classes have columns as in `Fits`.
+/// The kinds of probe. Classes have columns as in `Fits`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Linear {
     /// Least squares on 1 for the class and -1 for the others.
@@ -20,7 +21,7 @@ pub enum Linear {
     Discriminant,
     /// The nearest class mean in X's own units; the penalty has no part in it.
     MeanDifference,
-    /// As that, with distances by the covariance within classes.
+    /// The nearest class mean, with distances by the covariance within classes.
     WhitenedMeanDifference,
 }
 
@@ -33,7 +34,7 @@ const CUBES: usize = 1 << 31;
 ///
 /// # Errors
 ///
-/// As `fit_logistic`; a shrinkage that is not from 0 to 1.
+/// The same as for `fit_logistic`, and a shrinkage that is not from 0 to 1.
 pub fn fit_linear(
     problem: &Problem,
     kind: Linear,
@@ -101,7 +102,7 @@ pub fn fit_linear(
 ///
 /// # Errors
 ///
-/// As `fit_linear`; a target that is not finite.
+/// The same as for `fit_linear`, and a target that is not finite.
 pub fn fit_ridge(
     x: Rows,
     targets: &[f64],
@@ -171,7 +172,7 @@ pub fn fit_ridge(
     Ok(out)
 }
 
-/// Every fit, from its set's covariance (empty without `grams`) and targets.
+/// Computes every fit from the covariance of its set (empty without `grams`) and its targets.
 fn of_sets(
     specs: &[Spec],
     mut grams: Option<Grams>,
@@ -206,7 +207,7 @@ fn of_sets(
     Ok(fits)
 }
 
-/// From classes, told by 1 and 0, to the targets 1 and -1 of a fit's columns.
+/// Turns classes, which are told by 1 and 0, into the targets 1 and -1 of a fit's columns.
 fn against_the_rest(classes: &[Target], spec: &Spec) -> Vec<Target> {
     let of_columns = columns(classes, spec)
         .into_iter()
@@ -314,7 +315,7 @@ fn nearest_mean(classes: &[Target], spec: &Spec) -> Fit {
     scores_of_classes(&means, &means, classes.iter().map(|_| 0.0), spec)
 }
 
-/// (classes, features): less the mean of all.
+/// The mean of each class, less the mean of all rows: shape (classes, features).
 fn class_means(classes: &[&Target]) -> Vec<f64> {
     let mean = |class: &&Target| {
         let share = class.mean;

@@ -8,16 +8,19 @@
 use std::collections::BTreeMap;
 
 use super::data::Data;
-use super::lbfgs::{Lbfgs, Step};
+use super::error::ProbeError;
+use super::fits::{Fit, Fits};
+use super::lbfgs::{Lbfgs, Trial};
 use super::linalg::{Spectrum, count, eigen};
 use super::objective::{Batch, Evaluation, Point, evaluate};
-use super::{Fit, Fits, Options, ProbeError, Problem, Run, Spec, Workers, positive};
+use super::problem::{Options, Problem, Spec, positive};
+use super::workers::{Run, Workers};
 
 /// Columns solved at a time.
 const COLUMNS: usize = 512;
 /// Relative gradient norm that f32 products reach.
 const F32_TOLERANCE: f64 = 1e-6;
-/// Of the gradient, relative to the size of the features.
+/// The gradient that is rounding and nothing else, relative to the size of the features.
 const F32_FLOOR: f64 = 1e-7;
 const F64_FLOOR: f64 = 1e-12;
 const F32_ROUNDING: f64 = 1e-6;
@@ -156,7 +159,7 @@ fn solve<'a>(
     let size = 1.0 + spectrum.trace().sqrt();
     let floors = [F32_FLOOR * size, F64_FLOOR * size];
     loop {
-        // In f32 as long as any fit is, so that the f64 passes, too, have many columns.
+        // Passes stay in f32 as long as any fit needs it, so that the f64 passes have many columns too.
         let open = |exact: bool| -> Vec<usize> {
             let open = |&i: &usize| fits[i].outcome.is_none() && fits[i].exact == exact;
             (0..fits.len()).filter(open).collect()
@@ -198,10 +201,10 @@ impl Solved<'_> {
     /// Whether the fit now needs a direction.
     fn advance(&mut self, at: Evaluation) -> bool {
         match self.solver.receive(at) {
-            Step::Taken => return true,
-            Step::Shortened => {}
-            Step::Stuck if self.exact => self.outcome = Some(false),
-            Step::Stuck => self.go_exact(),
+            Trial::Taken => return true,
+            Trial::Shortened => {}
+            Trial::Stuck if self.exact => self.outcome = Some(false),
+            Trial::Stuck => self.go_exact(),
         }
         false
     }

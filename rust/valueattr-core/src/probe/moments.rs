@@ -9,20 +9,21 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 
 use super::data::{Data, add};
+use super::error::ProbeError;
 use super::kernels::{self, AddScaled};
 use super::linalg::{Real, count};
-use super::{ProbeError, Workers};
+use super::workers::Workers;
 
 /// How the rows that count make up the weight sets.
 pub(super) struct Parts {
     parts: Vec<Part>,
-    /// (sets, parts): which share of a part's weights is that of a set.
+    /// Shape (sets, parts): the share of a part's weights that belongs to a set.
     share: Vec<f64>,
 }
 
 #[derive(Default)]
 struct Part {
-    /// Of the rows that count.
+    /// Indices into the rows that count.
     rows: Vec<usize>,
     weights: Vec<f64>,
 }
@@ -55,7 +56,7 @@ impl Parts {
                 return Self::of_each_set(&sets);
             }
         }
-        // From (parts, sets).
+        // The shares were collected as (parts, sets).
         let by_part = std::mem::take(&mut found.share);
         found.share = (0..sets.len())
             .flat_map(|set| by_part.iter().skip(set).step_by(sets.len()).copied())
@@ -63,7 +64,7 @@ impl Parts {
         found
     }
 
-    /// Where sets have no more in common than that, as bootstraps have not.
+    /// One part for each set: bootstraps have too little in common to share any.
     fn of_each_set(sets: &[&[f64]]) -> Self {
         let part = |set: &&[f64]| {
             let rows: Vec<usize> = (0..set.len()).filter(|&row| set[row] > 0.0).collect();
@@ -147,14 +148,14 @@ impl<'a> Grams<'a> {
     }
 }
 
-/// Of each part and slot, `sum w v` and `sum w v x` in pooled units; and `sum w v^2`.
+/// Sums for each part and slot: `sum w v`, `sum w v^2`, and `sum w v x` in pooled units.
 pub(super) struct Sums {
     slots: usize,
     features: usize,
-    /// (parts, slots).
+    /// Shape (parts, slots).
     first: Vec<f64>,
     second: Vec<f64>,
-    /// (parts, slots, features).
+    /// Shape (parts, slots, features).
     x: Vec<f64>,
 }
 

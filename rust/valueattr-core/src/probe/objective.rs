@@ -6,14 +6,16 @@
 use std::ops::Range;
 
 use super::data::{Data, add};
+use super::error::ProbeError;
 use super::kernels::{self, Binary, Softmax};
 use super::linalg::{Real, count, product, transposed_product};
-use super::{ProbeError, Spec, Workers};
+use super::problem::Spec;
+use super::workers::Workers;
 
-/// What all fits read.
+/// The data that all fits read.
 pub(super) struct Batch<'a> {
     pub data: &'a Data<'a>,
-    /// (label sets, rows that count).
+    /// Shape (label sets, rows that count).
     pub labels: &'a [u32],
 }
 
@@ -30,15 +32,16 @@ pub(super) struct Evaluation {
     pub curvature: Vec<f64>,
 }
 
-struct Sums<T> {
+/// What the fits add up over tiles, and the scratch memory of one.
+struct Totals<T> {
     loss: Vec<f64>,
-    /// (columns,).
+    /// Shape (columns,).
     residual: Vec<f64>,
-    /// Of each point (width, width).
+    /// For each point a matrix of shape (width, width).
     curvature: Vec<f64>,
-    /// (columns, features).
+    /// Shape (columns, features).
     gradient: Vec<f64>,
-    /// Of one tile: scores, then residuals, (columns, rows); their product with X.
+    /// For one tile the scores, which residuals then replace, of shape (columns, rows); and their product with X.
     z: Vec<T>,
     product: Vec<T>,
 }
@@ -57,7 +60,7 @@ pub(super) fn evaluate<T: Real>(
     let columns = offsets.len();
     let sums = data.reduce(
         workers,
-        || Sums {
+        || Totals {
             loss: vec![0.0; points.len()],
             residual: vec![0.0; columns],
             curvature: vec![0.0; points.iter().map(|p| p.spec.width * p.spec.width).sum()],
@@ -124,7 +127,7 @@ fn add_tile<T: Real>(
     points: &[Point],
     v: &[T],
     offsets: &[f64],
-    sums: &mut Sums<T>,
+    sums: &mut Totals<T>,
     tile: &Range<usize>,
     x: &[T],
 ) {

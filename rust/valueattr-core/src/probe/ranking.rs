@@ -2,7 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::{ProbeError, Run, Workers};
+use super::error::ProbeError;
+use super::workers::{Run, Workers};
 
 /// AUROC (ties count half) of each resample: row i counts `counts[b][group[i]]` times. NaN where one side is empty.
 ///

@@ -1,12 +1,12 @@
 //! Where the rows of X lie: in memory, or in a store whose files are read again in every pass.
 
-use super::ProbeError;
+use super::error::ProbeError;
 use crate::store::{RowBuffer, Store};
 
 /// The rows of X.
 #[derive(Clone, Copy, Debug)]
 pub enum Rows<'a> {
-    /// (rows, features), row-major.
+    /// Values of shape (rows, features), row-major.
     Memory { values: &'a [f32], features: usize },
     /// A layer of a store, by its index.
     Layer { store: &'a Store, layer: usize },

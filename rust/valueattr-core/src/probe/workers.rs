@@ -5,14 +5,15 @@ use std::thread::available_parallelism;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::{ProbeError, data};
+use super::error::ProbeError;
+use super::tiles::chunks;
 
 /// How a call runs.
 #[derive(Clone, Copy)]
 pub struct Run<'a> {
-    /// At most so many; 0 is one per core.
+    /// The most threads to start; 0 is one per core.
     pub threads: usize,
-    /// Asked between passes over the data, on the calling thread: whether to give up.
+    /// Whether to give up. It is asked between passes over the data, on the calling thread.
     pub interrupted: &'a dyn Fn() -> bool,
 }
 
@@ -23,14 +24,14 @@ pub(super) struct Workers<'a> {
 }
 
 impl<'a> Workers<'a> {
-    /// No more than have something to do.
+    /// Starts threads, but no more than `rows` give something to do.
     pub(super) fn new(run: Run<'a>, rows: usize) -> Result<Self, ProbeError> {
         let threads = if run.threads == 0 {
             available_parallelism().map_or(1, NonZero::get)
         } else {
             run.threads
         };
-        let threads = threads.min(data::chunks(rows));
+        let threads = threads.min(chunks(rows));
         let pool = ThreadPoolBuilder::new().num_threads(threads).build();
         Ok(Self {
             pool: pool.map_err(|e| ProbeError::Threads {
@@ -61,8 +62,8 @@ impl<'a> Workers<'a> {
 mod tests {
     use std::cell::Cell;
 
-    use super::super::{Linear, Options, Problem, Rows, fit_linear, fit_logistic};
     use super::*;
+    use crate::probe::{Linear, Options, Problem, Rows, fit_linear, fit_logistic};
 
     #[test]
     fn a_call_ends_at_the_first_yes() {

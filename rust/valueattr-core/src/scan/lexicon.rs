@@ -10,85 +10,25 @@
 //! strength = 0.4              # 0 (weakest hedge) to 1
 //! example = "It may well be too late."
 //! ```
+
 use std::fmt;
 
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::guard::Guards;
+use super::index::{TooMany, check_length, small};
+use super::kind::Kind;
 use super::pattern::expand;
 use super::trie::{Builder, End, Trie};
 
-/// What a phrase does. Booster is the opposite of a hedge and counted beside them; modal (what would, could or must be,
-/// and conditions) is counted if asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    Epistemic,
-    BothSides,
-    Deflection,
-    AiDisclaimer,
-    Caveat,
-    NonAffirmation,
-    Refusal,
-    Booster,
-    Modal,
-}
-
-impl Kind {
-    /// Every kind, in the order of the columns.
-    pub const ALL: [Self; 9] = [
-        Self::Epistemic,
-        Self::BothSides,
-        Self::Deflection,
-        Self::AiDisclaimer,
-        Self::Caveat,
-        Self::NonAffirmation,
-        Self::Refusal,
-        Self::Booster,
-        Self::Modal,
-    ];
-
-    /// The name in lexicons and tables.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        [
-            "epistemic",
-            "both_sides",
-            "deflection",
-            "ai_disclaimer",
-            "caveat",
-            "non_affirmation",
-            "refusal",
-            "booster",
-            "modal",
-        ][self as usize]
-    }
-
-    /// Whether the phrase hedges what is said.
-    #[must_use]
-    pub fn is_hedge(self) -> bool {
-        !matches!(self, Self::Booster | Self::Modal)
-    }
-
-    /// Whether the phrase takes the place of an answer.
-    #[must_use]
-    pub fn is_evasive(self) -> bool {
-        matches!(
-            self,
-            Self::BothSides
-                | Self::Deflection
-                | Self::AiDisclaimer
-                | Self::NonAffirmation
-                | Self::Refusal
-        )
-    }
-}
+/// The lexicon that ships with the crate.
+pub const ENGLISH: &str = include_str!("../../lexicon/en.toml");
 
 /// A lexicon that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct LexiconError {
-    /// Counted from 1.
+    /// The line, counted from 1.
     pub line: usize,
     pub message: String,
 }
@@ -131,7 +71,7 @@ pub struct Entry {
     pub strength: Option<f64>,
     pub example: Option<String>,
     pub source: Option<String>,
-    /// Of its pattern, counted from 1.
+    /// The line of its pattern, counted from 1.
     pub line: usize,
     pub(super) guards: Guards,
 }
@@ -153,6 +93,7 @@ impl Lexicon {
             line: line_of(source, byte),
             message,
         };
+        check_length(source.len()).map_err(|error| at(0, error.to_string()))?;
         let file: File = toml::from_str(source).map_err(|error| {
             at(
                 error.span().map_or(0, |span| span.start),
@@ -195,15 +136,15 @@ impl Lexicon {
             if raw.kind == Kind::Modal && !modal {
                 continue;
             }
-            let entry =
-                u32::try_from(entries.len()).map_err(|_| at(place, "too many entries".into()))?;
+            let too_many = |error: TooMany| at(place, error.to_string());
+            let entry = small(entries.len()).map_err(too_many)?;
             let end = End {
                 entry,
                 kind: raw.kind,
                 guarded: !guards.is_empty(),
             };
             for wording in wordings {
-                trie.insert(&wording, end);
+                trie.insert(&wording, end).map_err(too_many)?;
             }
             entries.push(Entry {
                 kind: raw.kind,
@@ -217,7 +158,7 @@ impl Lexicon {
         }
         Ok(Self {
             entries,
-            trie: trie.build(),
+            trie: trie.build().map_err(|error| at(0, error.to_string()))?,
         })
     }
 

@@ -3,11 +3,13 @@
 //! The filter of the trie leaves a word in twenty or so; from those the trie is walked, and the guards are asked of
 //! what it finds. A text is read a window at a time, so that what is kept of it is small however long it is.
 
-use super::filter::{Candidates, find_candidates};
+use super::candidates::{Candidates, Find};
 use super::guard::{Guard, NEGATION_REACH, Place, Surroundings, joined};
-use super::lexicon::{Kind, Lexicon};
+use super::index::{check_length, within_text};
+use super::kind::Kind;
+use super::lexicon::Lexicon;
 use super::trie::{End, NodeId, ROOT};
-use super::words::{Reader, Words, read};
+use super::words::{Segmenter, Words};
 
 /// 8 KiB: text, words and filter stay in the first-level cache.
 const WINDOW_BLOCKS: usize = 128;
@@ -48,18 +50,18 @@ pub enum Verdict {
     Covered,
 }
 
-/// What scanning keeps from text to text, to save allocations.
+/// The memory that scanning needs, kept from text to text to save allocations.
 #[derive(Debug, Clone, Default)]
 pub struct Scratch {
     words: Words,
     candidates: Candidates,
     paths: Vec<(NodeId, usize)>,
-    found: Vec<Found>,
+    found: Vec<Match>,
 }
 
 /// A phrase that begins at the word looked at.
 #[derive(Debug, Clone, Copy)]
-struct Found {
+struct Match {
     end: End,
     last: usize,
 }
@@ -83,10 +85,13 @@ struct Size {
 
 impl Lexicon {
     /// What a text holds.
+    ///
+    /// # Panics
+    /// The text is too long: [`check_length`] does not let it pass.
     pub fn count(&self, text: &str, scratch: &mut Scratch) -> Counts {
         let mut counts = Counts::default();
         let (mut first_hedge, mut evaded, mut last_evaded) = (None, 0, u32::MAX);
-        let size = self.scan(text, scratch, |hit, verdict| {
+        let size = scan(self, text, scratch, |hit, verdict| {
             if verdict != Verdict::Counts {
                 return;
             }
@@ -103,14 +108,17 @@ impl Lexicon {
                 evaded += 1;
             }
         });
-        counts.words = small(size.words);
-        counts.sentences = small(size.sentences);
-        counts.first_hedge = first_hedge.map(small);
+        counts.words = within_text(size.words);
+        counts.sentences = within_text(size.sentences);
+        counts.first_hedge = first_hedge.map(within_text);
         counts.hedge_only = evaded > 0 && evaded == size.sentences;
         counts
     }
 
     /// The phrases that count, sorted by start, then kind.
+    ///
+    /// # Panics
+    /// The text is too long: [`check_length`] does not let it pass.
     pub fn spans(&self, text: &str, scratch: &mut Scratch) -> Vec<Span> {
         let mut spans = Vec::new();
         self.explain_into(text, scratch, |span, verdict| {
@@ -122,6 +130,9 @@ impl Lexicon {
     }
 
     /// Every phrase of the lexicon that stands in the text, and whether it counts; sorted by start.
+    ///
+    /// # Panics
+    /// The text is too long: [`check_length`] does not let it pass.
     pub fn explain(&self, text: &str, scratch: &mut Scratch) -> Vec<(Span, Verdict)> {
         let mut all = Vec::new();
         self.explain_into(text, scratch, |span, verdict| all.push((span, verdict)));
@@ -129,27 +140,23 @@ impl Lexicon {
     }
 
     fn explain_into(&self, text: &str, scratch: &mut Scratch, mut take: impl FnMut(Span, Verdict)) {
-        let mut counted = Counted::default();
-        self.scan(text, scratch, |hit, verdict| {
+        let mut counted = CharactersBefore::default();
+        scan(self, text, scratch, |hit, verdict| {
             let (start, end) = counted.characters_of(text, hit);
             let span = Span {
                 kind: hit.kind,
                 entry: hit.entry,
-                start: small(start),
-                end: small(end),
+                start: within_text(start),
+                end: within_text(end),
                 sentence: hit.sentence,
             };
             take(span, verdict);
         });
     }
-
-    /// Calls `take` with every phrase that stands in the text.
-    fn scan(&self, text: &str, scratch: &mut Scratch, take: impl FnMut(&Hit, Verdict)) -> Size {
-        scan_text(self, text, scratch, take)
-    }
 }
 
-fn scan_text(
+/// Calls `take` with every phrase that stands in the text.
+fn scan(
     lexicon: &Lexicon,
     text: &str,
     scratch: &mut Scratch,
@@ -159,13 +166,16 @@ fn scan_text(
         words: 0,
         sentences: 0,
     };
-    let mut reader = Reader::new();
+    if let Err(error) = check_length(text.len()) {
+        panic!("{error}");
+    }
+    let mut segmenter = Segmenter::new();
     let mut search = Search::new(lexicon, text);
     scratch.words.clear();
     let mut from = 0;
     loop {
-        let more = read(&mut reader, text, WINDOW_BLOCKS, &mut scratch.words);
-        search.ascii = reader.is_ascii();
+        let more = segmenter.read(text, WINDOW_BLOCKS, &mut scratch.words);
+        search.ascii = segmenter.is_ascii();
         // A word is looked at when all that a phrase from there may hold, and the word after that, have been read.
         let ready = if more {
             scratch.words.len().saturating_sub(lexicon.trie().longest())
@@ -173,15 +183,16 @@ fn scan_text(
             scratch.words.len()
         };
         if ready > from {
-            find_candidates(
-                lexicon.trie().filter(),
-                lexicon.trie().is_ascii(),
+            let find = Find {
+                filter: lexicon.trie().filter(),
+                ascii_lexicon: lexicon.trie().is_ascii(),
                 text,
-                &scratch.words,
+                words: &scratch.words,
                 from,
-                ready,
-                &mut scratch.candidates,
-            );
+                to: ready,
+                out: &mut scratch.candidates,
+            };
+            find.now();
             for i in 0..scratch.candidates.found().len() {
                 search.at(scratch.candidates.found()[i] as usize, scratch, &mut take);
             }
@@ -211,7 +222,7 @@ struct Search<'a> {
     /// The sentence walked through, among those that are kept, and how many are not.
     sentence: usize,
     sentences_before: usize,
-    /// Whether all that has been read of the text is.
+    /// Whether everything that has been read of the text is ASCII.
     ascii: bool,
 }
 
@@ -257,7 +268,7 @@ impl<'a> Search<'a> {
         };
         let mut last = first;
         loop {
-            found.extend(trie.ends(node).iter().map(|&end| Found { end, last }));
+            found.extend(trie.ends(node).iter().map(|&end| Match { end, last }));
             let (any, hash) = (trie.step_any(node), candidates.hash(last + 1));
             let may_step = trie.may_step(node, hash);
             if (may_step || any.is_some())
@@ -280,7 +291,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Of each kind, the longest that its guards let pass.
+    /// Selects for each kind the longest phrase that its guards let pass.
     #[inline]
     fn select(
         &mut self,
@@ -297,12 +308,12 @@ impl<'a> Search<'a> {
             self.sentence += 1;
         }
         if found.len() > 1 {
-            let rank = |one: &Found| (one.end.kind, std::cmp::Reverse(one.last), one.end.entry);
+            let rank = |one: &Match| (one.end.kind, std::cmp::Reverse(one.last), one.end.entry);
             found.sort_unstable_by_key(rank);
             found.dedup_by_key(|one| rank(one)); // two ways through a gap
         }
         let mut taken = None;
-        for &Found { end, last } in found.iter() {
+        for &Match { end, last } in found.iter() {
             let Some(word) = words.get(last) else {
                 continue;
             };
@@ -311,7 +322,7 @@ impl<'a> Search<'a> {
                 entry: end.entry,
                 start: begin.start,
                 end: word.end,
-                sentence: small(self.sentences_before + self.sentence),
+                sentence: within_text(self.sentences_before + self.sentence),
                 ascii: self.ascii,
             };
             let silenced = |search: &mut Self| {
@@ -345,11 +356,6 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Counts fit: texts of 4 GiB are refused.
-fn small(n: usize) -> u32 {
-    u32::try_from(n).unwrap_or(u32::MAX)
-}
-
 /// The number of characters of a text.
 fn characters(text: &str) -> usize {
     text.as_bytes()
@@ -358,14 +364,14 @@ fn characters(text: &str) -> usize {
         .count()
 }
 
-/// How many characters stand before a byte; asked from the beginning of a text to its end.
+/// Says how many characters stand before a byte. Bytes are asked for in the order of the text.
 #[derive(Default)]
-struct Counted {
+struct CharactersBefore {
     byte: usize,
     characters: usize,
 }
 
-impl Counted {
+impl CharactersBefore {
     /// Where a phrase starts and ends.
     fn characters_of(&mut self, text: &str, hit: &Hit) -> (usize, usize) {
         let (start, length) = if hit.ascii {

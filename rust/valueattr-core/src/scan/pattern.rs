@@ -13,20 +13,20 @@ const MOST_EXPANSIONS: usize = 20_000;
 
 /// One place in a wording.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum Element {
     /// A folded word.
     Word(String),
     Any,
 }
 
 /// Every wording of a pattern.
-pub fn expand(pattern: &str) -> Result<Vec<Vec<Step>>, String> {
+pub fn expand(pattern: &str) -> Result<Vec<Vec<Element>>, String> {
     if splits_a_word(pattern) {
         return Err(format!(
             "the pattern {pattern:?} has part of a word beside a group; groups stand for whole words"
         ));
     }
-    let mut wordings: Vec<Vec<Step>> = vec![Vec::new()];
+    let mut wordings: Vec<Vec<Element>> = vec![Vec::new()];
     let mut rest = pattern;
     while !rest.is_empty() {
         let (choices, after) = next_part(rest, pattern)?;
@@ -48,7 +48,7 @@ pub fn expand(pattern: &str) -> Result<Vec<Vec<Step>>, String> {
     for wording in &wordings {
         if !matches!(
             (wording.first(), wording.last()),
-            (Some(Step::Word(_)), Some(Step::Word(_)))
+            (Some(Element::Word(_)), Some(Element::Word(_)))
         ) {
             return Err(format!(
                 "the pattern {pattern:?} must begin and end with a word in all its wordings"
@@ -67,7 +67,7 @@ fn splits_a_word(pattern: &str) -> bool {
 }
 
 /// The words of a part of a pattern.
-fn literal(part: &str, pattern: &str) -> Result<Vec<Step>, String> {
+fn literal(part: &str, pattern: &str) -> Result<Vec<Element>, String> {
     let found = words(part);
     let in_word = |at: usize| {
         found
@@ -83,7 +83,7 @@ fn literal(part: &str, pattern: &str) -> Result<Vec<Step>, String> {
         )),
         None => Ok(found
             .iter()
-            .map(|word| Step::Word(folded(&part[word.start..word.end])))
+            .map(|word| Element::Word(folded(&part[word.start..word.end])))
             .collect()),
     }
 }
@@ -102,9 +102,9 @@ fn alternatives(group: &str, pattern: &str) -> Result<Choices, String> {
     Ok(choices)
 }
 
-type Choices = Vec<Vec<Step>>;
+type Choices = Vec<Vec<Element>>;
 
-/// The first part of a pattern, as the step sequences that it may stand for, and what follows it.
+/// The first part of a pattern, as the sequences of elements that it may stand for, and what follows it.
 fn next_part<'a>(rest: &'a str, pattern: &str) -> Result<(Choices, &'a str), String> {
     let close = |mark: char| {
         rest.find(mark).ok_or_else(|| {
@@ -132,7 +132,7 @@ fn next_part<'a>(rest: &'a str, pattern: &str) -> Result<(Choices, &'a str), Str
                 .and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
             match bounds {
                 Some((least, most)) if least <= most && most <= 8usize => Ok((
-                    (least..=most).map(|n| vec![Step::Any; n]).collect(),
+                    (least..=most).map(|n| vec![Element::Any; n]).collect(),
                     &rest[end + 1..],
                 )),
                 _ => Err(format!(

@@ -1,9 +1,10 @@
 //! The scanner again, slow and plainly right: a character at a time, every wording at every word.
 
 use super::characters::{closes, ends_sentence, fold, is_apostrophe, is_joiner, is_space, is_word};
-use super::lexicon::{Kind, Lexicon};
+use super::kind::Kind;
+use super::lexicon::Lexicon;
 use super::matcher::Span;
-use super::pattern::{Step, expand};
+use super::pattern::{Element, expand};
 
 /// One word of a text; `start` and `end` are bytes, `first_char` and `last_char` characters, ends exclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -215,10 +216,13 @@ pub fn spans(lexicon: &Lexicon, guards: &[Guarded], text: &str) -> Vec<Span> {
                     let last = first + wording.len() - 1;
                     let stands = last < words.len()
                         && words[first + 1..=last].iter().all(|word| word.joined)
-                        && wording.iter().enumerate().all(|(k, step)| match step {
-                            Step::Any => true,
-                            Step::Word(word) => *word == folded(text, &words[first + k]),
-                        });
+                        && wording
+                            .iter()
+                            .enumerate()
+                            .all(|(k, element)| match element {
+                                Element::Any => true,
+                                Element::Word(word) => *word == folded(text, &words[first + k]),
+                            });
                     if !stands || best.is_some_and(|(end, _)| last <= end) {
                         continue;
                     }

@@ -1,8 +1,14 @@
-use super::*;
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 
-fn english() -> Lexicon {
-    Lexicon::parse(ENGLISH, true).expect("the shipped lexicon parses")
+use super::*;
+
+/// Parsed once: it takes longer than most tests that use it.
+fn english() -> &'static Lexicon {
+    static PARSED: LazyLock<Lexicon> =
+        LazyLock::new(|| Lexicon::parse(ENGLISH, true).expect("the shipped lexicon parses"));
+    &PARSED
 }
 
 fn lexicon(entries: &str) -> Lexicon {
@@ -77,9 +83,9 @@ fn guards() {
         "He wrote \"perhaps\".",
     ] {
         assert!(
-            found(&lexicon, silent).is_empty(),
+            found(lexicon, silent).is_empty(),
             "{silent}: {:?}",
-            found(&lexicon, silent)
+            found(lexicon, silent)
         );
     }
     for (text, phrase) in [
@@ -88,9 +94,9 @@ fn guards() {
         ("He said \"no\"; perhaps.", "perhaps"),
     ] {
         assert!(
-            found(&lexicon, text).contains(&phrase.to_owned()),
+            found(lexicon, text).contains(&phrase.to_owned()),
             "{text}: {:?}",
-            found(&lexicon, text)
+            found(lexicon, text)
         );
     }
 }
@@ -104,14 +110,14 @@ fn only_a_closed_quotation_quotes() {
         "He said: \"Perhaps",
         "\"A\n\nB\" perhaps",
     ] {
-        assert_eq!(found(&lexicon, text).len(), 1, "{text}");
+        assert_eq!(found(lexicon, text).len(), 1, "{text}");
     }
     for text in [
         "\"A 6 inch pipe, perhaps.\"",
         "\u{201c}Perhaps\u{201d}",
         "Was it (\"perhaps\")?",
     ] {
-        assert!(found(&lexicon, text).is_empty(), "{text}");
+        assert!(found(lexicon, text).is_empty(), "{text}");
     }
 }
 
@@ -119,14 +125,14 @@ fn only_a_closed_quotation_quotes() {
 fn typography_is_folded_and_offsets_are_of_the_original() {
     let lexicon = english();
     assert_eq!(
-        found(&lexicon, "Ünïcode — I don\u{2019}t\u{a0}know."),
+        found(lexicon, "Ünïcode — I don\u{2019}t\u{a0}know."),
         ["I don\u{2019}t\u{a0}know"]
     );
     assert_eq!(
-        found(&lexicon, "I\u{2003}DO  not\nknow"),
+        found(lexicon, "I\u{2003}DO  not\nknow"),
         ["I\u{2003}DO  not\nknow"]
     );
-    assert!(found(&lexicon, "I do not. Know").is_empty());
+    assert!(found(lexicon, "I do not. Know").is_empty());
 }
 
 #[test]
@@ -279,9 +285,9 @@ proptest! {
         let lexicon = english();
         let long: Vec<String> = texts.iter().map(|text| text.repeat(60)).collect();
         let texts: Vec<&str> = long.iter().map(String::as_str).collect();
-        let one = counts(&lexicon, &texts, 1).expect("threads");
+        let one = counts(lexicon, &texts, 1).expect("threads");
         for threads in [2, 3] {
-            prop_assert_eq!(&one, &counts(&lexicon, &texts, threads).expect("threads"));
+            prop_assert_eq!(&one, &counts(lexicon, &texts, threads).expect("threads"));
         }
     }
 }
@@ -373,8 +379,7 @@ proptest! {
         let expected = reference::spans(&lexicon, &adversarial_guards(), &text);
         let mut scratch = Scratch::default();
         for kernels in 0..3 {
-            #[cfg(target_arch = "x86_64")]
-            blocks::x86::LIMIT.set(kernels);
+            simd::LIMIT.set(kernels);
             let spans = lexicon.spans(&text, &mut scratch);
             prop_assert_eq!(&spans, &expected, "kernels {}", kernels);
             let counts = lexicon.count(&text, &mut scratch);
@@ -394,20 +399,5 @@ proptest! {
         let found: Vec<(usize, usize)> = words::words(&text).iter().map(|w| (w.start, w.end)).collect();
         let expected: Vec<(usize, usize)> = reference::words(&text).iter().map(|w| (w.start, w.end)).collect();
         prop_assert_eq!(found, expected);
-    }
-
-    #[test]
-    fn every_way_to_classify_a_block_agrees(block in prop::array::uniform32(any::<u8>()), other in prop::array::uniform32(any::<u8>())) {
-        let mut bytes = [0; 64];
-        bytes[..32].copy_from_slice(&block);
-        bytes[32..].copy_from_slice(&other);
-        blocks::assert_all_agree(&bytes);
-    }
-}
-
-#[test]
-fn every_byte_has_its_class_in_every_place() {
-    for byte in 0..=255 {
-        blocks::assert_all_agree(&[byte; 64]);
     }
 }

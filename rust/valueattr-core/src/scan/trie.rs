@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::filter::Filter;
 use super::folding::{hash, is_same, key};
-use super::lexicon::Kind;
-use super::pattern::Step;
+use super::index::{TooMany, small};
+use super::kind::Kind;
+use super::pattern::Element;
+use super::prefilter::Prefilter;
 use super::words::Word;
 
 /// Where a node lies in the table; the root is at 0.
@@ -19,12 +20,14 @@ pub struct Trie {
     nodes: Vec<Node>,
     /// What ends at a node, node after node.
     ends: Vec<End>,
+    /// `shift` leads from a hash to a place in the table; `mask` from the place behind the last to the first.
     shift: u32,
+    mask: u32,
     words: Vec<Box<str>>,
-    /// Words of the longest wording.
+    /// The number of words in the longest wording.
     longest: usize,
     ascii: bool,
-    filter: Filter,
+    filter: Prefilter,
 }
 
 /// A node and the edge that leads to it.
@@ -32,7 +35,7 @@ pub struct Trie {
 #[repr(align(32))]
 struct Node {
     key: u64,
-    /// Index into the words.
+    /// The index of the word.
     word: u32,
     /// [`NOWHERE`] where there is no node.
     parent: NodeId,
@@ -79,7 +82,7 @@ pub struct Builder {
     edges: HashMap<(u32, u32), u32>,
     word_ids: HashMap<Box<str>, u32>,
     words: Vec<Box<str>>,
-    filter: Filter,
+    filter: Prefilter,
     longest: usize,
 }
 
@@ -104,34 +107,34 @@ impl Builder {
             edges: HashMap::new(),
             word_ids: HashMap::new(),
             words: Vec::new(),
-            filter: Filter::new(),
+            filter: Prefilter::new(),
             longest: 0,
         }
     }
 
     /// Adds a wording of an entry; wordings come in the order of the entries.
-    pub fn insert(&mut self, wording: &[Step], end: End) {
+    pub fn insert(&mut self, wording: &[Element], end: End) -> Result<(), TooMany> {
         self.longest = self.longest.max(wording.len());
-        let hash_of = |step: Option<&Step>| match step {
-            Some(Step::Word(word)) => Some(hash(key_of(word))),
+        let hash_of = |element: Option<&Element>| match element {
+            Some(Element::Word(word)) => Some(hash(key_of(word))),
             _ => None,
         };
         if let Some(first) = hash_of(wording.first()) {
             self.filter.insert(first, hash_of(wording.get(1)));
         }
         let mut node = 0;
-        for step in wording {
-            let fresh = id(self.nodes.len());
-            let (next, word) = match step {
-                Step::Any => {
+        for element in wording {
+            let fresh = small(self.nodes.len())?;
+            let (next, word) = match element {
+                Element::Any => {
                     let any = &mut self.nodes[node as usize].any;
                     if *any == 0 {
                         *any = fresh;
                     }
                     (*any, None)
                 }
-                Step::Word(word) => {
-                    let word = self.word_id(word);
+                Element::Word(word) => {
+                    let word = self.word_id(word)?;
                     let next = *self.edges.entry((node, word)).or_insert(fresh);
                     (next, Some(word))
                 }
@@ -149,23 +152,25 @@ impl Builder {
         if ends.last() != Some(&end) {
             ends.push(end);
         }
+        Ok(())
     }
 
-    fn word_id(&mut self, word: &str) -> u32 {
+    fn word_id(&mut self, word: &str) -> Result<u32, TooMany> {
         if let Some(&known) = self.word_ids.get(word) {
-            return known;
+            return Ok(known);
         }
-        let fresh = id(self.words.len());
+        let fresh = small(self.words.len())?;
         self.words.push(word.into());
         self.word_ids.insert(word.into(), fresh);
-        fresh
+        Ok(fresh)
     }
 
-    pub fn build(self) -> Trie {
-        let room = (2 * self.nodes.len()).next_power_of_two();
+    pub fn build(self) -> Result<Trie, TooMany> {
+        let room = small((2 * self.nodes.len()).next_power_of_two())?;
         let mut trie = Trie {
-            nodes: vec![Node::EMPTY; room],
+            nodes: vec![Node::EMPTY; room as usize],
             shift: u32::BITS - room.ilog2(),
+            mask: room - 1,
             ends: Vec::new(),
             ascii: self.words.iter().all(|word| word.is_ascii()),
             words: self.words,
@@ -175,11 +180,11 @@ impl Builder {
         let mut places: Vec<NodeId> = Vec::with_capacity(self.nodes.len());
         for draft in self.nodes {
             let mut node = Node {
-                ends_from: id(trie.ends.len()),
+                ends_from: small(trie.ends.len())?,
                 ..Node::EMPTY
             };
             trie.ends.extend(draft.ends);
-            node.ends_to = id(trie.ends.len());
+            node.ends_to = small(trie.ends.len())?;
             let mut at = ROOT;
             node.parent = ROOT;
             if let Some(&parent) = places.get(draft.parent as usize) {
@@ -205,14 +210,8 @@ impl Builder {
             trie.nodes[at as usize] = node;
             places.push(at);
         }
-        trie
+        Ok(trie)
     }
-}
-
-/// Lexicons are far smaller: `MOST_EXPANSIONS` a pattern, and a file that fits in memory.
-#[allow(clippy::cast_possible_truncation)]
-pub fn id(n: usize) -> u32 {
-    n as u32
 }
 
 impl Trie {
@@ -220,7 +219,7 @@ impl Trie {
         self.longest
     }
 
-    pub fn filter(&self) -> &Filter {
+    pub fn filter(&self) -> &Prefilter {
         &self.filter
     }
 
@@ -278,6 +277,6 @@ impl Trie {
 
     #[inline(always)]
     fn after(&self, slot: NodeId) -> NodeId {
-        (slot + 1) & id(self.nodes.len() - 1)
+        (slot + 1) & self.mask
     }
 }

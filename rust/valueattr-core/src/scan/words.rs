@@ -7,8 +7,10 @@
 //! end of the run (the way to go from a full stop over closing marks to the space behind them, and from there to the
 //! next word), and the carry out of the sum is the state for the next block.
 
-use super::blocks::{BLOCK, Kernels, masks, on_this_machine};
 use super::characters::is_word;
+use super::classes::masks;
+use super::index::within_text;
+use super::simd::{BLOCK, Kernels, Routine, dispatch};
 
 /// Words and beginnings of sentences in a part of a text, in order.
 #[derive(Debug, Clone, Default)]
@@ -29,7 +31,7 @@ pub struct Word {
 }
 
 impl Words {
-    /// How many words are complete.
+    /// The number of complete words.
     #[inline(always)]
     pub fn len(&self) -> usize {
         self.filled / 2
@@ -79,10 +81,11 @@ impl Words {
     }
 }
 
-/// Reads a text block by block; the fields after the first are bits for the next block's first byte.
+/// Cuts a text into words block by block; the fields after the first are bits for the next block's first byte.
 #[derive(Debug, Clone)]
-pub struct Reader {
-    base: usize,
+pub struct Segmenter {
+    /// Byte at which the next block begins, in the four bytes that places have.
+    base: u32,
     in_word: u64,
     terminated: u64,
     after_newline: u64,
@@ -91,7 +94,7 @@ pub struct Reader {
     beyond_ascii: u64,
 }
 
-impl Reader {
+impl Segmenter {
     pub fn new() -> Self {
         Self {
             base: 0,
@@ -103,19 +106,31 @@ impl Reader {
         }
     }
 
-    /// Whether all that has been read is.
+    /// Whether everything that has been read is ASCII.
     pub fn is_ascii(&self) -> bool {
         self.beyond_ascii == 0
     }
 
+    /// Adds the words of the next `blocks` blocks of a text that
+    /// [`check_length`](super::index::check_length) let pass; whether the text goes on after them.
+    pub fn read(&mut self, text: &str, blocks: usize, words: &mut Words) -> bool {
+        dispatch(Read {
+            segmenter: self,
+            text,
+            blocks,
+            words,
+        })
+    }
+
     /// Where words begin or end, and where sentences begin.
     #[inline(always)]
-    fn block<C: Kernels>(&mut self, text: &str) -> (u64, u64) {
-        let (m, high) = masks::<C>(text, self.base);
+    fn block<K: Kernels>(&mut self, kernels: K, text: &str) -> (u64, u64) {
+        let base = self.base as usize;
+        let (m, high) = masks(kernels, text, base);
         self.beyond_ascii |= high;
         let next = m.apostrophe >> 63 == 1
             && text
-                .get(self.base + BLOCK..)
+                .get(base + BLOCK..)
                 .is_some_and(|rest| rest.starts_with(is_word));
         let inside =
             m.apostrophe & (m.word << 1 | self.in_word) & (m.word >> 1 | u64::from(next) << 63);
@@ -140,56 +155,67 @@ impl Reader {
     }
 }
 
-on_this_machine!(read: fn(reader: &mut Reader, text: &str, blocks: usize, words: &mut Words) -> bool = read_blocks);
-
-/// Adds the words of the next `blocks` blocks; whether the text goes on after them.
-#[inline(always)]
-fn read_blocks<C: Kernels>(
-    reader: &mut Reader,
-    text: &str,
+/// What [`Segmenter::read`] does.
+struct Read<'a> {
+    segmenter: &'a mut Segmenter,
+    text: &'a str,
     blocks: usize,
-    words: &mut Words,
-) -> bool {
-    let end = text
-        .len()
-        .min(reader.base.saturating_add(blocks.saturating_mul(BLOCK)));
-    words.make_room((end - reader.base) / BLOCK + 2);
-    // In local variables they stay in registers.
-    let mut state = reader.clone();
-    let (mut filled, mut sentences_filled) = (words.filled, words.sentences_filled);
-    while state.base < end {
-        let (boundaries, sentences) = state.block::<C>(text);
-        let base = offset(state.base);
-        if let Some(room) = words.boundaries[filled..].first_chunk_mut() {
-            C::places(boundaries, base, room);
-        }
-        filled += boundaries.count_ones() as usize;
-        let mut rest = sentences;
-        let out = &mut words.sentences[sentences_filled..];
-        for slot in &mut out[..2] {
-            *slot = base.wrapping_add(rest.trailing_zeros());
-            rest &= rest.wrapping_sub(1);
-        }
-        for slot in &mut out[2..] {
-            if rest == 0 {
-                break;
+    words: &'a mut Words,
+}
+
+impl Routine for Read<'_> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run<K: Kernels>(self, kernels: K) -> bool {
+        let Self {
+            segmenter,
+            text,
+            blocks,
+            words,
+        } = self;
+        let begin = segmenter.base as usize;
+        let end = text
+            .len()
+            .min(begin.saturating_add(blocks.saturating_mul(BLOCK)));
+        words.make_room((end - begin) / BLOCK + 2);
+        // In local variables they stay in registers.
+        let mut state = segmenter.clone();
+        let (mut filled, mut sentences_filled) = (words.filled, words.sentences_filled);
+        while (state.base as usize) < end {
+            let base = state.base;
+            let (boundaries, sentences) = state.block(kernels, text);
+            if let Some(room) = words.boundaries[filled..].first_chunk_mut() {
+                kernels.places(boundaries, base, room);
             }
-            *slot = base.wrapping_add(rest.trailing_zeros());
-            rest &= rest - 1;
+            filled += boundaries.count_ones() as usize;
+            let mut rest = sentences;
+            let out = &mut words.sentences[sentences_filled..];
+            for slot in &mut out[..2] {
+                *slot = base.wrapping_add(rest.trailing_zeros());
+                rest &= rest.wrapping_sub(1);
+            }
+            for slot in &mut out[2..] {
+                if rest == 0 {
+                    break;
+                }
+                *slot = base.wrapping_add(rest.trailing_zeros());
+                rest &= rest - 1;
+            }
+            sentences_filled += sentences.count_ones() as usize;
+            state.base += within_text(BLOCK);
         }
-        sentences_filled += sentences.count_ones() as usize;
-        state.base += BLOCK;
+        *segmenter = state;
+        (words.filled, words.sentences_filled) = (filled, sentences_filled);
+        if end < text.len() {
+            return true;
+        }
+        if segmenter.in_word == 1 {
+            words.boundaries[words.filled] = within_text(text.len());
+            words.filled += 1;
+        }
+        false
     }
-    *reader = state;
-    (words.filled, words.sentences_filled) = (filled, sentences_filled);
-    if end < text.len() {
-        return true;
-    }
-    if reader.in_word == 1 {
-        words.boundaries[words.filled] = offset(text.len());
-        words.filled += 1;
-    }
-    false
 }
 
 /// Where `bits` arrive outside `run` when each walks to the end of the run that it is in, and whether one walks out of
@@ -202,16 +228,9 @@ fn carried(bits: u64, run: u64) -> (u64, u64) {
     ((sum as u64 | bits) & !run, (sum >> 64) as u64)
 }
 
-/// A place in a text; texts of 4 GiB are refused before they come here.
-#[inline(always)]
-#[allow(clippy::cast_possible_truncation)]
-fn offset(at: usize) -> u32 {
-    at as u32
-}
-
-/// The words of a whole text.
+/// The words of a whole text that [`check_length`](super::index::check_length) let pass.
 pub fn words(text: &str) -> Vec<Word> {
     let mut found = Words::default();
-    read(&mut Reader::new(), text, usize::MAX / BLOCK, &mut found);
+    Segmenter::new().read(text, usize::MAX / BLOCK, &mut found);
     (0..found.len()).filter_map(|i| found.get(i)).collect()
 }

@@ -1,15 +1,12 @@
-//! What is in the files of a store.
+//! What is in the files of a store: which values a manifest, a shard and a line of the journal hold, and where in a shard
+//! they lie. Nothing here touches the disk.
 
 use std::fmt;
-use std::fs;
-use std::io;
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{StoreError, broken, io_error};
-
-const VERSION: u32 = 2;
+/// Stores of other versions are refused.
+pub(super) const VERSION: u32 = 2;
 
 /// How a value is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +31,7 @@ impl Dtype {
 /// What is the same in every shard of a store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    version: u32,
+    pub(super) version: u32,
     pub layers: Vec<u32>,
     pub width: usize,
     pub dtype: Dtype,
@@ -48,7 +45,7 @@ impl fmt::Display for Manifest {
 }
 
 /// Bytes of `text` and `token` of one row: 64-bit integers.
-pub const SOURCE_BYTES: usize = 16;
+pub(super) const SOURCE_BYTES: usize = 16;
 
 impl Manifest {
     #[must_use]
@@ -99,25 +96,6 @@ impl Manifest {
         json.resize((json.len() + 8).next_multiple_of(64) - 8, b' ');
         [&(json.len() as u64).to_le_bytes()[..], &json].concat()
     }
-
-    pub(super) fn read(path: &Path) -> Result<Self, StoreError> {
-        let file = path.join("manifest.json");
-        let bytes = match fs::read(&file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(StoreError::NotAStore(path.to_owned()));
-            }
-            other => other.map_err(io_error(&file))?,
-        };
-        let manifest: Self =
-            serde_json::from_slice(&bytes).map_err(|error| broken(&file, error.to_string()))?;
-        if manifest.version != VERSION {
-            return Err(broken(
-                &file,
-                format!("version {}, this reads version {VERSION}", manifest.version),
-            ));
-        }
-        Ok(manifest)
-    }
 }
 
 /// One committed shard: a line of the journal.
@@ -132,30 +110,7 @@ pub struct Shard {
     pub xxh3: String,
 }
 
-pub fn shard_name(index: usize) -> String {
+/// The file of the shard of this index.
+pub(super) fn shard_name(index: usize) -> String {
     format!("shard-{index:05}.safetensors")
-}
-
-/// The committed shards, and the length of the journal without a torn last line.
-pub fn read_journal(path: &Path) -> Result<(Vec<Shard>, u64), StoreError> {
-    let file = path.join("journal.jsonl");
-    let bytes = match fs::read(&file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), 0)),
-        other => other.map_err(io_error(&file))?,
-    };
-    let whole = memchr::memrchr(b'\n', &bytes).map_or(0, |last| last + 1);
-    let mut shards: Vec<Shard> = Vec::new();
-    let lines = bytes[..whole].split(|&byte| byte == b'\n');
-    for (i, line) in lines.filter(|line| !line.is_empty()).enumerate() {
-        let shard: Shard = serde_json::from_slice(line)
-            .map_err(|error| broken(&file, format!("line {}: {error}", i + 1)))?;
-        if shard.file != shard_name(i) {
-            return Err(broken(
-                &file,
-                format!("line {}: names {:?}, expected shard {i}", i + 1, shard.file),
-            ));
-        }
-        shards.push(shard);
-    }
-    Ok((shards, whole as u64))
 }

@@ -10,8 +10,9 @@ use half::{bf16, f16};
 use memmap2::{Advice, Mmap};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::format::{Dtype, Manifest, SOURCE_BYTES, Shard, read_journal};
-use super::{StoreError, broken, io_error};
+use super::error::{StoreError, broken, io_error};
+use super::format::{Dtype, Manifest, SOURCE_BYTES, Shard};
+use super::journal::{read_journal, read_manifest};
 
 /// A committed store, mapped.
 #[derive(Debug)]
@@ -20,7 +21,7 @@ pub struct Store {
     pub manifest: Manifest,
     pub shards: Vec<Shard>,
     maps: Vec<Mmap>,
-    /// What each shard's file said of its last change when it was opened.
+    /// When each shard's file had last changed, as of when it was opened.
     changed: Vec<SystemTime>,
     /// Where the data of each shard begins, behind its header.
     data: Vec<usize>,
@@ -31,7 +32,7 @@ pub struct Store {
 /// Rows this far apart are read with what lies between them.
 const MOST_GAP: usize = 4;
 
-/// What reading rows needs; to be kept from one call to the next.
+/// The memory that reading rows needs. Keep it from one call to the next.
 #[derive(Debug, Default)]
 pub struct RowBuffer {
     bytes: Vec<u8>,
@@ -52,7 +53,7 @@ impl Store {
     /// The folder is no store, is of another version, or a committed shard is missing, has another length, or another
     /// header than its journal line asks for.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let manifest = Manifest::read(path)?;
+        let manifest = read_manifest(path)?;
         let shards = read_journal(path)?.0;
         let mut store = Self {
             path: path.to_owned(),
@@ -97,7 +98,7 @@ impl Store {
             let message = "its header is not that of the shard in the journal: it is another file";
             return Err(broken(&path, message.into()));
         }
-        // SAFETY: a shard never changes after it is renamed to its place; who changes or cuts it under a reader breaks
+        // SAFETY: a shard never changes after it is renamed to its place. Whoever changes or cuts it under a reader breaks
         // the contract of every mapped file.
         let map = unsafe { Mmap::map(&file) }.map_err(io_error(&path))?;
         Ok((map, changed))
@@ -145,7 +146,7 @@ impl Store {
         for (&row, out) in rows.iter().zip(out.chunks_exact_mut(width)) {
             let (shard, within) = self.find(row)?;
             if !checked[shard] {
-                // What is cut under a mapping kills who reads it.
+                // A process that reads a mapped file beyond where it was cut is killed.
                 let path = self.path.join(&self.shards[shard].file);
                 self.check_unchanged(shard, &path, fs::metadata(&path))?;
                 checked[shard] = true;
@@ -234,7 +235,7 @@ impl Store {
         Err(broken(path, "it changed while it was read".into()))
     }
 
-    /// Beyond the last for a row that is not there.
+    /// The shard that holds a row; one beyond the last for a row that is not there.
     fn shard_of(&self, row: usize) -> usize {
         self.first_rows.partition_point(|&first| first <= row) - 1
     }
@@ -304,7 +305,7 @@ fn copy_f32(values: &[u8], out: &mut [f32]) {
     }
 }
 
-/// Through a small buffer on the stack: a row in a file need not be aligned.
+/// Widens a row by way of a small buffer on the stack, because a row in a file need not be aligned.
 fn widen(values: &[u8], out: &mut [f32], convert: impl Fn(&[u16], &mut [f32])) {
     const AT_ONCE: usize = 256;
     for (bytes, out) in values.chunks(2 * AT_ONCE).zip(out.chunks_mut(AT_ONCE)) {

@@ -8,12 +8,13 @@ use std::thread::{self, JoinHandle};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::format::{Manifest, Shard, read_journal, shard_name};
-use super::{StoreError, broken, io_error};
+use super::error::{StoreError, broken, io_error};
+use super::format::{Manifest, Shard, shard_name};
+use super::journal::{read_journal, read_manifest};
 
-/// Hashed while it is in the cache, then written.
+/// Bytes that are hashed at once: they are still in the cache when they are written.
 const BLOCK: usize = 1 << 20;
-/// Shards that are written and wait to be committed.
+/// How many shards may be written and wait to be committed.
 const WAITING: usize = 1;
 
 /// Rows to append: of each the text and the token that it comes from, and each layer's values, little-endian, in the
@@ -35,7 +36,7 @@ pub struct Writer {
     committed: Vec<Shard>,
     appended: usize,
     durable: bool,
-    /// Both are gone after an error, and when finished.
+    /// Like the thread, it is gone after an error and when the writer has finished.
     written: Option<SyncSender<Written>>,
     thread: Option<JoinHandle<Result<(), StoreError>>>,
     lock: Option<File>,
@@ -59,7 +60,7 @@ impl Writer {
         let lock = lock(path)?;
         let manifest_path = path.join("manifest.json");
         if manifest_path.exists() {
-            let found = Manifest::read(path)?;
+            let found = read_manifest(path)?;
             if found != manifest {
                 return Err(StoreError::Mismatch {
                     path: path.to_owned(),
