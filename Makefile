@@ -126,9 +126,9 @@ install = { $(UV) pip install --python $(BIN)/python --reinstall-package valueat
 .venv/.dev: EXTRAS := train,dev
 .venv/.train .venv/.dev: $(SOURCES) | .venv/bin/python
 	@echo "setting up .venv: Python packages (torch is the large one) and the compiled part" >&$(LIVE)
-	$(if $(TORCH_AT_HAND),$(call install,--no-index --no-deps torch) || true)
-	$(call install,-e '.[$(EXTRAS)]')
-	touch $@ .venv/.train
+	@$(if $(TORCH_AT_HAND),$(call install,--no-index --no-deps torch) || true)
+	@$(call install,-e '.[$(EXTRAS)]')
+	@touch $@ .venv/.train
 
 clean:
 	rm -rf .venv target runs
