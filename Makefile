@@ -1,6 +1,7 @@
 # make demo   set up and run E1 on the embedded world; ends with the path of its report
 # make test   set up and pass every check; a part of it: make rust, make python, or one of CHECKS below
 # make test-slow           the tests that take minutes each
+# make start-model         trains the embedded start model anew, into the package
 # make bench  set up and run the trainer's bench
 # make bench-scan          the hedging scanner against its peers
 # make bench-store         the activation store against plain files and its peers
@@ -30,7 +31,7 @@ WORKERS ?= 2
 DATA ?= ../shared/data
 MODELS ?= ../shared/models
 
-.PHONY: demo test test-slow python rust $(CHECKS) bench bench-scan bench-store bench-probe bench-truth bench-scan-quality tools clean
+.PHONY: demo start-model test test-slow python rust $(CHECKS) bench bench-scan bench-store bench-probe bench-truth bench-scan-quality tools clean
 
 # The start model, the sham, the content penalty, and the framing penalty as a scalar and on its tokens.
 DEMO_ARMS := a0,a1,a3,a4-scalar,a4-span
@@ -78,6 +79,10 @@ rust-tests:
 
 test-slow: .venv/.dev
 	$(BIN)/python -m pytest -m slow
+
+start-model: .venv/.train
+	rm -rf python/valueattr/model/embedded
+	$(BIN)/python -m valueattr.model.start python/valueattr/model/embedded
 
 bench: .venv/.dev
 	$(BIN)/python benches/bench_trainer.py
