@@ -32,11 +32,24 @@ def test_the_version_is_that_of_the_package():
     assert valueattr.__version__ == version("valueattr")
 
 
+WITHOUT_TORCH = """
+import sys
+
+class Without:
+    # Not sys.modules["torch"] = None, at which scipy would look.
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "torch":
+            raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+sys.meta_path.insert(0, Without())
+sys.argv = ["valueattr", "run", "e1", "--preset", "smoke", "--out", sys.argv[1]]
+from valueattr.cli import app
+app()
+"""
+
+
 def test_without_torch_the_error_says_what_to_install(tmp_path):
-    code = (
-        "import sys; sys.modules['torch'] = None; sys.argv = ['valueattr', 'run', 'e1', '--preset', 'smoke', '--out', sys.argv[1]];"
-        "from valueattr.cli import app; app()"
-    )
+    code = WITHOUT_TORCH
     result = subprocess.run(
         [sys.executable, "-c", code, tmp_path / "r"], capture_output=True, text=True, check=False
     )

@@ -39,6 +39,11 @@ def test_the_embedded_worlds_start_model_ships_and_nothing_is_trained(world, tmp
     assert not is_cached(synthesise(1), cache=tmp_path / "cache")
 
 
+def test_without_the_shipped_weights_the_start_model_is_trained(world, tmp_path, monkeypatch):
+    monkeypatch.setattr("valueattr.model.start.EMBEDDED", tmp_path / "gone")
+    assert not is_cached(world, cache=tmp_path / "cache")
+
+
 def test_the_shipped_weights_are_those_that_their_origin_names(origin):
     assert sha256((EMBEDDED / "model.safetensors").read_bytes()).hexdigest() == origin["weights_sha256"]
     assert load_model(EMBEDDED).dtype == torch.float32
