@@ -3,14 +3,13 @@ import multiprocessing
 import pickle
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from valueattr import _core
+from tests.builders import a_store
 from valueattr.activations import ActivationStore, RowOrder, StoreError
 
 WIDTH = 24
@@ -20,20 +19,9 @@ def write(path, shards, dtype="float32", seed=0):
     """A store of layers 2 and 5 with so many rows in each shard, and what was written."""
     rng = np.random.default_rng(seed)
     layers = {layer: rng.normal(size=(sum(shards), WIDTH)).astype(np.float32) for layer in (2, 5)}
-    writer = _core.StoreWriter(path, [2, 5], WIDTH, dtype, False)
-    first = 0
-    for rows in shards:
-        number = np.arange(first, first + rows)
-        parts = [torch.from_numpy(layer[number]).to(getattr(torch, dtype)) for layer in layers.values()]
-        raw = [part.reshape(-1).view(torch.uint8).numpy() for part in parts]
-        writer.append("texts", rows, number, np.zeros(rows, np.int64), raw)
-        first += rows
-    buffer = pa.BufferOutputStream()
-    pa.parquet.write_table(pa.table({"id": [str(i) for i in range(first)]}), buffer)
-    writer.write_beside("texts-texts.parquet", buffer.getvalue().to_pybytes())
-    writer.finish()
+    store = a_store(path, layers, {"id": [str(i) for i in range(sum(shards))]}, shards=shards, dtype=dtype)
     kept = {k: torch.from_numpy(v).to(getattr(torch, dtype)).float().numpy() for k, v in layers.items()}
-    return ActivationStore(path), kept
+    return store, kept
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])

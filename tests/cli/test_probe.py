@@ -6,7 +6,8 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from tests.probing.test_sweep import columns, problem, write
+from tests.builders import a_store
+from tests.probing.test_sweep import columns, problem
 from valueattr.cli import app, render
 from valueattr.probing import KINDS
 
@@ -21,7 +22,7 @@ def run(*arguments):
 def store(tmp_path):
     X, codes, _ = problem()
     wording = [f"w{i}" for i in np.arange(90) // 30]
-    write(
+    a_store(
         tmp_path / "acts",
         {0: X, 4: 5 * codes[:, None] + X},
         columns(codes, np.arange(90) % 30, wording=wording, other=codes[::-1]),

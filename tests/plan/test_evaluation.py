@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.builders import an_arm, small_plan
 from valueattr.plan import Check, Contrast, Plan, PlanError, evaluate
 from valueattr.results.summary import summarise
-
-from .builders import an_arm, small_plan
 
 PLAN = small_plan(
     arms=[an_arm("a1"), an_arm("a3"), an_arm("a4")],

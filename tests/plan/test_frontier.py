@@ -2,9 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.builders import an_arm, small_plan
 from valueattr.plan import Contrast, Frontier, Ratio, common_range, evaluate, frontiers
-
-from .builders import an_arm, small_plan
 
 PLAN = small_plan(
     arms=[an_arm("s0", None), an_arm("s2"), an_arm("s6")],

@@ -5,14 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders import an_arm, as_version_1, small_plan
 from valueattr.experiments import E1, E2, E3, vary
 from valueattr.plan import PLAN_VERSION, Check, Contrast, Plan, PlanError, Ratio
 from valueattr.results import RunDirectory, RunDirectoryError
 
-from .builders import an_arm, as_version_1, small_plan
-
 PUBLISHED = Path(__file__).parents[2] / "docs" / "results" / "tiny"
-EXPERIMENTS = [E1, E2, E3, vary("family"), vary("span-noise")]
+EXPERIMENTS = [E1, E2, E3, vary("prompt-family"), vary("span-noise")]
 
 
 @pytest.fixture(params=EXPERIMENTS, ids=["e1", "e2", "e3", "e3-family", "e3-span-noise"])

@@ -3,7 +3,6 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,34 +10,13 @@ from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from valueattr import _core
-from valueattr.activations import ActivationStore
+from tests.builders import a_store
 from valueattr.probing import KINDS, ProbeError, _crossfit, fit_many, sweep
 from valueattr.probing._intervals import Resampling
 from valueattr.probing._partitions import PREFIXES, control_codes, deal, prequential, resampled_groups
 
 L2 = (0.01, 0.1, 1.0)
 FAST = {"l2": L2, "folds": 3, "resamples": 50}
-
-
-def write(path, layers, *columns, captures=("texts",), tokens=None):
-    """A store of layers {number: (n, d)}, and per capture its columns of the texts; each text has a row per token."""
-    width = next(iter(layers.values())).shape[1]
-    writer = _core.StoreWriter(path, list(layers), width, "float32", False)
-    first = 0
-    for capture, own in zip(captures, columns, strict=True):
-        texts = len(own["id"])
-        text = np.repeat(np.arange(texts), tokens or 1)
-        token = np.tile(np.arange(tokens or 1), texts)
-        states = [np.ascontiguousarray(X[first : first + len(text)], np.float32) for X in layers.values()]
-        raw = [X.view(np.uint8).reshape(-1) for X in states]
-        writer.append(capture, texts, text, token, raw)
-        first += len(text)
-        buffer = pa.BufferOutputStream()
-        pq.write_table(pa.table(own), buffer)
-        writer.write_beside(f"texts-{capture}.parquet", buffer.getvalue().to_pybytes())
-    writer.finish()
-    return ActivationStore(path)
 
 
 def problem(n=90, d=3, classes=2, seed=0, groups=30, signal=1.0):
@@ -61,7 +39,7 @@ def columns(codes, group, **more):
 @pytest.fixture
 def small(tmp_path):
     X, codes, group = problem()
-    return write(tmp_path / "s", {0: X, 4: X[:, ::-1] ** 3}, columns(codes, group))
+    return a_store(tmp_path / "s", {0: X, 4: X[:, ::-1] ** 3}, columns(codes, group))
 
 
 def one(table):
@@ -141,7 +119,7 @@ def naive_auroc(scores, codes, fold):
 def test_agrees_with_nested_cross_validation_by_scikit_learn(tmp_path, classes, balanced):
     X, codes, group = problem(classes=classes)
     weight = np.random.default_rng(1).uniform(0.5, 2, len(X))
-    store = write(tmp_path / "s", {0: X}, columns(codes, group, w=weight))
+    store = a_store(tmp_path / "s", {0: X}, columns(codes, group, w=weight))
     found = one(
         sweep(
             store,
@@ -166,7 +144,7 @@ def test_agrees_with_nested_cross_validation_by_scikit_learn(tmp_path, classes, 
 def test_a_class_that_a_fold_was_not_trained_on_is_missed_there_and_left_out_of_its_auroc(tmp_path):
     X, codes, group = problem(classes=2)
     codes = np.where(group == 7, 2, codes)  # in one group only: never in training where it is read
-    store = write(tmp_path / "s", {0: X}, columns(codes, group))
+    store = a_store(tmp_path / "s", {0: X}, columns(codes, group))
     found = one(sweep(store, "label", "subject", **FAST))
     subject = np.unique([f"s{g}" for g in group], return_inverse=True)[1]
     fold = deal(subject, codes, 3, 0)
@@ -206,7 +184,7 @@ def naive_bits(X, codes, group, path, seed):
 @pytest.mark.parametrize("seed", [0, 3])
 def test_codelength_is_that_of_a_code_block_by_block(tmp_path, seed):
     X, codes, group = problem(n=120, seed=seed)
-    store = write(tmp_path / "s", {0: X}, columns(codes, group))
+    store = a_store(tmp_path / "s", {0: X}, columns(codes, group))
     found = one(sweep(store, "label", "subject", seeds=[seed], **FAST))
     subject = np.unique([f"s{g}" for g in group], return_inverse=True)[1]
     assert found["codelength"] == pytest.approx(naive_bits(X, codes, subject, L2[::-1], seed), rel=1e-3)
@@ -218,7 +196,7 @@ def test_a_code_of_random_labels_is_as_long_as_the_uniform_and_of_readable_ones_
     codes = rng.integers(0, 2, 400)
     X = rng.normal(size=(400, 4)).astype(np.float32)
     X[:, 1] += 20 * codes
-    store = write(tmp_path / "s", {0: X}, columns(codes, np.arange(400), noise=rng.integers(0, 2, 400)))
+    store = a_store(tmp_path / "s", {0: X}, columns(codes, np.arange(400), noise=rng.integers(0, 2, 400)))
     found = sweep(store, ["label", "noise"], resamples=10).set_index("label")
     assert found.loc["noise", "compression"] == pytest.approx(1, abs=0.1)
     assert found.loc["label", "compression"] > 5
@@ -228,7 +206,7 @@ def test_every_kind_reads_a_planted_signal_in_its_layer_only(tmp_path):
     X, codes, group = problem(n=200, groups=50, signal=0)
     planted = X.copy()
     planted[:, 0] += 4 * codes
-    store = write(tmp_path / "s", {0: X, 3: planted}, columns(codes, group))
+    store = a_store(tmp_path / "s", {0: X, 3: planted}, columns(codes, group))
     table = sweep(store, "label", "subject", kinds=KINDS, **FAST).set_index(["layer", "kind"])
     for kind in KINDS:
         assert table.loc[(3, kind), "accuracy_low"] > 0.9
@@ -243,7 +221,7 @@ def test_intervals_of_random_labels_cover_chance_in_most_seeds(tmp_path):
     seeds, covered = 30, {"accuracy": 0, "auroc": 0}
     X = rng.normal(size=(100, 2)).astype(np.float32)
     labels = {f"l{i}": np.tile(rng.permutation([0, 1]), 50) ^ rng.integers(0, 2, 100) for i in range(seeds)}
-    store = write(tmp_path / "s", {0: X}, {**columns(np.zeros(100), np.arange(100)), **labels})
+    store = a_store(tmp_path / "s", {0: X}, {**columns(np.zeros(100), np.arange(100)), **labels})
     table = sweep(store, list(labels), kinds=["mean-difference"], folds=2, resamples=200)
     for name in covered:
         covered[name] = int(((table[f"{name}_low"] <= 0.5) & (table[f"{name}_high"] >= 0.5)).sum())
@@ -341,7 +319,7 @@ def test_all_tokens_of_a_text_are_in_one_fold(tmp_path):
     text = rng.normal(size=(40, 8)).astype(np.float32)
     X = np.repeat(text, 5, axis=0)  # the tokens of a text are alike: who has seen one knows the others
     codes = rng.integers(0, 2, 40)
-    store = write(tmp_path / "s", {0: X}, columns(codes, np.arange(40)), tokens=5)
+    store = a_store(tmp_path / "s", {0: X}, columns(codes, np.arange(40)), tokens=5)
     found = one(sweep(store, "label", l2=[1e-4], folds=4, resamples=20))
     assert (found["n"], found["groups"]) == (200, 40)
     assert found["accuracy"] < 0.75
@@ -353,7 +331,7 @@ def test_all_tokens_of_a_text_are_in_one_fold(tmp_path):
 def worded(path, X, label, subjects, wordings):
     n = subjects * wordings
     subject, wording = np.arange(n) // wordings, np.arange(n) % wordings
-    return write(path, {0: X}, columns(label, subject, wording=wording))
+    return a_store(path, {0: X}, columns(label, subject, wording=wording))
 
 
 def test_a_probe_that_memorises_has_no_selectivity(tmp_path):
@@ -402,8 +380,8 @@ def test_a_table_is_joined_by_id_whatever_its_order(tmp_path_factory, seed):
     with_labels = columns(codes, group)
     masked = pa.array(codes, mask=~np.isin(np.arange(len(X)), there))
     folder = tmp_path_factory.mktemp("sweep")
-    store = write(folder / "s", {0: X}, with_labels | {"label": masked})
-    bare = write(folder / "bare", {0: X}, {"id": ids})
+    store = a_store(folder / "s", {0: X}, with_labels | {"label": masked})
+    bare = a_store(folder / "bare", {0: X}, {"id": ids})
     own = sweep(store, "label", "subject", kinds=["mean-difference"], **FAST)
     for order in (there, kept):
         table = pd.DataFrame(with_labels).iloc[order]
@@ -434,10 +412,10 @@ def test_a_row_without_a_label_has_no_part_in_that_label_only(tmp_path):
     X, codes, group = problem()
     holes = pa.array(codes, mask=np.arange(90) < 30)
     nan = np.where(np.arange(90) < 30, np.nan, codes)
-    store = write(tmp_path / "s", {0: X}, columns(codes, group, holes=holes, nan=nan))
+    store = a_store(tmp_path / "s", {0: X}, columns(codes, group, holes=holes, nan=nan))
     table = sweep(store, ["label", "holes", "nan"], "subject", **FAST).set_index("label")
     assert list(table["n"]) == [90, 60, 60]
-    alone = write(tmp_path / "alone", {0: X[30:]}, {k: v[30:] for k, v in columns(codes, group).items()})
+    alone = a_store(tmp_path / "alone", {0: X[30:]}, {k: v[30:] for k, v in columns(codes, group).items()})
     expected = one(sweep(alone, "label", "subject", **FAST))
     for name in ("accuracy", "auroc", "codelength"):
         assert table.loc["holes", name] == pytest.approx(expected[name], rel=1e-6)
@@ -449,7 +427,7 @@ def test_a_row_of_weight_0_is_as_if_it_were_not_there(tmp_path):
     X[:10] = np.nan
     weight = (np.arange(90) >= 10).astype(float)
     holes = pa.array(codes, mask=weight == 0)
-    store = write(tmp_path / "s", {0: X}, columns(codes, group, w=weight, holes=holes))
+    store = a_store(tmp_path / "s", {0: X}, columns(codes, group, w=weight, holes=holes))
     weighted = sweep(store, "label", "subject", sample_weight="w", **FAST)
     without = sweep(store, "holes", "subject", **FAST)
     pd.testing.assert_frame_equal(weighted.drop(columns="label"), without.drop(columns="label"))
@@ -461,11 +439,11 @@ def test_a_row_of_weight_0_is_as_if_it_were_not_there(tmp_path):
 @pytest.mark.parametrize("kind", KINDS)
 def test_probes_are_read_on_another_store_by_id(tmp_path, kind):
     X, codes, group = problem()
-    store = write(tmp_path / "s", {0: X}, columns(codes, group, w=np.linspace(1, 2, 90)))
+    store = a_store(tmp_path / "s", {0: X}, columns(codes, group, w=np.linspace(1, 2, 90)))
     order = np.random.default_rng(0).permutation(120)
     ids = np.array([f"t{i}" for i in range(120)])
     shifted = np.concatenate([X + 3, np.full((30, 3), 7.0)])
-    other = write(tmp_path / "o", {0: shifted[order]}, {"id": ids[order]}, captures=("another",))
+    other = a_store(tmp_path / "o", {0: shifted[order]}, {"id": ids[order]}, captures=("another",))
     table = sweep(
         store,
         "label",
@@ -490,11 +468,11 @@ def test_captures_with_the_same_ids_are_told_apart(tmp_path):
     X, codes, group = problem()
     both = columns(codes, group)
     layers = {0: np.concatenate([X, -X])}
-    store = write(tmp_path / "s", layers, both, both, captures=("a", "b"))
+    store = a_store(tmp_path / "s", layers, both, both, captures=("a", "b"))
     found = sweep(store, "label", "subject", apply_to={"same": store}, **FAST)
     assert list(found["n"]) == [180] * 3
     assert len(set(found["accuracy"])) == 1
-    one_capture = write(tmp_path / "o", {0: X}, both, captures=("a",))
+    one_capture = a_store(tmp_path / "o", {0: X}, both, captures=("a",))
     with pytest.raises(ProbeError, match=r"lacks 90 of 180 rows \(by id and token, and capture\)"):
         sweep(store, "label", "subject", apply_to={"o": one_capture}, **FAST)
 
@@ -523,7 +501,7 @@ def test_a_seed_gives_the_same_lines_alone_and_among_others(small):
 
 def test_a_store_of_one_feature(tmp_path):
     X, codes, group = problem(d=1, signal=3)
-    store = write(tmp_path / "s", {0: X}, columns(codes, group))
+    store = a_store(tmp_path / "s", {0: X}, columns(codes, group))
     table = sweep(store, "label", "subject", kinds=KINDS, **FAST)
     assert (table["accuracy"] > 0.6).all()
 
@@ -557,11 +535,11 @@ def test_a_value_that_is_not_finite_is_named_by_layer_and_text(tmp_path, value):
     X, codes, group = problem()
     broken = X.copy()
     broken[17, 2] = value
-    store = write(tmp_path / "s", {0: X, 6: broken}, columns(codes, group))
+    store = a_store(tmp_path / "s", {0: X, 6: broken}, columns(codes, group))
     found = "NaN" if np.isnan(value) else "inf"
     with pytest.raises(ProbeError, match=rf"layer 6, text 't17', token 0: feature 2 is {found}"):
         sweep(store, "label", "subject", **FAST)
-    whole = write(tmp_path / "w", {0: X, 6: X}, columns(codes, group))
+    whole = a_store(tmp_path / "w", {0: X, 6: X}, columns(codes, group))
     with pytest.raises(ProbeError, match="layer 6, text 't17', token 0"):
         sweep(whole, "label", "subject", apply_to={"broken": store}, **FAST)
 
@@ -579,7 +557,7 @@ def test_a_store_that_changes_under_a_sweep(small):
 
 
 def test_a_store_without_rows(tmp_path):
-    store = write(tmp_path / "s", {0: np.empty((0, 3))}, {"id": pa.array([], pa.string())})
+    store = a_store(tmp_path / "s", {0: np.empty((0, 3))}, {"id": pa.array([], pa.string())})
     with pytest.raises(ProbeError, match="has no rows"):
         sweep(store, "label")
 
@@ -637,7 +615,7 @@ BAD_COLUMNS = {
 )
 def test_what_cannot_be_swept_is_named(tmp_path, labels, options, message):
     X, codes, group = problem()
-    store = write(tmp_path / "s", {0: X, 4: X}, columns(codes, group, **BAD_COLUMNS))
+    store = a_store(tmp_path / "s", {0: X, 4: X}, columns(codes, group, **BAD_COLUMNS))
     with pytest.raises(ProbeError, match=message):
         sweep(store, labels, **{**FAST, **options})
 
@@ -666,7 +644,7 @@ def test_a_table_that_cannot_be_joined_is_named(small, table, message):
 def test_two_classes_of_which_a_fold_leaves_one(tmp_path):
     X, _, group = problem()
     codes = (group == 7).astype(int)
-    store = write(tmp_path / "s", {0: X}, columns(codes, group))
+    store = a_store(tmp_path / "s", {0: X}, columns(codes, group))
     with pytest.raises(ProbeError, match="label 'label': one class is left to train on where a fold is"):
         sweep(store, "label", "subject", **FAST)
 
@@ -680,11 +658,11 @@ def test_wordings_that_tell_the_classes(tmp_path):
 
 def test_another_store_that_does_not_match_is_named(tmp_path, small):
     X, codes, group = problem(d=5)
-    wide = write(tmp_path / "wide", {0: X, 4: X}, columns(codes, group))
-    layer = write(tmp_path / "layer", {0: X[:, :3]}, columns(codes, group))
-    short = write(tmp_path / "short", {0: X[:50, :3], 4: X[:50, :3]}, columns(codes[:50], group[:50]))
+    wide = a_store(tmp_path / "wide", {0: X, 4: X}, columns(codes, group))
+    layer = a_store(tmp_path / "layer", {0: X[:, :3]}, columns(codes, group))
+    short = a_store(tmp_path / "short", {0: X[:50, :3], 4: X[:50, :3]}, columns(codes[:50], group[:50]))
     again = columns(codes, group) | {"id": [f"t{i // 2}" for i in range(len(X))]}
-    twice = write(tmp_path / "twice", {0: X[:, :3], 4: X[:, :3]}, again)
+    twice = a_store(tmp_path / "twice", {0: X[:, :3], 4: X[:, :3]}, again)
     for other, message in [
         (wide, "store 'o' is 5 wide; the probes are fitted on 3"),
         (twice, "store 'o' has 't0', token 0 twice"),
@@ -699,7 +677,7 @@ def test_another_store_that_does_not_match_is_named(tmp_path, small):
 
 def test_a_label_that_names_the_rows_holds_no_classes(tmp_path):
     X, codes, group = problem()
-    store = write(tmp_path / "s", {0: X}, columns(codes, group, number=np.arange(len(X))))
+    store = a_store(tmp_path / "s", {0: X}, columns(codes, group, number=np.arange(len(X))))
     with pytest.raises(ProbeError, match="label 'number' has 90 classes in 90 rows"):
         sweep(store, "number", **FAST)
 

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.builders import as_version_1
 from valueattr.experiments import E1
 from valueattr.plan import Plan, PlanError
 from valueattr.report import headline, headline_table, table_note, write_report
@@ -22,8 +23,6 @@ from valueattr.results import (
 )
 from valueattr.results._directory import hash_plan
 from valueattr.results.summary import summarise
-
-from ..plan.builders import as_version_1
 
 SPLITS = ("penalised", "untouched", "held_out", "never_taught")
 FORMER = {"topic": "kind", "wording": "paraphrase"}

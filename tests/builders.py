@@ -1,7 +1,40 @@
-"""Small plans, and plans as they were sealed before plans had a version."""
+"""What tests are about, made small: activation stores, and plans of today and as they were before they had a version."""
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from valueattr import _core
+from valueattr.activations import ActivationStore
 from valueattr.plan import Arm, Plan, Preset
 from valueattr.rating import Feedback
+
+
+def a_store(path, layers, *columns, captures=("texts",), tokens=1, shards=None, dtype="float32"):
+    """An activation store.
+
+    layers: {layer: states of shape (rows, width)}, the captures' one after the other
+    columns: for each capture those of its texts; a text has `tokens` rows
+    shards: the number of texts in each shard of a capture; one of all of them if not given
+    """
+    states = [torch.from_numpy(np.ascontiguousarray(X)).to(getattr(torch, dtype)) for X in layers.values()]
+    writer = _core.StoreWriter(path, list(layers), states[0].shape[1], dtype, False)
+    row = 0
+    for capture, own in zip(captures, columns, strict=True):
+        first = 0
+        for texts in [len(own["id"])] if shards is None else shards:
+            rows = slice(row, row + texts * tokens)
+            raw = [X[rows].reshape(-1).view(torch.uint8).numpy() for X in states]
+            text = np.repeat(np.arange(first, first + texts), tokens)
+            writer.append(capture, texts, text, np.tile(np.arange(tokens), texts), raw)
+            row, first = rows.stop, first + texts
+        buffer = pa.BufferOutputStream()
+        pq.write_table(pa.table(own), buffer)
+        writer.write_beside(f"texts-{capture}.parquet", buffer.getvalue().to_pybytes())
+    writer.finish()
+    return ActivationStore(path)
+
 
 FRAMING = Feedback(("insensitive framing",), ("penalised",))
 
