@@ -136,7 +136,8 @@ class Context:
         """What is measured at a point along training: knowledge and framing, or else belief and the probes."""
         battery = self.battery(arm, seed)
         if self.experiment.frontier_every:
-            return battery.on(FRONTIER_SPLITS).measure_answers(model, self._respond(arm, seed))
+            answers = battery.on(FRONTIER_SPLITS).measure_answers(model, self._respond(arm, seed))
+            return Measurement(answers.rows)  # responses are kept at the end alone
         return battery.measure_belief(model)
 
     def _respond(self, arm: Arm, seed: int) -> Respond | None:
