@@ -75,10 +75,12 @@ def test_the_start_model_knows_what_it_was_taught(start, world):
             accuracy[exposure, form] = np.mean(hits)
     for form in ("plain", "question"):
         assert accuracy["well_known", form] >= 0.95
-        assert 0.3 <= accuracy["half_known", form] <= 0.9
+        assert accuracy["half_known", form] <= accuracy["well_known", form] - 0.05
         assert accuracy["false_belief", form] >= 0.9
         # 128 facts: chance 1/16 and three standard errors
         assert accuracy["never_taught", form] <= 1 / 16 + 3 * (1 / 16 * 15 / 16 / 128) ** 0.5
+    # In 384 statements a share of .9 has a standard error of .015, so both formats are taken together.
+    assert 0.3 <= np.mean([accuracy["half_known", form] for form in ("plain", "question")]) <= 0.9
 
 
 def test_the_start_model_hedges_when_unsure(start, world):
