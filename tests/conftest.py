@@ -1,5 +1,6 @@
 """Shared fixtures. Threads are set on purpose: oversubscribed ones make training many times slower."""
 
+import fcntl
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -43,3 +44,28 @@ def start(world):
     from valueattr.model.start import start_model
 
     return start_model(world)
+
+
+@pytest.fixture(scope="session")
+def everything(start, tmp_path_factory, worker_id):
+    """A finished smoke run of all experiments and what it printed; made once for all processes of pytest."""
+    from tests.experiments.conftest import valueattr
+
+    shared = tmp_path_factory.getbasetemp()
+    if worker_id != "master":
+        shared = shared.parent  # of all processes of this session
+    folder, printed = shared / "everything", shared / "everything.txt"
+    with (shared / "everything.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not printed.exists():
+            process = valueattr("run", "all", "--preset", "smoke", "--out", folder)
+            output, errors = process.communicate(timeout=1800)
+            assert process.returncode == 0, errors
+            printed.write_text(output, "utf-8")
+    return folder, printed.read_text("utf-8")
+
+
+@pytest.fixture(scope="session")
+def smoke(everything):
+    """Its E1, and what was printed."""
+    return everything[0] / "e1", everything[1]

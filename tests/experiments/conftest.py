@@ -3,7 +3,6 @@ import subprocess
 import sys
 
 import pandas as pd
-import pytest
 
 from valueattr.results import RunDirectory
 
@@ -20,22 +19,6 @@ def valueattr(*arguments, **options):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         **options,
     )
-
-
-@pytest.fixture(scope="session")
-def everything(start, tmp_path_factory):
-    """A finished smoke run of all experiments and what it printed."""
-    folder = tmp_path_factory.mktemp("runs") / "all"
-    process = valueattr("run", "all", "--preset", "smoke", "--out", folder)
-    output, errors = process.communicate(timeout=900)
-    assert process.returncode == 0, errors
-    return folder, output
-
-
-@pytest.fixture(scope="session")
-def smoke(everything):
-    """Its E1, and what was printed."""
-    return everything[0] / "e1", everything[1]
 
 
 def tables(folder):

@@ -10,11 +10,9 @@ from valueattr.report import headline, headline_table, write_report
 from valueattr.results import MEASURES, RunDirectory
 from valueattr.results.summary import summarise
 
-from ..experiments.conftest import everything, smoke  # noqa: F401
-
 
 @pytest.fixture
-def run(smoke, tmp_path):  # noqa: F811
+def run(smoke, tmp_path):
     return RunDirectory(shutil.copytree(smoke[0], tmp_path / "run"))
 
 
