@@ -92,7 +92,7 @@ def as_version_1(plan):
         contrast["family"] = contrast.pop("holm_family")
     values["settings"]["pool_size"] = values["settings"].pop("split_size")
     contrasts, checks = values.pop("contrasts"), values.pop("checks")
-    del values["version"]
+    del values["version"], values["chosen_arms"]
     return {
         **values,
         "order": list(arms),

@@ -2,6 +2,7 @@ import json
 import multiprocessing
 import resource
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -137,12 +138,17 @@ def test_killed_at_any_moment_nothing_is_lost_torn_or_twice(tmp_path, tokenizer,
     whole = capture(build("gpt2"), tokenizer, KILLED_TEXTS, positions="all", batch_size=2)
     rng = np.random.default_rng(0)
     path, rows, rounds, torn = tmp_path / "0", 0, 0, 0
-    for _ in range(KILLS):
+    for kill in range(KILLS):
         here, there = context.Pipe()
         process = context.Process(target=capture_slowly, args=(path, (str(untrained), there)))
         process.start()
         here.recv()
-        process.join(float(rng.uniform(0.0, 0.12)))
+        if kill % 2:
+            process.join(float(rng.uniform(0.0, 0.12)))
+        else:  # in the middle of a shard, however quick the machine is
+            seen_by = time.monotonic() + 0.5
+            while process.is_alive() and time.monotonic() < seen_by and not any(path.glob(".writing-*")):
+                pass
         process.kill()
         process.join()
         if not (path / "manifest.json").exists():

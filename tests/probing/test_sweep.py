@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from tests.builders import a_store
-from valueattr.probing import KINDS, ProbeError, _crossfit, fit_many, sweep
+from valueattr.probing import KINDS, ProbeError, _heldout, fit_many, sweep
 from valueattr.probing._intervals import Resampling
 from valueattr.probing._partitions import PREFIXES, control_codes, deal, prequential, resampled_groups
 
@@ -485,7 +485,7 @@ def test_neither_threads_nor_blocks_nor_a_repetition_change_the_table(small, mon
     table = sweep(small, "label", "subject", **asked)
     pd.testing.assert_frame_equal(table, sweep(small, "label", "subject", threads=1, **asked))
     pd.testing.assert_frame_equal(table, sweep(small, "label", "subject", threads=3, **asked))
-    monkeypatch.setattr(_crossfit, "_MOST_BLOCK_ROWS", 7)
+    monkeypatch.setattr(_heldout, "_MOST_BLOCK_ROWS", 7)
     pd.testing.assert_frame_equal(table, sweep(small, "label", "subject", **asked))
 
 
