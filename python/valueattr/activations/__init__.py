@@ -3,8 +3,12 @@
 Importing this does not import torch.
 """
 
-from valueattr.activations._capture import CaptureError, Position, capture, import_vllm
-from valueattr.activations._store import ActivationStore, Batch, Layer, RowOrder, StoreError
+from valueattr.activations._capture import capture
+from valueattr.activations._encoding import Position
+from valueattr.activations._order import RowOrder
+from valueattr.activations._shards import CaptureError
+from valueattr.activations._store import ActivationStore, Batch, Layer, StoreError
+from valueattr.activations._vllm import import_vllm
 
 __all__ = [
     "ActivationStore",

@@ -1,4 +1,4 @@
-"""Captured activations, read back: views of the files, gathered rows, shuffled batches that resume.
+"""Captured activations, read back as views of the files, as gathered rows, or as shuffled batches that resume.
 
 Importing this does not import torch.
 """
@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from valueattr import _core
 from valueattr._core import StoreError
+from valueattr.activations._order import RowOrder
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["ActivationStore", "Batch", "Layer", "RowOrder", "StoreError"]
+__all__ = ["ActivationStore", "Batch", "Layer", "StoreError"]
 
 _NUMPY: dict[str, np.dtype[Any]] = {
     "float32": np.dtype("<f4"),
@@ -29,18 +30,12 @@ _NUMPY: dict[str, np.dtype[Any]] = {
     "bfloat16": np.dtype("<u2"),
 }
 
-# Rows that lie side by side are read together: half a megabyte is nearly as fast as all in a row.
-_BLOCK_BYTES = 512 << 10
-# Rows are shuffled among this many blocks, or batches' worth of rows, whichever is more.
-_WINDOW_BLOCKS = 64
-_WINDOW_BATCHES = 4
-
 _MOST_BUFFERS = 32
 
 
 @dataclass(frozen=True)
 class Batch:
-    """`rows` (n,) of the store, and of each layer their `states` (n, width) in float32."""
+    """The numbers `rows` (n,) of some rows of the store, and per layer their `states` (n, width) in float32."""
 
     rows: NDArray[np.int64]
     states: dict[int, NDArray[np.float32]]
@@ -48,29 +43,29 @@ class Batch:
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer of a store, whose rows are on the disk."""
+    """A layer of a store. Its rows stay on the disk."""
 
     source: tuple[_core.StoreReader, int]
-    """The reader and the layer's index in it, as the compiled parts take it."""
+    """The reader and the layer's index in it, which is how the compiled parts take a layer."""
 
     @property
     def rows(self) -> int:
-        """Rows, in the order of the store."""
+        """Number of rows, which lie in the order of the store."""
         return self.source[0].rows
 
     @property
     def width(self) -> int:
-        """Values per row."""
+        """Number of values per row."""
         return self.source[0].width
 
 
 class ActivationStore:
     """Captured rows of several layers, in the order in which they were captured.
 
-    It can be handed to other processes: they open the folder anew.
+    A store can be handed to other processes, which open the folder anew.
 
     Raises:
-        StoreError: the folder is no store, is of another version, or a shard is missing, cut or another file.
+        StoreError: the folder is not a store or is of another version, or a shard is missing, cut short or another file.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -86,7 +81,7 @@ class ActivationStore:
 
     @property
     def rows(self) -> int:
-        """Rows of every layer."""
+        """Number of rows, the same for every layer."""
         return self._reader.rows
 
     def __len__(self) -> int:
@@ -128,9 +123,9 @@ class ActivationStore:
         return pa.concat_tables(parts, promote_options="permissive").take(order)
 
     def read(self, layer: int) -> NDArray[Any]:
-        """The rows of a layer, (rows, width): a view of the file if they lie in one shard, else a copy.
+        """The rows of a layer, (rows, width): a view of the file if they lie in one shard, otherwise a copy.
 
-        bfloat16, which numpy lacks, comes as float32.
+        numpy lacks bfloat16, so such values come as float32.
 
         Raises:
             KeyError: the layer was not captured.
@@ -141,7 +136,7 @@ class ActivationStore:
         return parts[0] if len(parts) == 1 else np.concatenate([self._none(), *parts])
 
     def views(self, layer: int) -> list[NDArray[Any]]:
-        """The rows of a layer in each shard, (rows, width) each, as they lie in the file; bfloat16 as its bits, uint16.
+        """The rows of a layer in each shard, (rows, width) each, as they lie in the file; bfloat16 comes as its bits, uint16.
 
         Raises:
             KeyError: the layer was not captured.
@@ -149,20 +144,20 @@ class ActivationStore:
         return self._map(layer, "r")
 
     def tensor(self, layer: int) -> "torch.Tensor":
-        """As `read`, as a tensor in the store's dtype.
+        """What `read` gives, as a tensor in the store's dtype.
 
         Raises:
             KeyError: the layer was not captured.
         """
         import torch
 
-        # Mapped so that writing, which torch cannot forbid, would not reach the file.
+        # torch cannot forbid writing; this way it would not reach the file.
         parts = [torch.from_numpy(view) for view in self._map(layer, "c")] or [torch.from_numpy(self._none())]
         parts = [part.view(getattr(torch, self.dtype)) for part in parts]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def layer(self, layer: int) -> "Layer":
-        """One layer, to be fitted on without being read into memory (`fit_many`).
+        """One layer, on which `fit_many` fits probes without reading it into memory.
 
         Raises:
             KeyError: the layer was not captured.
@@ -172,7 +167,7 @@ class ActivationStore:
     def gather(
         self, rows: NDArray[np.int64], layers: Sequence[int] | None = None
     ) -> dict[int, NDArray[np.float32]]:
-        """Any rows of some layers (by default all), (n, width) each, in float32.
+        """Any rows of some layers (by default of all), (n, width) each, in float32.
 
         Raises:
             KeyError: a layer was not captured.
@@ -194,16 +189,16 @@ class ActivationStore:
             states[layer] = out
         return states
 
-    def order(self, size: int, *, seed: int = 0, shuffle: bool = True) -> "RowOrder":
-        """Which rows make each batch of `size`; a sampler for a torch `DataLoader`."""
+    def order(self, size: int, *, seed: int = 0, shuffle: bool = True) -> RowOrder:
+        """Which rows make up each batch of `size`; it serves as a sampler for a torch `DataLoader`."""
         return RowOrder(self.rows, self.width * _NUMPY[self.dtype].itemsize, size, seed, shuffle)
 
     def batches(
-        self, size: int, layers: Sequence[int] | None = None, *, order: "RowOrder | None" = None
+        self, size: int, layers: Sequence[int] | None = None, *, order: RowOrder | None = None
     ) -> Iterator[Batch]:
-        """The batches of one epoch, from wherever `order` (by default one shuffled with seed 0) stands.
+        """The batches of one epoch, starting where `order` stands; by default a new order that seed 0 shuffles.
 
-        The rows of the batches to come are read ahead. Any number of rows fits: only a window of them is in memory.
+        The rows of the batches to come are read ahead. Any number of rows fits, as only a window of them is in memory.
 
         Raises:
             KeyError: a layer was not captured.
@@ -220,14 +215,17 @@ class ActivationStore:
             yield Batch(rows, self._gather(rows, layers, buffers.empty))
 
     def dataset(self, layers: Sequence[int] | None = None) -> "Dataset":
-        """For a torch `DataLoader` with `sampler=store.order(size)` and `batch_size=None`; workers fork or spawn."""
+        """The store for a torch `DataLoader` with `sampler=store.order(size)` and `batch_size=None`.
+
+        Its workers may fork or spawn.
+        """
         return Dataset(self, layers)
 
     def verify(self) -> None:
-        """Read everything and compare checksums.
+        """Read the whole store and compare checksums.
 
         Raises:
-            StoreError: names the first shard that differs.
+            StoreError: a shard differs; the message names the first.
         """
         self._reader.verify()
 
@@ -248,16 +246,16 @@ class ActivationStore:
 
 
 class _Buffers:
-    """Arrays that are filled anew when nobody else holds them: to fault in fresh memory takes as long as to fill it."""
+    """Arrays that are filled anew when nobody else holds them: faulting in fresh memory takes as long as filling it."""
 
     def __init__(self) -> None:
         self._kept = [np.empty((0, 0), np.float32)]
-        # Of an array that is only kept, on this interpreter.
+        # How many references this interpreter counts for an array that nobody else holds.
         self._free = self._holders()[0]
 
     def empty(self, shape: tuple[int, int]) -> NDArray[np.float32]:
         for i, holders in enumerate(self._holders()):
-            # A view or a tensor of an array holds it, too.
+            # A view or a tensor of an array also holds it.
             if holders == self._free and self._kept[i].shape == shape:
                 return self._kept[i]
         array = np.empty(shape, np.float32)
@@ -269,7 +267,7 @@ class _Buffers:
 
 
 class Dataset:
-    """A store by batches of rows: `dataset[rows]` is a dict of `rows` (n,) and of each layer's states (n, width)."""
+    """A store read by batches: `dataset[rows]` is a dict of `rows` (n,) and of each layer's states (n, width)."""
 
     def __init__(self, store: ActivationStore, layers: Sequence[int] | None) -> None:
         self.store, self.layers = store, layers
@@ -282,84 +280,6 @@ class Dataset:
         return {"rows": rows, **states}
 
 
-class RowOrder:
-    """Batches of row numbers, epoch after epoch: each row once an epoch, in an order that only seed and epoch decide.
-
-    Blocks of rows that lie side by side are shuffled among each other, then rows within a window of blocks, so that a
-    disk reads ahead. A store of up to a window (64 blocks of half a megabyte) is shuffled whole. `state_dict` is two
-    numbers; `load_state_dict` goes on after the last batch that was handed out.
-    """
-
-    def __init__(self, rows: int, row_bytes: int, size: int, seed: int = 0, shuffle: bool = True) -> None:
-        if size < 1:
-            raise ValueError(f"a batch of {size} rows")
-        self.rows, self.size, self.seed, self.shuffle = rows, size, seed, shuffle
-        self._block = max(1, _BLOCK_BYTES // max(1, row_bytes))
-        self._window = max(_WINDOW_BLOCKS, -(-_WINDOW_BATCHES * size // self._block))
-        self._epoch = self._batch = 0
-
-    def __len__(self) -> int:
-        return -(-self.rows // self.size)
-
-    def state_dict(self) -> dict[str, int]:
-        """Epoch, and how many of its batches were handed out."""
-        return {"epoch": self._epoch, "batch": self._batch}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on where `state` was taken; of an order of the same rows, size and seed."""
-        self._epoch, self._batch = state["epoch"], state["batch"]
-
-    def __iter__(self) -> Iterator[NDArray[np.int64]]:
-        return self.iterate(lambda start, stop, now: None)
-
-    def iterate(self, read: Callable[[int, int, bool], None]) -> Iterator[NDArray[np.int64]]:
-        """The rest of this epoch's batches.
-
-        read: called with the first row, the one after the last, and whether they are wanted now: for the blocks of each
-            window when it begins, after those of the next.
-        """
-        skip = self._batch * self.size
-        kept = np.empty(0, np.int64)
-        blocks = self._blocks()
-        windows = [blocks[i : i + self._window] for i in range(0, len(blocks), self._window)]
-        for i, window in enumerate(windows):
-            rows = self._rows_of(window, i)
-            if skip >= len(rows):
-                skip -= len(rows)
-                continue
-            for ahead in (window, *windows[i + 1 : i + 2]):
-                self._read(ahead, read, now=False)
-            self._read(window, read, now=True)
-            kept = np.concatenate([kept, rows[skip:]])
-            skip = 0
-            whole = len(kept) // self.size * self.size
-            for start in range(0, whole, self.size):
-                self._batch += 1
-                yield kept[start : start + self.size]
-            kept = kept[whole:]
-        if len(kept):
-            self._batch += 1
-            yield kept
-        self._epoch, self._batch = self._epoch + 1, 0
-
-    def _read(self, blocks: NDArray[np.int64], read: Callable[[int, int, bool], None], *, now: bool) -> None:
-        for start in (blocks * self._block).tolist():
-            read(start, min(start + self._block, self.rows), now)
-
-    def _blocks(self) -> NDArray[np.int64]:
-        count = -(-self.rows // self._block)
-        if not self.shuffle:
-            return np.arange(count)
-        return np.random.default_rng([self.seed, self._epoch]).permutation(count)
-
-    def _rows_of(self, blocks: NDArray[np.int64], window: int) -> NDArray[np.int64]:
-        rows = (blocks[:, None] * self._block + np.arange(self._block)).reshape(-1)
-        rows = rows[rows < self.rows]
-        if not self.shuffle:
-            return rows
-        return np.random.default_rng([self.seed, self._epoch, window]).permutation(rows)
-
-
 def texts_file(capture: str) -> str:
-    """Name of the file beside the shards that holds a capture's texts."""
+    """The name of the file beside the shards that holds a capture's texts."""
     return f"texts-{capture}.parquet"
