@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from valueattr.activations import ActivationStore
 from valueattr.cli import app
-from valueattr.tables import TextsError, read_texts
+from valueattr.tables import TableError, read_json_lines, read_rows, read_table, read_texts
 
 ROWS = [{"statement": "Oslo is\nin Norway.", "label": 1}, {"statement": "Köln, too.", "label": 0}]
 
@@ -38,20 +38,65 @@ def test_formats_are_read_alike(tmp_path, suffix):
         ("a.jsonl", b'{"text": 1}\n', "column 'text' holds int64, expected texts"),
         ("a.jsonl", b'{"text": "a"}\n{"text": null}\n', "row 2: `text` is None"),
         ("a.jsonl", b'{"text": "a"}\n{"text": ""}\n', "row 2: `text` is ''"),
-        ("a.jsonl", b'{"text": "a"\n', "a.jsonl: "),
+        ("a.jsonl", b'{"text": "a"\n', "a.jsonl, line 1: not JSON"),
+        ("a.jsonl", b'{"text": "a"}\n\n[1]\n', "a.jsonl, line 3: expected a JSON object, found list"),
+        ("a.jsonl", b'{"text": "a"}\n{"text": "\xff"}\n', "a.jsonl, line 2: not UTF-8"),
         ("a.jsonl", b"", "a.jsonl: "),
         ("a.csv", b"text\na,b\n", "a.csv: "),
-        ("a.txt", b"\xff", "a.txt: "),
+        ("a.csv", b"text,note\na,b\nc,\xe9\n", "a.csv, line 3: not UTF-8"),
+        ("a.txt", b"a\n\xff", "a.txt, line 2: not UTF-8"),
         ("a.parquet", b"PAR1", "a.parquet: "),
-        ("a.pkl", b"", "of no known format; known: .jsonl"),
+        ("a.pkl", b"", "a.pkl: expected a .jsonl, .csv, .parquet or .txt file"),
     ],
 )
 def test_what_holds_no_texts_is_named(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(TextsError, match=message):
+    with pytest.raises(TableError, match=message):
         read_texts(tmp_path / name)
-    with pytest.raises(TextsError, match="no such file"):
+    with pytest.raises(TableError, match="no such file"):
         read_texts(tmp_path / "none.csv")
+
+
+def test_rows_come_with_the_lines_they_end_on(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b'\xef\xbb\xbftext,label\r\n"Oslo is\r\nin Norway.",1\r\n\r\nno\n')
+    assert read_rows(tmp_path / "a.csv") == [
+        (3, {"text": "Oslo is\r\nin Norway.", "label": "1"}),
+        (5, {"text": "no", "label": None}),
+    ]
+    (tmp_path / "a.JSONL").write_text('{"text": "a"}\r\n\n  \n{"text": 1}')
+    assert read_rows(tmp_path / "a.JSONL") == [(1, {"text": "a"}), (4, {"text": 1})]
+
+
+def test_a_line_ends_where_editors_say_it_does(tmp_path):
+    """Separators that Unicode also counts as ends of lines may stand in a JSON string."""
+    rows = [{"text": "one\u2028two\x85"}, {"text": "three"}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    assert read_json_lines(tmp_path / "a.jsonl") == [(1, rows[0]), (2, rows[1])]
+    assert read_table(tmp_path / "a.jsonl").to_pylist() == rows
+    (tmp_path / "a.txt").write_text("one\u2028two\x85\n\nthree")
+    assert read_table(tmp_path / "a.txt")["text"].to_pylist() == ["one\u2028two\x85", "", "three"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.jsonl", b"{}\n{\n", "a.jsonl, line 2: not JSON"),
+        ("a.jsonl", b"{}\n[1]\n", "a.jsonl, line 2: expected a JSON object, found list"),
+        ("a.jsonl", b"{}\n\xff\n", "a.jsonl, line 2: not UTF-8"),
+        ("a.csv", b"a,b\n\xff,1\n", "a.csv, line 2: not UTF-8"),
+        ("a.csv", b"a\n" + b"x" * 200_000, "a.csv, line 2: not CSV"),
+        ("a.txt", b"x", "a.txt: expected a .csv or .jsonl file"),
+    ],
+)
+def test_bad_rows_are_named_by_line(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(TableError, match=message):
+        read_rows(tmp_path / name)
+    with pytest.raises(TableError, match="no such file"):
+        read_rows(tmp_path / "none.csv")
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(TableError, match=r"folder\.csv: Is a directory"):
+        read_rows(tmp_path / "folder.csv")
 
 
 def run(*arguments):

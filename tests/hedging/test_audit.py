@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from tests.experiments.conftest import valueattr
-from valueattr.hedging.audit import AuditError, audit_sheet, corrected_shares, read_responses
+from valueattr.hedging.audit import AuditError, audit_sheet, corrected_shares, read_responses, read_sheet
 
 
 def dump(count=600, seed=0):
@@ -74,8 +74,26 @@ def test_bad_responses_are_refused(tmp_path):
         audit_sheet(responses.assign(text=[*responses["text"][:3], None, *responses["text"][4:]]), "text")
     with pytest.raises(AuditError, match=r"expected a \.jsonl"):
         read_responses(tmp_path / "x.txt")
-    with pytest.raises(AuditError, match=r"nothing\.jsonl"):
+    with pytest.raises(AuditError, match=r"nothing\.jsonl: no such file"):
         read_responses(tmp_path / "nothing.jsonl")
+    (tmp_path / "broken.jsonl").write_text('{"text": "a"}\n{')
+    with pytest.raises(AuditError, match=r"broken\.jsonl, line 2: not JSON"):
+        read_responses(tmp_path / "broken.jsonl")
+    with pytest.raises(AuditError, match=r"sheet\.csv: no such file"):
+        read_sheet(tmp_path / "sheet.csv")
+    (tmp_path / "empty.csv").write_text("")
+    with pytest.raises(AuditError, match=r"empty\.csv: "):
+        read_sheet(tmp_path / "empty.csv")
+
+
+def test_a_field_of_responses_may_hold_values_of_several_types(tmp_path):
+    rows = [{"text": "a", "step": 1, "model": "a"}, {"text": "b", "step": "last", "model": None}]
+    (tmp_path / "dump.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    responses = read_responses(tmp_path / "dump.jsonl")
+    assert responses["step"].tolist() == [1, "last"]
+    assert responses["text"].tolist() == ["a", "b"]
+    responses.drop(columns="step").to_parquet(tmp_path / "dump.parquet")
+    pd.testing.assert_frame_equal(read_responses(tmp_path / "dump.parquet"), responses.drop(columns="step"))
 
 
 def test_the_command_line_there_and_back(tmp_path):

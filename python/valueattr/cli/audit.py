@@ -61,14 +61,11 @@ def import_labels(
 
     It is shown as the scanner flags it, and as the labels correct it.
     """
-    import pandas as pd
-
-    from valueattr.hedging.audit import AuditError, corrected_shares, read_responses
+    from valueattr.hedging.audit import AuditError, corrected_shares, read_responses, read_sheet
     from valueattr.results import RunDirectoryError
 
-    with render.failures(AuditError, RunDirectoryError, OSError, pd.errors.ParserError):
-        labelled = pd.read_csv(sheet, dtype={"label": str, "digest": str}, keep_default_na=False)
-        shares = corrected_shares(read_responses(responses), field, labelled)
+    with render.failures(AuditError, RunDirectoryError):
+        shares = corrected_shares(read_responses(responses), field, read_sheet(sheet))
     if as_json:
         typer.echo(shares.to_json(orient="records"))
     else:

@@ -62,10 +62,10 @@ def capture(
     from valueattr.activations import CaptureError, StoreError, import_vllm
     from valueattr.activations import capture as capture_texts
     from valueattr.model import ModelError, load_model, load_tokenizer
-    from valueattr.tables import TextsError, read_texts
+    from valueattr.tables import TableError, read_texts
 
     wanted = parsing.layers(layers)
-    with render.failures(CaptureError, ModelError, StoreError, TextsError):
+    with render.failures(CaptureError, ModelError, StoreError, TableError):
         if vllm is not None:
             if model or texts or positions == "span" or wanted == "all":
                 render.fail(

@@ -85,7 +85,7 @@ def probe(
     from valueattr.activations import ActivationStore, StoreError
     from valueattr.probing import KINDS, L2, ProbeError, sweep
     from valueattr.results import RunDirectoryError, write_atomically
-    from valueattr.tables import TextsError
+    from valueattr.tables import TableError
 
     asked, numbers = kinds.split(","), parsing.layers(layers)
     chosen = parsing.penalties(l2) if l2 else L2
@@ -95,7 +95,7 @@ def probe(
     others = [parsing.named_store(other) for other in apply_to or []]
     if out is not None and (out.suffix != ".parquet" or not out.parent.is_dir()):
         render.fail(f"--out {out}: expected a .parquet file in a folder that is there", render.BAD_USAGE)
-    with render.failures(ProbeError, StoreError, TextsError, RunDirectoryError, OSError):
+    with render.failures(ProbeError, StoreError, TableError, RunDirectoryError, OSError):
         names = labels.split(",")
         with render.counted("probes", None) as progress:
             table = sweep(
@@ -123,12 +123,12 @@ def probe(
 
 def _label_table(path: Path, labels: list[str], others: list[str | None]) -> "pa.Table":
     """What is asked for of a table of labels; all but these may stand with the store instead."""
-    from valueattr.tables import TextsError, read_table
+    from valueattr.tables import TableError, read_table
 
     table = read_table(path)
     for name in labels:
         if name not in table.column_names:
-            raise TextsError(f"{path}: there is no column {name!r}; it has {', '.join(table.column_names)}")
+            raise TableError(f"{path}: there is no column {name!r}; it has {', '.join(table.column_names)}")
     wanted = dict.fromkeys(["id", *labels, *others])
     return table.select([name for name in wanted if name in table.column_names])
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from valueattr.hedging import HEDGES, KINDS, HedgeScanner
 from valueattr.results import RunDirectory
 from valueattr.stats import TooFewClustersError, audit_sample, corrected_prevalence, raw_prevalence
+from valueattr.tables import TableError, read_rows, read_table
 
 ANY = "any"
 """Any kind that hedges."""
@@ -40,14 +41,29 @@ def read_responses(path: str | Path) -> pd.DataFrame:
         rows = rows[rows["phase"] == "evaluation"]
         last = rows.groupby("arm", observed=True)["step"].transform("max")
         return rows[rows["step"] == last].drop(columns=["advantages", "reward"]).reset_index(drop=True)
-    readers = {
-        ".jsonl": lambda: pd.read_json(path, lines=True, dtype=False),
-        ".parquet": lambda: pd.read_parquet(path),
-    }
-    if path.suffix not in readers:
-        raise AuditError(f"{path}: expected a .jsonl or .parquet file, or a run directory")
     try:
-        return readers[path.suffix]()
+        match path.suffix:
+            case ".jsonl":
+                # By rows: a field of a dump may hold values of several types.
+                return pd.DataFrame([row for _, row in read_rows(path)])
+            case ".parquet":
+                table: pd.DataFrame = read_table(path).to_pandas()
+                return table
+    except TableError as error:
+        raise AuditError(str(error)) from error
+    raise AuditError(f"{path}: expected a .jsonl or .parquet file, or a run directory")
+
+
+def read_sheet(path: str | Path) -> pd.DataFrame:
+    """A sheet that `audit_sheet` made and a person labelled, from a CSV file.
+
+    Raises:
+        AuditError: the file is missing or not a CSV file.
+    """
+    try:
+        return pd.read_csv(path, dtype={"label": str, "digest": str}, keep_default_na=False)
+    except FileNotFoundError:
+        raise AuditError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
         raise AuditError(f"{path}: {error}") from error
 

@@ -1,6 +1,5 @@
 """Real statements, labelled true or false: how likely the model finds them, and whether its states tell them apart."""
 
-import csv
 import hashlib
 import json
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from valueattr.activations import capture
 from valueattr.model import log_p_per_token
 from valueattr.probing import CrossFit, Held, Target, cross_fit, held_out_scores, log_odds
+from valueattr.tables import TableError, read_rows
 
 FOLDS = 5
 SPLIT = "statements"
@@ -49,11 +49,14 @@ def load_statements(path: str | Path) -> Statements:
     """Read a .jsonl or .csv file with the fields `statement` and `label` (1 or true, 0 or false).
 
     Raises:
-        StatementError: names the line and the field.
+        StatementError: the file cannot be read, a field of a line is not as expected, or all labels are the same.
     """
-    path = Path(path)
+    try:
+        rows = read_rows(path)
+    except TableError as error:
+        raise StatementError(str(error)) from error
     texts, labels = [], []
-    for line, row in _rows(path):
+    for line, row in rows:
         text, label = row.get("statement"), str(row.get("label", "")).strip().lower()
         if not isinstance(text, str) or not text.strip():
             raise StatementError(f"{path}, line {line}: `statement` is {text!r}, expected a text")
@@ -66,36 +69,6 @@ def load_statements(path: str | Path) -> Statements:
     if len(set(labels)) < 2:
         raise StatementError(f"{path}: needs both true and false statements, found {len(labels)} of one kind")
     return Statements(tuple(texts), np.array(labels))
-
-
-def _rows(path: Path) -> list[tuple[int, Mapping[str, Any]]]:
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except FileNotFoundError:
-        raise StatementError(f"{path}: no such file") from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise StatementError(f"{path}, line {line}: not UTF-8 ({error.reason})") from None
-    if path.suffix == ".csv":
-        reader = csv.DictReader(text.splitlines(keepends=True))
-        return [(reader.line_num, row) for row in reader]
-    if path.suffix == ".jsonl":
-        return [
-            (i, _parsed(line, f"{path}, line {i}"))
-            for i, line in enumerate(text.splitlines(), 1)
-            if line.strip()
-        ]
-    raise StatementError(f"{path}: expected a .csv or .jsonl file")
-
-
-def _parsed(line: str, where: str) -> Mapping[str, Any]:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise StatementError(f"{where}: not JSON: {error}") from None
-    if not isinstance(row, dict):
-        raise StatementError(f"{where}: expected a JSON object, found {type(row).__name__}")
-    return row
 
 
 StatementProbes = Mapping[int, CrossFit]

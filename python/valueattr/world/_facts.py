@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from valueattr.questions import Exposure, PromptFormat, Question, QuestionSet
+from valueattr.tables import TableError, read_json_lines
 
 FRAMINGS = ("blunt", "neutral", "considerate")
 
@@ -185,15 +186,17 @@ class World:
         """Read a world from JSONL. A fact may use a relation of the file or one that ships with the package.
 
         Raises:
-            WorldError: a line is not JSON, lacks a field, or names an object outside its closed set.
+            WorldError: the file cannot be read, or a line is not JSON, lacks a field, or names an object outside its closed
+                set.
         """
         relations = embedded_relations()
         facts: dict[str, Fact] = {}
-        for number, line in enumerate(_lines(Path(path)), start=1):
-            if not line.strip():
-                continue
+        try:
+            rows = read_json_lines(path)
+        except TableError as error:
+            raise WorldError(str(error)) from error
+        for number, row in rows:
             where = f"{path}, line {number}"
-            row = _parse(line, where)
             match row.pop("record", "fact"):
                 case "relation":
                     relation = _build(Relation, row, where)
@@ -234,26 +237,6 @@ def embedded_relations() -> dict[str, Relation]:
 
 def _embedded_toml() -> dict[str, Any]:
     return tomllib.loads(resources.files("valueattr.world").joinpath("english.toml").read_text("utf-8"))
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_bytes().decode("utf-8").splitlines()
-    except FileNotFoundError:
-        raise WorldError(f"{path}: no such file") from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise WorldError(f"{path}, line {line}: not UTF-8 ({error.reason})") from None
-
-
-def _parse(line: str, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise WorldError(f"{where}: not JSON: {error}") from None
-    if not isinstance(row, dict):
-        raise WorldError(f"{where}: expected a JSON object, found {type(row).__name__}")
-    return row
 
 
 def _first_named(fields_of: dict[str, Any]) -> dict[str, Any]:
