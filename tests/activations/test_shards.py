@@ -105,7 +105,7 @@ def test_a_full_disk_leaves_a_store_to_go_on_with(tmp_path, tokenizer, monkeypat
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (8192, limits[1]))
     try:
-        with pytest.raises(StoreError, match="no space left on the disk"):
+        with pytest.raises(StoreError, match="no space left on the disk") as failure:
             capture(build("llama"), tokenizer, texts, store=tmp_path / "s", **options)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -113,6 +113,7 @@ def test_a_full_disk_leaves_a_store_to_go_on_with(tmp_path, tokenizer, monkeypat
     assert ActivationStore(tmp_path / "s").captures == ("texts",)
     assert ActivationStore(tmp_path / "s").index()["id"].unique().to_pylist() == ["0", "1"]
     assert_equal(capture(build("llama"), tokenizer, texts, store=tmp_path / "s", **options), whole)
+    del failure  # it held the first writer until here: that one must have let go by itself
 
 
 KILLS = 200

@@ -243,7 +243,9 @@ class ShardRecorder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._thread.shutdown(wait=True)
+        failed = error is not None or (self._last is not None and self._last.exception() is not None)
         # After an error, what was appended is still committed, and another writer may open the store.
-        with contextlib.nullcontext() if error is None else contextlib.suppress(StoreError):
-            self._wait()
+        with contextlib.suppress(StoreError) if failed else contextlib.nullcontext():
             self._writer.finish()
+        if error is None:
+            self._wait()
