@@ -35,7 +35,7 @@ class TeachingRecipe:
     documents: int | None = None
     row_tokens: int = 128
     rows_per_step: int = 8
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
     warmup_steps: int = 50
     seed: int = 0
 
