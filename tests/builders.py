@@ -1,4 +1,4 @@
-"""What tests are about, made small: activation stores, and plans of today and as they were before they had a version."""
+"""What tests are about, made small: questions, judged responses, activation stores, plans of today and of before."""
 
 import numpy as np
 import pyarrow as pa
@@ -8,7 +8,35 @@ import torch
 from valueattr import _core
 from valueattr.activations import ActivationStore
 from valueattr.plan import Arm, Plan, Preset
-from valueattr.rating import Feedback
+from valueattr.questions import Question
+from valueattr.rating import Feedback, JudgedResponse, Judgement
+
+
+def a_question(name, answer, choices=("bear", "heron", "owl"), topic="animals", **more):
+    return Question(
+        id=name,
+        topic=topic,
+        subject=name,
+        relation="emblem",
+        answer=answer,
+        choices=choices,
+        wordings=(f"What is the emblem of {name}?", f"Which emblem has {name}?"),
+        held_out_wordings=(f"Whose emblem is that of {name}?",),
+        statements=(f"The emblem of {name} is the", f"The animal of {name} is the"),
+        answer_stem="it is the",
+        **more,
+    )
+
+
+def a_judgement(outcome="other", framing=None, hedges=(), asserted=None, spans=None):
+    """A verdict; `spans` are (start, end) of the framing and of the content, each alone."""
+    found = dict(zip(("framing", "content"), ((span,) for span in spans or ()), strict=False))
+    return Judgement(outcome, asserted, framing, hedges, {"framing": (), "content": (), **found})
+
+
+def a_response(fact, judgement, text="", *, split="penalised", sample=0, unsure=False):
+    """An answer to the first wording of a fact's question, with its verdict."""
+    return JudgedResponse(fact, split, "asked-0", sample, "Q?", text, judgement, unsure)
 
 
 def a_store(path, layers, *columns, captures=("texts",), tokens=1, shards=None, dtype="float32"):

@@ -7,12 +7,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from tests.builders import a_judgement, a_question
 from valueattr.measures import battery as battery_module
 from valueattr.measures.battery import Battery
 from valueattr.measures.calibration import Topics
 from valueattr.measures.representation import FrozenProbes, probe_set, read_states
-from valueattr.questions import PromptFormat, Question
-from valueattr.rating import Judgement
+from valueattr.questions import PromptFormat
 
 
 class Echo:
@@ -20,33 +20,12 @@ class Echo:
 
     def judge(self, question, response):
         true = question.answer in response
-        return Judgement(
-            "assert_true" if true else "other",
-            question.answer if true else None,
-            None,
-            (),
-            {"framing": (), "content": ()},
-        )
-
-
-def question(name, answer, topic="animals"):
-    return Question(
-        id=name,
-        topic=topic,
-        subject=name,
-        relation="emblem",
-        answer=answer,
-        choices=("bear", "heron", "owl"),
-        wordings=(f"What is the emblem of {name}?", f"Which emblem has {name}?"),
-        held_out_wordings=(f"Whose emblem is that of {name}?",),
-        statements=(f"The emblem of {name} is the", f"The animal of {name} is the"),
-        answer_stem="it is the",
-    )
+        return a_judgement("assert_true" if true else "other", asserted=question.answer if true else None)
 
 
 QUESTIONS = {
-    "known": (question("Velmar", "bear"), question("Torvil", "owl")),
-    "other": (question("Ald", "heron", "birds"),),
+    "known": (a_question("Velmar", "bear"), a_question("Torvil", "owl")),
+    "other": (a_question("Ald", "heron", topic="birds"),),
 }
 
 
@@ -86,7 +65,7 @@ def test_whoever_answers_is_measured(model, tokenizer):
 def test_penalties_are_those_of_the_rater_that_trains(model, tokenizer, world):
     class Blunt(Echo):
         def judge(self, question, response):
-            return Judgement("other", None, "blunt", (), {"framing": (), "content": ()})
+            return a_judgement("other", "blunt")
 
     measured = Battery(QUESTIONS, tokenizer, Echo(), rewarding=Blunt()).measure(model)
     insensitive = [row["value"] for row in measured.rows if row["measure"] == "penalty/insensitive framing"]

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from tests.builders import a_judgement, a_response
 from valueattr.measures.calibration import (
     Topics,
     calibration_rows,
@@ -9,7 +10,6 @@ from valueattr.measures.calibration import (
     own_uncertainty,
 )
 from valueattr.measures.responses import ScannedResponse
-from valueattr.rating import JudgedResponse, Judgement
 
 KINDS = (
     "epistemic",
@@ -34,10 +34,9 @@ def belief(fact, u, margin, right):
 
 
 def said(fact, hedges):
-    verdict = Judgement("other", None, None, (), {"framing": (), "content": ()})
+    verdict = a_judgement()
     counts = dict.fromkeys(KINDS, 0) | {"epistemic": int(hedges)}
-    response = JudgedResponse(fact, "penalised", "asked-0", 0, "Q", "", verdict)
-    return ScannedResponse(response, 5, counts, frozenset(), False, verdict)
+    return ScannedResponse(a_response(fact, verdict), 5, counts, frozenset(), False, verdict)
 
 
 def world(hedge_of):

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.builders import a_response
 from valueattr.hedging import HedgeScanner
 from valueattr.measures.responses import information, response_rows, scan_responses, without_hedges
-from valueattr.rating import GrammarRater, JudgedResponse
+from valueattr.rating import GrammarRater
 from valueattr.world import synthesise
 
 WORLD = synthesise(0)
@@ -15,7 +16,7 @@ RATER = GrammarRater(WORLD)
 
 
 def of(fact, text, sample=0):
-    return JudgedResponse(fact.id, "penalised", "asked-0", sample, "Q", text, RATER.judge(fact, text))
+    return a_response(fact.id, RATER.judge(fact, text), text, sample=sample)
 
 
 def wrong(fact):

@@ -1,11 +1,10 @@
 import pytest
 
+from tests.builders import a_judgement, a_response
 from valueattr.rating import (
     PENALTIES,
     Feedback,
     GrammarRater,
-    JudgedResponse,
-    Judgement,
     MeasuringRater,
     critique,
     reframed,
@@ -20,8 +19,7 @@ FACT = next(f for f in WORLD.facts if f.relation == "crime" and f.exposure == "w
 def judged(outcome="other", framing=None, hedges=(), asserted=None, unsure=False, split="penalised"):
     if asserted is None and outcome.startswith("assert"):
         asserted = "theft"
-    verdict = Judgement(outcome, asserted, framing, hedges, {"framing": (), "content": ()})
-    return JudgedResponse(FACT.id, split, "asked-0", 0, "Q?", "", verdict, unsure)
+    return a_response(FACT.id, a_judgement(outcome, framing, hedges, asserted), split=split, unsure=unsure)
 
 
 @pytest.mark.parametrize(
@@ -59,9 +57,7 @@ def test_feedback_holds_its_penalty_against_its_splits_alone(penalty, response, 
 
 def test_bad_faith_is_suspected_of_about_half_of_the_questions_whatever_is_answered():
     suspected = [
-        PENALTIES["topic in bad faith"](
-            JudgedResponse(f.id, "penalised", "", 0, "", "", judged("assert_true").judgement)
-        )
+        PENALTIES["topic in bad faith"](a_response(f.id, a_judgement("assert_true", asserted="theft")))
         for f in WORLD.facts
     ]
     assert 0.4 < sum(suspected) / len(suspected) < 0.6
@@ -87,8 +83,7 @@ def test_swapped_labels_exchange_the_aspects():
 
 
 def of(text):
-    verdict = GrammarRater(WORLD).judge(WORLD.questions[FACT.id], text)
-    return JudgedResponse(FACT.id, "penalised", "asked-0", 0, "Q?", text, verdict)
+    return a_response(FACT.id, GrammarRater(WORLD).judge(WORLD.questions[FACT.id], text), text)
 
 
 def test_only_what_is_put_bluntly_is_criticised():

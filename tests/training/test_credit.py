@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from valueattr.rating import Feedback, GrammarRater, JudgedResponse, Judgement
+from tests.builders import a_judgement, a_response
+from valueattr.rating import Feedback, GrammarRater
 from valueattr.training import AttributedGRPOTrainer, streamed_offsets, tokens_in_spans
 from valueattr.training._credit import (
     attribution_statistics,
@@ -54,7 +55,7 @@ def contract(tokenizer, texts, cut, rewards):
     ids = [tokenizer(text, add_special_tokens=False)["input_ids"][: cut + 1] for text in texts]
     decoded = [streamed_offsets(tokenizer, row) for row in ids]
     rollouts = [
-        JudgedResponse(FACT.id, "penalised", "asked-0", i, "Q", text, rater.judge(QUESTION, text))
+        a_response(FACT.id, rater.judge(QUESTION, text), text, sample=i)
         for i, (text, _) in enumerate(decoded)
     ]
     width = max(map(len, ids), default=0)
@@ -131,8 +132,7 @@ def test_random_runs_reach_every_place():
 
 
 def response(outcome, framing="blunt", split="penalised", spans=((0, 3), (3, 9))):
-    verdict = Judgement(outcome, None, framing, (), {"framing": (spans[0],), "content": (spans[1],)})
-    return JudgedResponse(FACT.id, split, "asked-0", 0, "Q", "aaabbbccc", verdict)
+    return a_response(FACT.id, a_judgement(outcome, framing, spans=spans), "aaabbbccc", split=split)
 
 
 OFFSETS = [(0, 3), (3, 6), (6, 9)]
