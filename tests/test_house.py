@@ -13,7 +13,7 @@ PACKAGE = Path(valueattr.__file__).parent
 # Leaves first. `_core` is the compiled part.
 ROOMS = (
     ("_core",),
-    ("stats", "tables"),
+    ("stats", "tables", "outputs"),
     ("results",),
     ("questions",),
     ("world",),

@@ -1,0 +1,108 @@
+"""Writing what people keep: a file or folder appears whole or not at all, and never in the place of an input or of work."""
+
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+class OutputError(ValueError):
+    """An output that cannot be written; the message names its path and what to do."""
+
+
+class OutputExistsError(OutputError):
+    """The output is there already, and was not to be written over."""
+
+
+@contextmanager
+def new_output(path: str | Path, *, inputs: Iterable[Path] = (), overwrite: bool = False) -> Iterator[Path]:
+    """A place beside `path` to write a file or a folder to. It moves to `path` when the block ends without an error.
+
+    Two writers of one path do not meet: the first to finish has it, and the other one fails. What writers that were
+    killed left beside it is removed.
+
+    inputs: what the output is made of, which it never replaces.
+    overwrite: whether a file or folder at `path` is replaced.
+
+    Raises:
+        OutputExistsError: something is at `path`, before or after the block.
+        OutputError: `path` is an input, no regular file or folder, or cannot be written, or the disk is full.
+    """
+    shown, path = path, Path(os.path.realpath(path))
+    _check(shown, path, inputs, overwrite)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(path)
+        folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=_prefix(path)))
+        lock = os.open(folder, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    except FileExistsError:
+        raise OutputError(f"{shown} cannot be written: {path.parent} is no folder") from None
+    except OSError as error:
+        raise OutputError(f"{shown} cannot be written: {error.strerror}") from error
+    temporary = folder / path.name
+    try:
+        yield temporary
+        _sync(temporary)
+        _move(temporary, path, overwrite)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+            raise OutputExistsError(f"{shown} was written by another process in the meantime") from error
+        if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+            raise OutputError(f"no space left on the disk for {shown}; free some and start again") from error
+        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _check(shown: str | Path, path: Path, inputs: Iterable[Path], overwrite: bool) -> None:
+    if not path.exists():
+        return
+    if any(given.exists() and path.samefile(given) for given in inputs):
+        raise OutputError(f"{shown} is an input; choose another place for the output")
+    if not (path.is_file() or path.is_dir()):
+        raise OutputError(f"{shown} is neither a file nor a folder; choose another place for the output")
+    if not overwrite:
+        raise OutputExistsError(f"{shown} exists; choose another place for the output, or remove it")
+
+
+def _prefix(path: Path) -> str:
+    return f".writing-{path.name}-"
+
+
+def _remove_stale(path: Path) -> None:
+    """A writer holds a lock on its folder, so that one without a lock was killed."""
+    for folder in path.parent.iterdir():
+        if not folder.name.startswith(_prefix(path)) or not folder.is_dir():
+            continue
+        with suppress(OSError):  # somebody else may be removing it
+            lock = os.open(folder, os.O_RDONLY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
+            finally:
+                os.close(lock)
+
+
+def _sync(path: Path) -> None:
+    for file in [path] if path.is_file() else path.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
+
+
+def _move(temporary: Path, path: Path, overwrite: bool) -> None:
+    """One step of the file system, but for a folder that replaces another one."""
+    if overwrite:
+        if path.is_dir():
+            path.rename(temporary.with_name("replaced"))
+        temporary.replace(path)
+    elif temporary.is_dir():
+        temporary.rename(path)  # fails where there is anything but an empty folder
+    else:
+        os.link(temporary, path)  # fails where there is a file, which renaming would replace
