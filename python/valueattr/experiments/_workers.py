@@ -48,8 +48,10 @@ def run_tasks(
     """
     cores = sorted(os.sched_getaffinity(0))
     workers = 1 if gpu else min(len(cores), len(tasks))
-    spawn = multiprocessing.get_context("spawn")
-    free_cores, messages = spawn.SimpleQueue(), spawn.SimpleQueue()
+    # Workers fork from a process that has imported the trainers, which takes each seconds, and done nothing else.
+    forkserver = multiprocessing.get_context("forkserver")
+    forkserver.set_forkserver_preload(["valueattr.experiments._arm"])
+    free_cores, messages = forkserver.SimpleQueue(), forkserver.SimpleQueue()
     for core in cores[:workers]:
         free_cores.put(None if gpu else core)
     listener = threading.Thread(target=_listen, args=(messages, on_step), daemon=True)
@@ -57,7 +59,7 @@ def run_tasks(
     with _threads_per_process(len(cores) if gpu else 1):
         pool = ProcessPoolExecutor(
             workers,
-            mp_context=spawn,
+            mp_context=forkserver,
             initializer=_initialise,
             initargs=(run.path, context, free_cores, messages),
         )
