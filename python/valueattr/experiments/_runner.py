@@ -179,7 +179,8 @@ def _run_arms(
     settings = experiment.presets[preset]
     transformers.utils.logging.disable_progress_bar()  # ours says more
     gpu = torch.cuda.is_available()
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
     folder, known = _start(display, experiment, settings, materials)
     digest = file_hash(folder / "model.safetensors")
     _check_same_start(directory, digest)
