@@ -102,7 +102,7 @@ def scan_dump(
         FileExistsError: `out` exists.
     """
     scanner = scanner or HedgeScanner()
-    files = _files(inputs)
+    files = dump_files(inputs)
     summary = DumpSummary(kinds=dict.fromkeys(scanner.kinds, 0), with_kind=dict.fromkeys(scanner.kinds, 0))
     with _Output(out, spans) if out else contextlib.nullcontext() as output:
         if output:
@@ -128,10 +128,15 @@ def dump_bytes(inputs: Sequence[Path]) -> int:
     Raises:
         DumpError: as `scan_dump`.
     """
-    return sum(0 if file == STANDARD_INPUT else file.stat().st_size for file in _files(inputs))
+    return sum(0 if file == STANDARD_INPUT else file.stat().st_size for file in dump_files(inputs))
 
 
-def _files(inputs: Sequence[Path]) -> list[Path]:
+def dump_files(inputs: Sequence[Path]) -> list[Path]:
+    """The files that `scan_dump` would read, in its order: those named, and those of folders.
+
+    Raises:
+        DumpError: an input is not there or of no known format, or a folder holds no dump.
+    """
     files: list[Path] = []
     for path in inputs:
         if path == STANDARD_INPUT:
