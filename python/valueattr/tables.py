@@ -26,6 +26,7 @@ import pyarrow.parquet
 # Looked for in this order.
 TEXT_COLUMNS = ("text", "statement", "response", "completion", "prompt")
 
+_BY_LINE = (".jsonl", ".ndjson", ".json", ".csv", ".tsv")
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 
 _FORMULA = r"^('*[=+\-@\t\r])"
@@ -81,6 +82,20 @@ def read_json_lines(path: str | Path) -> list[tuple[int, dict[str, Any]]]:
     ]
 
 
+def read_records(path: str | Path) -> list[tuple[int, dict[str, Any]]]:
+    """The rows of a file of any format, numbered as by `read_rows`, or from 1 where there are no lines.
+
+    A line of a .txt file is the field `text`.
+
+    Raises:
+        TableError: as for `read_rows` and `read_table`.
+    """
+    path = Path(path)
+    if _format(path) in _BY_LINE:
+        return read_rows(path)
+    return list(enumerate(read_table(path).to_pylist(), start=1))
+
+
 def read_table(path: str | Path) -> pa.Table:
     """All columns of a .jsonl, .csv, .parquet, .arrow or .txt file; the last has one column, `text`, with its lines.
 
@@ -88,7 +103,7 @@ def read_table(path: str | Path) -> pa.Table:
 
     Raises:
         TableError: the file is not there, cannot be read, is not UTF-8 or has another format; a line of it is broken; it
-            holds no rows; two columns have one name.
+            has no columns, or two of one name.
     """
     path = Path(path)
     match _format(path):
@@ -104,7 +119,7 @@ def read_table(path: str | Path) -> pa.Table:
             table = pa.table({"text": pa.array(_lines(_text(path)), pa.string())})
         case _:
             raise TableError(f"{path}: expected a .jsonl, .csv, .parquet or .txt file")
-    if not len(table):
+    if not table.column_names:
         raise TableError(f"{path}: holds no rows")
     return table
 
@@ -115,10 +130,12 @@ def read_texts(path: str | Path, field: str | None = None) -> tuple[list[str], p
     field: the column that holds the text; by default the first of `TEXT_COLUMNS` that there is.
 
     Raises:
-        TableError: as for `read_table`, and where there is no such column or a row has no text.
+        TableError: as for `read_table`, and where there is no row, no such column, or a row has no text.
     """
     path = Path(path)
     table = read_table(path)
+    if not len(table):
+        raise TableError(f"{path}: holds no rows")
     wanted = field or next((name for name in TEXT_COLUMNS if name in table.column_names), TEXT_COLUMNS[0])
     if wanted not in table.column_names:
         raise TableError(f"{path}: there is no column {wanted!r}; it has {', '.join(table.column_names)}")

@@ -38,7 +38,7 @@ def test_labels_correct_what_the_lexicon_misses():
 def test_the_sheet_does_not_show_the_flag_and_repeats():
     responses = dump()
     sheet = audit_sheet(responses, "text", by=["model"], seed=3)
-    assert list(sheet.columns) == ["row", "digest", "kind", "model", "text", "label"]
+    assert list(sheet.columns) == ["row", "digest", "kind", "by", "model", "text", "label"]
     assert (sheet["label"] == "").all()
     assert sheet["row"].tolist() != sorted(sheet["row"])
     pd.testing.assert_frame_equal(sheet, audit_sheet(responses, "text", by=["model"], seed=3))
@@ -73,7 +73,7 @@ def test_bad_responses_are_refused(tmp_path):
     with pytest.raises(AuditError, match="row 3"):
         audit_sheet(responses.assign(text=[*responses["text"][:3], None, *responses["text"][4:]]), "text")
     with pytest.raises(AuditError, match=r"expected a \.jsonl"):
-        read_responses(tmp_path / "x.txt")
+        read_responses(tmp_path / "x.pkl")
     with pytest.raises(AuditError, match=r"nothing\.jsonl: no such file"):
         read_responses(tmp_path / "nothing.jsonl")
     (tmp_path / "broken.jsonl").write_text('{"text": "a"}\n{')
