@@ -342,7 +342,7 @@ def _same_digest(found: str, digest: str) -> bool:
     """
     if found == digest:
         return True
-    if not _LIKE_A_NUMBER.fullmatch(digest):
+    if not _LIKE_A_NUMBER.fullmatch(digest) or math.isinf(float(digest)):
         return False
     try:
         return math.isclose(float(found.replace(",", ".")), float(digest), rel_tol=1e-5)
