@@ -199,7 +199,8 @@ def write_csv(path: str | Path, table: pa.Table) -> None:
 
     Columns hold texts, numbers, booleans, or times.
     """
-    pa.csv.write_csv(without_formulas(table), path)
+    with Path(path).open("wb") as file:  # since Arrow takes no path that is not UTF-8
+        pa.csv.write_csv(without_formulas(table), file)
 
 
 def without_formulas(table: pa.Table) -> pa.Table:
