@@ -4,8 +4,10 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -150,3 +152,25 @@ def test_an_export_that_is_killed_leaves_the_old_sheet_or_the_new_one(tmp_path, 
     assert -signal.SIGKILL in ends
     assert export(dump, sheet, "--force").exit_code == 0
     assert os.listdir(sheet.parent) == ["sheet.csv"]
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "auditing.md"
+
+
+def test_the_example_of_the_page_prints_what_the_page_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```(\w*)\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    export_command, _, import_command = blocks[0][1].strip().splitlines()
+    (make_dump, label, in_python), (printed,) = (
+        [code for kind, code in blocks if kind == wanted] for wanted in ("python", "")
+    )
+    exec(make_dump, {})
+    assert run(*export_command.split()[1:]).exit_code == 0
+    exec(label, {})
+    done = run(*import_command.split()[1:])
+    assert [line.split() for line in done.stdout.strip().splitlines()] == [
+        line.split() for line in printed.strip().splitlines()
+    ]
+    names = {}
+    exec(in_python, names)
+    assert names["shares"]["n"].tolist() == [300, 300]
