@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from valueattr.activations import ActivationStore
 from valueattr.cli import app
-from valueattr.tables import TableError, read_json_lines, read_rows, read_table, read_texts
+from valueattr.tables import TableError, read_json_lines, read_rows, read_table, read_texts, write_csv
 
 ROWS = [{"statement": "Oslo is\nin Norway.", "label": 1}, {"statement": "Köln, too.", "label": 0}]
 
@@ -140,3 +140,13 @@ def test_bad_usage_and_failures_are_told_apart(tmp_path, arguments, code, messag
     done = run("capture", "--out", tmp_path / "s", *arguments)
     assert done.exit_code == code
     assert message in done.output
+
+
+def test_no_cell_of_a_csv_file_for_people_is_a_formula(tmp_path):
+    texts = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", 'a "quoted", =1', "two\n-lines", None]
+    table = pa.table({"text": texts, "=kind": pa.array(texts).dictionary_encode(), "n": range(-4, 5)})
+    write_csv(tmp_path / "a.csv", table)
+    rows = [row for _, row in read_rows(tmp_path / "a.csv")]
+    shown = [f"'{text}" for text in texts[:6]] + [*texts[6:8], ""]
+    assert [row["text"] for row in rows] == [row["'=kind"] for row in rows] == shown
+    assert [int(row["n"]) for row in rows] == list(range(-4, 5))

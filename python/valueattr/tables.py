@@ -1,22 +1,28 @@
-"""Files of rows, read in one place: JSON lines, CSV, Parquet, or plain lines of text.
+"""Files of rows, read in one place: JSON lines, CSV, Parquet, or plain lines of text; and CSV that people open.
 
 Rows that people write by hand come with their line numbers (`read_rows`, `read_json_lines`), so that errors can name
-the line. Tables of any size come by columns (`read_table`, `read_texts`).
+the line. Tables of any size come by columns (`read_table`, `read_texts`). What a spreadsheet would take for a formula
+is written as text (`write_csv`, `without_formulas`).
 """
 
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet
 
 # Looked for in this order.
 TEXT_COLUMNS = ("text", "statement", "response", "completion", "prompt")
+
+_FORMULA = r"^([=+\-@\t\r])"
+_AS_TEXT = r"'\1"
 
 
 class TableError(ValueError):
@@ -119,6 +125,29 @@ def read_texts(path: str | Path, field: str | None = None) -> tuple[list[str], p
         if not text:
             raise TableError(f"{path}, row {row}: `{wanted}` is {text!r}, expected a text")
     return texts, table.drop_columns([wanted])
+
+
+def write_csv(path: str | Path, table: pa.Table) -> None:
+    """Write a table as CSV, without formulas: texts in quotation marks, nulls as nothing, in UTF-8.
+
+    Columns hold texts, numbers, booleans, or times.
+    """
+    pa.csv.write_csv(without_formulas(table), path)
+
+
+def without_formulas(table: pa.Table) -> pa.Table:
+    """The table with an apostrophe before each text, and each name of a column, that a spreadsheet would compute.
+
+    These begin with =, +, -, @, a tab or a carriage return: https://owasp.org/www-community/attacks/CSV_Injection.
+    """
+    columns = []
+    for column in table.columns:
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+        columns.append(pc.replace_substring_regex(column, _FORMULA, _AS_TEXT) if is_text else column)
+    names = [re.sub(_FORMULA, _AS_TEXT, name) for name in table.column_names]
+    return pa.Table.from_arrays(columns, names)
 
 
 def _lines(path: Path) -> list[str]:
