@@ -95,7 +95,7 @@ def test_a_line_ends_where_editors_say_it_does(tmp_path):
         ("a.jsonl", b"{}\n[1]\n", "a.jsonl, line 2: expected a JSON object, found list"),
         ("a.jsonl", b"{}\n\xff\n", "a.jsonl, line 2: not UTF-8"),
         ("a.csv", b"a,b\n\xff,1\n", "a.csv, line 2: not UTF-8"),
-        ("a.csv", b"a\n" + b"x" * 200_000, "a.csv, line 2: not CSV"),
+        ("a.csv", b'a\n"' + b"x" * 200_000, "a.csv, line 2: not CSV"),
         ("a.txt", b"x", "a.txt: expected a .csv or .jsonl file"),
     ],
 )
@@ -129,6 +129,7 @@ def test_bad_rows_are_named_by_line(tmp_path, name, content, message):
         ("a.json", b'[{"text": "a"}, 1]', "row 2: expected a JSON object, found int"),
         ("a.jsonl.gz", gzip.compress(b'{"text": "a"}\n' * 999)[:-9], "a.jsonl.gz: Truncated"),
         ("a.jsonl.gz", b'{"text": "a"}', "a.jsonl.gz: "),
+        ("a.jsonl.zst", b"", "a.jsonl.zst: is empty"),
         ("a.csv", b"text,text\na,b\n", "there are two columns 'text'; rename one"),
         ("a.csv", b'text,n\n"a\nb",1\na,b,c\n', "a.csv, (line 4|row 3): found 3 cells for 2 columns"),
         ("a.csv", b'text,n\na,1\nb,"2\nc,3\nd,4\n', "a.csv, line 3: not CSV: unexpected end"),
@@ -223,7 +224,8 @@ def test_values_of_rows_are_as_they_were_written(tmp_path):
         "more": [None, True],
     }
     write_csv(tmp_path / "a.csv", table.select(["text"]))
-    assert read_table(tmp_path / "a.csv")["text"].to_pylist()[1] == rows[1]["text"]
+    assert read_texts(tmp_path / "a.csv")[0][1] == rows[1]["text"]
+    assert read_rows(tmp_path / "a.csv")[1][1]["text"] == rows[1]["text"]
     (tmp_path / "a.jsonl").write_text('{"n": 1}\n\n{"n": "2"}\n')
     with pytest.raises(TableError, match=r"a\.jsonl, line 3: 'n' is of another type than before"):
         read_table(tmp_path / "a.jsonl")

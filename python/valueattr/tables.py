@@ -14,14 +14,16 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.ipc
 import pyarrow.parquet
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Looked for in this order.
 TEXT_COLUMNS = ("text", "statement", "response", "completion", "prompt")
@@ -34,6 +36,9 @@ _AS_TEXT = r"'\1"
 
 # Levels of objects and lists in one line, far below what a parser's stack holds.
 _DEEPEST = 128
+
+# Characters of a CSV cell, as for a scan.
+_LONGEST_CELL = 256 << 20
 
 # The escape of half a UTF-16 pair, which may be followed by its other half.
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -150,7 +155,7 @@ def read_texts(path: str | Path, field: str | None = None) -> tuple[list[str], p
     return texts, table.drop_columns([wanted])
 
 
-def read_spreadsheet(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
+def read_spreadsheet(path: str | Path, columns: Sequence[str]) -> "pd.DataFrame":
     """The cells of a CSV file that a spreadsheet program saved, as texts; the index `line` counts as the program does.
 
     The file may be UTF-8, UTF-16 with a byte-order mark, or else Windows-1252. Its cells are separated by the one of comma,
@@ -161,6 +166,8 @@ def read_spreadsheet(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
         TableError: the file is not there or cannot be read; a column is missing or there twice; a line has more cells than
             the first one; there are no rows.
     """
+    import pandas as pd  # which a scan does without
+
     path = Path(path)
     text = _spreadsheet_text(path)
     header = next(iter(_lines(text)), "")
@@ -299,6 +306,7 @@ def _by_column(path: Path, rows: list[tuple[int, dict[str, Any]]]) -> pa.Table:
 
 
 def _csv_rows(path: Path, separator: str) -> list[tuple[int, dict[str, Any]]]:
+    csv.field_size_limit(_LONGEST_CELL)  # of the process: its own limit is 128 KiB
     # Strict, so that a quote that is not closed is an error.
     reader = csv.DictReader(io.StringIO(_text(path), newline=""), delimiter=separator, strict=True)
     rows: list[tuple[int, dict[str, Any]]] = []
@@ -438,6 +446,8 @@ def _content(path: Path) -> bytes:
     """What is in a file, decompressed."""
     _check_is_file(path)
     compression = _COMPRESSIONS.get(path.suffix.lower())
+    if compression and not path.stat().st_size:
+        raise TableError(f"{path}: is empty, which no compressed file is; it was cut off")
     try:
         with path.open("rb") as file:
             if compression is None:

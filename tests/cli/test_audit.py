@@ -86,6 +86,23 @@ def test_a_place_that_is_no_sheet_is_refused(tmp_path, dump, out, code, message)
     assert len(dump.read_text().splitlines()) == 60
 
 
+def test_a_sheet_is_no_response_of_the_folder_that_it_is_of(tmp_path):
+    """In the folder itself the import would have read the sheet as a dump."""
+    folder = tmp_path / "dumps"
+    folder.mkdir()
+    (folder / "dump.csv").write_text("text,arm\n" + "".join(f"it may be {i},a\n" for i in range(9)))
+    (folder / "README").touch()
+    done = export(folder, folder / "sheet.csv")
+    assert done.exit_code == 1
+    assert "choose a place outside" in done.stderr
+    done = export(folder, tmp_path / "sheet.csv")
+    assert done.exit_code == 0
+    assert f"left out {folder / 'README'}: of no known format" in done.stderr
+    fill_in(tmp_path / "sheet.csv")
+    done = run("audit", "import", folder, tmp_path / "sheet.csv", "--field", "text", "--json")
+    assert json.loads(done.stdout)[0]["n"] == 9
+
+
 def test_groups_are_shown_as_they_are(tmp_path, dump):
     """Names in brackets were taken for colours, and nulls were groups of one response."""
     rows = [row if row["arm"] is None else {**row, "arm": "[red]"} for row in ROWS]

@@ -278,7 +278,7 @@ def test_responses_are_read_as_a_scan_reads_them(tmp_path):
     (tmp_path / "dumps" / "inner").mkdir(parents=True)
     (tmp_path / "dumps" / "a.jsonl.gz").write_bytes(gzip.compress(lines))
     (tmp_path / "dumps" / "b.jsonl.zst").write_bytes(pa.Codec("zstd").compress(lines).to_pybytes())
-    pq.write_table(pa.Table.from_pylist(NESTED), tmp_path / "dumps" / "inner" / "c.parquet")
+    (tmp_path / "dumps" / "inner" / "c.jsonl").write_bytes(lines)
     (tmp_path / "dumps" / "README.md").write_text("no dump")
     responses = read_responses(tmp_path / "dumps", "choices.0.message.content")
     assert len(responses) == 24
@@ -288,6 +288,8 @@ def test_responses_are_read_as_a_scan_reads_them(tmp_path):
     shares = corrected_shares(responses, "choices.0.message.content", read_sheet(tmp_path / "sheet.csv"))
     assert shares["meta.arm"].tolist() == [0, 1]
     assert shares["corrected"].tolist() == [0.5, 0.5]
+    pq.write_table(pa.Table.from_pylist(NESTED), tmp_path / "dump.parquet")
+    pd.testing.assert_frame_equal(read_responses(tmp_path / "dump.parquet"), responses[:8])
     (tmp_path / "dump.txt").write_text("It may be.\nIt is.\n")
     assert read_responses(tmp_path / "dump.txt", "text")["text"].tolist() == ["It may be.", "It is."]
 

@@ -10,6 +10,11 @@ from valueattr.cli import render
 if TYPE_CHECKING:
     import pandas as pd
 
+    from valueattr.hedging.audit import Inputs
+
+# Files left out of a folder.
+_MOST_NAMED = 5
+
 app = typer.Typer(help="Correct the hedging scanner's error by labels made by hand.", no_args_is_help=True)
 
 _Responses = Annotated[
@@ -47,6 +52,7 @@ def export(
     from valueattr.hedging.audit import (
         AuditError,
         audit_sheet,
+        is_run,
         read_responses,
         response_files,
         write_sheet,
@@ -59,12 +65,16 @@ def export(
     hints: dict[type[Exception], str] = {
         OutputExistsError: "Use --force to write over it, if nobody needs the labels in it."
     }
-    with (
-        render.failures(AuditError, RunDirectoryError, OutputError, hints=hints),
-        new_output(out, inputs=response_files(responses), overwrite=force) as place,
-    ):
-        sheet = audit_sheet(read_responses(responses, field), field, by or [], kind, per_stratum, seed)
-        write_sheet(sheet, place)
+    with render.failures(AuditError, RunDirectoryError, OutputError, hints=hints):
+        found = response_files(responses)
+        if responses.is_dir() and responses.resolve() in out.resolve().parents and not is_run(responses):
+            render.fail(
+                f"--out {out}: the import would read it as responses; choose a place outside {responses}"
+            )
+        with new_output(out, inputs=found.files, overwrite=force) as place:
+            sheet = audit_sheet(read_responses(responses, field), field, by or [], kind, per_stratum, seed)
+            write_sheet(sheet, place)
+    _warn_of_what_is_left_out(found)
     typer.echo(f"{len(sheet)} texts in {out}: fill in the column `label`, then run valueattr audit import")
 
 
@@ -81,15 +91,31 @@ def import_labels(
 
     It is shown as the scanner flags it, and as the labels correct it.
     """
-    from valueattr.hedging.audit import AuditError, corrected_shares, read_responses, read_sheet
+    from valueattr.hedging.audit import (
+        AuditError,
+        corrected_shares,
+        read_responses,
+        read_sheet,
+        response_files,
+    )
     from valueattr.results import RunDirectoryError
 
     with render.failures(AuditError, RunDirectoryError):
+        found = response_files(responses)
         shares = corrected_shares(read_responses(responses, field), field, read_sheet(sheet))
+    _warn_of_what_is_left_out(found)
     if as_json:
         typer.echo(shares.to_json(orient="records"))
     else:
         _show(shares)
+
+
+def _warn_of_what_is_left_out(found: "Inputs") -> None:
+    named = list(found.left_out.items())[:_MOST_NAMED]
+    for file, reason in named:
+        render.warn(f"left out {file}: {reason}")
+    if len(named) < len(found.left_out):
+        render.warn(f"left out {len(found.left_out)} files in all")
 
 
 def _show(shares: "pd.DataFrame") -> None:

@@ -21,10 +21,24 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from valueattr.hedging import HEDGES, KINDS, HedgeScanner
-from valueattr.hedging.dumps import DumpError, dump_files
+from valueattr.hedging._inputs import DumpError, Inputs, find_inputs
 from valueattr.results import RunDirectory
 from valueattr.stats import TooFewClustersError, audit_sample, corrected_prevalence, raw_prevalence
 from valueattr.tables import TableError, read_records, read_spreadsheet, write_csv
+
+__all__ = [
+    "ANY",
+    "AuditError",
+    "Inputs",
+    "audit_sheet",
+    "corrected_shares",
+    "is_run",
+    "read_responses",
+    "read_sheet",
+    "response_files",
+    "shown",
+    "write_sheet",
+]
 
 ANY = "any"
 """Any kind that hedges."""
@@ -42,19 +56,24 @@ class AuditError(ValueError):
     """Responses or a sheet that cannot be used; the message names the file or line and what to do."""
 
 
-def response_files(path: str | Path) -> list[Path]:
-    """The files that `read_responses` reads.
+def is_run(path: Path) -> bool:
+    """Whether a folder is a run directory, whose files are not read as a scan would read them."""
+    return (path / "plan.json").is_file()
+
+
+def response_files(path: str | Path) -> Inputs:
+    """The files that `read_responses` reads, and those of a folder that it leaves out.
 
     Raises:
-        AuditError: a folder holds neither a run nor a dump.
+        AuditError: a folder holds neither a run nor dumps of one format.
     """
     path = Path(path)
-    if _is_run(path):
-        return [path / "generations.parquet"]
+    if is_run(path):
+        return Inputs([path / "generations.parquet"])
     if not path.is_dir():
-        return [path]
+        return Inputs([path])
     try:
-        return dump_files([path])
+        return find_inputs([path], exclude=())
     except DumpError as error:
         raise AuditError(str(error)) from error
 
@@ -69,13 +88,13 @@ def read_responses(path: str | Path, field: str | None = None) -> pd.DataFrame:
         AuditError: a file is missing, broken, or of another type, or a row has no text in `field`.
     """
     path = Path(path)
-    if _is_run(path):
+    if is_run(path):
         rows = RunDirectory(path).table("generations")
         rows = rows[rows["phase"] == "evaluation"]
         last = rows.groupby("arm", observed=True)["step"].transform("max")
         return rows[rows["step"] == last].drop(columns=["advantages", "reward"]).reset_index(drop=True)
     responses: list[dict[str, Any]] = []
-    for file in response_files(path):
+    for file in response_files(path).files:
         try:
             numbered = read_records(file)
         except TableError as error:
@@ -186,10 +205,6 @@ def corrected_shares(responses: pd.DataFrame, field: str, sheet: pd.DataFrame) -
     # Values of groups stay what they are; the rest are numbers.
     table = pd.DataFrame(shares, columns=[*by, *_SHARES], dtype=object)
     return table.astype(dict.fromkeys(_SHARES, np.float64) | dict.fromkeys(_SHARES[:2], np.int64))
-
-
-def _is_run(path: Path) -> bool:
-    return (path / "plan.json").is_file()
 
 
 def _scanned(responses: pd.DataFrame, field: str, kind: str) -> tuple[list[str], NDArray[np.bool_]]:
