@@ -46,6 +46,18 @@ def test_no_input_and_no_work_is_written_over(tmp_path):
     assert link.is_symlink()
 
 
+def test_a_folder_that_holds_an_input_is_not_replaced(tmp_path):
+    (tmp_path / "dumps" / "deep").mkdir(parents=True)
+    given = tmp_path / "dumps" / "deep" / "a.txt"
+    given.write_text("input")
+    with (
+        pytest.raises(OutputError, match="dumps holds an input"),
+        new_output(tmp_path / "dumps", inputs=[given], overwrite=True),
+    ):
+        pass
+    assert given.read_text() == "input"
+
+
 @pytest.mark.parametrize("folder", [False, True])
 def test_of_two_writers_the_first_to_finish_has_the_place_and_the_other_one_fails(tmp_path, folder):
     def write(place, text):

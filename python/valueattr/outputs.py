@@ -63,8 +63,11 @@ def new_output(path: str | Path, *, inputs: Iterable[Path] = (), overwrite: bool
 def _check(shown: str | Path, path: Path, inputs: Iterable[Path], overwrite: bool) -> None:
     if not path.exists():
         return
-    if any(given.exists() and path.samefile(given) for given in inputs):
-        raise OutputError(f"{shown} is an input; choose another place for the output")
+    for given in inputs:
+        if given.exists() and path.samefile(given):
+            raise OutputError(f"{shown} is an input; choose another place for the output")
+        if path in given.resolve().parents:
+            raise OutputError(f"{shown} holds an input, {given}; choose another place for the output")
     if not (path.is_file() or path.is_dir()):
         raise OutputError(f"{shown} is neither a file nor a folder; choose another place for the output")
     if not overwrite:

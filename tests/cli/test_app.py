@@ -1,5 +1,8 @@
 """What holds of all commands."""
 
+import os
+import re
+
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -45,6 +48,15 @@ def test_help_says_what_the_command_does_and_ends_with_an_example_on_one_line(na
 
 
 @every_command
+def test_h_is_short_for_help(name):
+    for words in ([], name.split()[:1], name.split()):
+        short, long = (CliRunner().invoke(app, [*words, option]) for option in ("-h", "--help"))
+        assert short.exit_code == 0
+        assert short.output == long.output
+        assert "-h, --help" in short.output
+
+
+@every_command
 def test_the_options_of_an_example_exist(name):
     command = COMMANDS[name]
     known = {option for parameter in command.params for option in parameter.opts}
@@ -68,3 +80,42 @@ def test_help_imports_nothing_heavy(modules_after):
 def test_what_is_not_understood_is_bad_usage():
     for arguments in (["fly"], ["scan"], ["scan", "a.jsonl", "--threads", "0"], ["lexicon", "fly"], ["run"]):
         assert CliRunner().invoke(app, arguments).exit_code == 2
+
+
+# What makes a terminal of a pipe.
+TERMINAL = {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "40"}
+
+
+@pytest.mark.parametrize("width", ["20", "40", "80", "200"])
+def test_a_narrow_terminal_hides_nothing(width):
+    """Rich cut patterns off and left out whole columns at 40 characters."""
+    wide = CliRunner().invoke(app, ["lexicon", "list"]).output
+    narrow = (
+        CliRunner()
+        .invoke(app, ["lexicon", "list"], env={**TERMINAL, "COLUMNS": width, "NO_COLOR": "1"})
+        .output
+    )
+    assert "…" not in narrow
+    assert max(map(len, narrow.replace("\x1b[1m", "").replace("\x1b[0m", "").splitlines())) <= int(width)
+    for head in ("kind", "strength", "pattern", "example"):
+        assert head in narrow
+    for letter in set(wide) - {*" ─\n"}:
+        assert narrow.count(letter) >= wide.count(letter), letter
+
+
+def test_no_color_means_none():
+    for arguments in (["lexicon", "explain", "It may rain."], ["lexicon", "check", "none.toml"]):
+        coloured = CliRunner().invoke(app, arguments, env=TERMINAL, color=True).output
+        plain = CliRunner().invoke(app, arguments, env={**TERMINAL, "NO_COLOR": "1"}, color=True).output
+        assert "\x1b[" in coloured
+        assert not re.search(r"\x1b\[[0-9;]*[34][0-9]", plain)
+
+
+def test_a_name_that_is_no_text_can_be_printed(tmp_path):
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.csv")
+    (tmp_path / "dump.csv").write_text("text\nIt may be.\nIt is.\n")
+    arguments = ["audit", "export", str(tmp_path / "dump.csv"), "--field", "text", "--out", name]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    assert "2 texts in " in done.output
+    assert os.path.exists(name)

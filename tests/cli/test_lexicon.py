@@ -22,3 +22,25 @@ def test_brackets_of_an_example_are_shown_as_they_are(tmp_path):
         '[[entry]]\nkind = "caveat"\npattern = "note that"\nexample = "[red] Note that it rains."\n'
     )
     assert "[red] Note that it rains." in lexicon("list", own).output
+
+
+def test_an_unknown_kind_is_an_error_that_lists_the_kinds():
+    done = lexicon("list", "--kind", "epistemics")
+    assert done.exit_code == 2
+    assert "--kind epistemics: there is no such kind; known: epistemic, both_sides" in done.stderr
+    assert not done.stdout
+
+
+def test_a_pattern_is_listed_whole_however_narrow_the_terminal_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("TERM", "dumb")
+    pattern = " ".join(f"word{i}" for i in range(60))
+    own = tmp_path / "own.toml"
+    own.write_text(f'[[entry]]\nkind = "caveat"\npattern = "{pattern}"\nexample = "It is so."\n')
+    assert any(pattern in line and "It is so." in line for line in lexicon("list", own).output.splitlines())
+
+
+def test_a_text_that_is_not_utf_8_is_named():
+    done = lexicon("explain", "\udcff")
+    assert done.exit_code == 1
+    assert "holds a lone surrogate" in done.stderr

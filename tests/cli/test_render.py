@@ -56,3 +56,40 @@ def test_a_run_shows_bars_on_a_terminal_and_lines_in_a_pipe(is_terminal):
     assert ("\x1b[" in text) == is_terminal
     if not is_terminal:
         assert len(text.splitlines()) == 2
+
+
+@pytest.mark.parametrize("dense", [True, False])
+def test_a_table_fits_every_width_and_keeps_every_word(dense):
+    table = render.table("arm", "what it does", "n", "share", numbers=("n", "share"), dense=dense)
+    cells = [
+        ("dpo", "trains on pairs", "12,345", ".517 \\[.508, .526]"),
+        ("x" * 30, "", "1", "-.5 \\[-1, .1]"),
+    ]
+    for row in cells:
+        table.add_row(*row)
+    for width in range(12, 110):
+        written = io.StringIO()
+        Console(file=written, width=width).print(table)
+        text = written.getvalue()
+        assert max(map(len, text.splitlines())) <= width
+        assert text.count("x") == 30, width
+        assert "…" not in text
+        if width > 45:
+            for word in ("dpo", "pairs", "12,345", ".517 [.508, .526]", "-.5 [-1, .1]", "share"):
+                assert word in text, width
+
+
+def test_a_wide_table_stands_side_by_side_and_a_narrow_one_row_by_row():
+    table = render.table("kind", "per 100 words", numbers=["per 100 words"])
+    table.add_row("hedge", ".1")
+    table.add_row("refusal", ".2")
+    for width, expected in [
+        (40, ["kind per 100 words", "hedge .1", "refusal .2"]),
+        (21, ["kind hedge", "per 100 words .1", "", "kind refusal", "per 100 words .2"]),
+    ]:
+        written = io.StringIO()
+        Console(file=written, width=width).print(table)
+        lines = [
+            " ".join(line.split()) for line in written.getvalue().strip().splitlines() if "─" not in line
+        ]
+        assert lines == expected

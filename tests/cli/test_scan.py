@@ -1,4 +1,5 @@
 import json
+import os
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -50,7 +51,11 @@ def test_a_failure_says_which_option_helps(dump, tmp_path):
     pq.write_table(pa.table({"response": [[{"role": "user"}]]}), tmp_path / "chat.parquet")
     for arguments, message, hint in (
         ([dump, "--field", "answer"], "line 1: answer: there is no such field", "Use --on-error skip"),
-        ([dump, "--out", tmp_path / "out.parquet"], "out.parquet exists", "Use --out to choose another"),
+        (
+            [dump, "--out", tmp_path / "out.parquet"],
+            "out.parquet exists",
+            "Use --out to choose another place, or --force",
+        ),
         ([tmp_path / "chat.parquet"], "expected texts, found list", "Use --chat"),
     ):
         done = scan(*arguments)
@@ -67,3 +72,46 @@ def test_a_terminal_sees_a_bar(dump, monkeypatch):
         render, "console", lambda errors=False: Console(stderr=errors, force_terminal=errors, width=100)
     )
     assert "texts" in scan(dump).stderr
+
+
+def test_what_was_read_and_left_is_said(dump, tmp_path):
+    (tmp_path / "LICENSE.txt").write_text("Perhaps.")
+    done = scan(tmp_path)
+    assert done.exit_code == 1
+    assert "several formats (1 .jsonl, 1 .txt)" in done.stderr
+    assert "Use --exclude" in done.stderr
+    for i in range(7):
+        (tmp_path / f"{i}.md").touch()
+    done = scan(tmp_path, "--exclude", "*.txt")
+    assert done.exit_code == 0
+    assert "Read 1 file(s)." in done.stdout
+    assert f"Left out 1 (excluded): {tmp_path}/LICENSE.txt\n" in done.stdout
+    assert "Left out 7 (of no known format): " in done.stdout
+    summary = json.loads(scan(tmp_path, "--exclude", "*.txt", "--json").stdout)
+    assert summary["files"] == [str(dump)]
+    assert len(summary["left_out"]) == 8
+
+
+def test_an_output_is_written_over_only_by_force(dump, tmp_path):
+    out = tmp_path / "out.csv"
+    assert scan(dump, "--out", out).exit_code == 0
+    assert out.read_text().startswith('"source","row","words"')
+    assert scan(dump, "--out", out).exit_code == 1
+    assert scan(dump, "--out", out, "--force").exit_code == 0
+    done = scan(dump, "--out", tmp_path / "out.xlsx")
+    assert done.exit_code == 1
+    assert "expected a name that ends in .parquet or .csv" in done.stderr
+
+
+def test_twenty_thousand_threads_are_as_many_as_there_are_cores(dump):
+    assert scan(dump, "--threads", 20_000).exit_code == 0
+
+
+def test_paths_and_fields_that_are_not_utf_8_end_in_no_traceback(dump, tmp_path):
+    odd = dump.rename(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.jsonl"))
+    out = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.csv")
+    done = scan(odd, "--out", out, "--json")
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["files"] == [f"{tmp_path}/\\xff.jsonl"]
+    assert scan(odd, "--out", out, "--force").exit_code == 0
+    assert scan(odd, "--field", "\udcff").exit_code == 1

@@ -1,11 +1,23 @@
+import gzip
 import json
 import random
+import re
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.experiments.conftest import valueattr
-from valueattr.hedging.audit import AuditError, audit_sheet, corrected_shares, read_responses, read_sheet
+from valueattr.hedging.audit import (
+    AuditError,
+    _same_digest,
+    audit_sheet,
+    corrected_shares,
+    read_responses,
+    read_sheet,
+    write_sheet,
+)
 
 
 def dump(count=600, seed=0):
@@ -38,7 +50,7 @@ def test_labels_correct_what_the_lexicon_misses():
 def test_the_sheet_does_not_show_the_flag_and_repeats():
     responses = dump()
     sheet = audit_sheet(responses, "text", by=["model"], seed=3)
-    assert list(sheet.columns) == ["row", "digest", "kind", "model", "text", "label"]
+    assert list(sheet.columns) == ["row", "digest", "kind", "by", "model", "text", "label"]
     assert (sheet["label"] == "").all()
     assert sheet["row"].tolist() != sorted(sheet["row"])
     pd.testing.assert_frame_equal(sheet, audit_sheet(responses, "text", by=["model"], seed=3))
@@ -73,7 +85,7 @@ def test_bad_responses_are_refused(tmp_path):
     with pytest.raises(AuditError, match="row 3"):
         audit_sheet(responses.assign(text=[*responses["text"][:3], None, *responses["text"][4:]]), "text")
     with pytest.raises(AuditError, match=r"expected a \.jsonl"):
-        read_responses(tmp_path / "x.txt")
+        read_responses(tmp_path / "x.pkl")
     with pytest.raises(AuditError, match=r"nothing\.jsonl: no such file"):
         read_responses(tmp_path / "nothing.jsonl")
     (tmp_path / "broken.jsonl").write_text('{"text": "a"}\n{')
@@ -116,3 +128,190 @@ def test_the_command_line_there_and_back(tmp_path):
     assert process.returncode == 1
     assert "are not 0 or 1" in errors
     assert "Traceback" not in errors
+
+
+def written(tmp_path, responses, **options):
+    """A sheet that was exported, labelled and read from CSV."""
+    sheet = labelled(responses, audit_sheet(responses, "text", **options))
+    write_sheet(sheet, tmp_path / "sheet.csv")
+    return read_sheet(tmp_path / "sheet.csv")
+
+
+GROUPS = [None, float("nan"), "", "null", "a", 1, 1.5, True, False, -3, "=1+1", "1", ["x"], {"y": None}]
+
+
+def test_no_group_is_dropped_and_nulls_are_one_group(tmp_path):
+    """Each null had been a group of its own, and values that a CSV file changes were groups of nothing."""
+    rows = [
+        {"text": f"{'perhaps' if i % 3 else ''} it is {i}.", "truth": int(i % 3 > 0), "arm": arm}
+        for i in range(30)
+        for arm in GROUPS
+    ]
+    rows += [{key: row[key] for key in ("text", "truth")} for row in rows[:30]]
+    (tmp_path / "dump.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    responses = read_responses(tmp_path / "dump.jsonl", "text")
+    sheet = written(tmp_path, responses, by=["arm"], per_stratum=5)
+    assert set(sheet["arm"]) == {
+        *("", "null", "a", "1", "1.5", "true", "false", "-3", "=1+1", '["x"]', '{"y": null}')
+    }
+    shares = corrected_shares(responses, "text", sheet)
+    assert shares["arm"].tolist() == [None, *GROUPS[2:]]
+    assert [type(value) for value in shares["arm"][1:]] == [type(value) for value in GROUPS[2:]]
+    assert shares["n"].tolist() == [90, *[30] * (len(GROUPS) - 2)]
+    assert shares["audited"].tolist() == [10] * (len(GROUPS) - 1)
+    assert json.loads(shares.to_json(orient="records"))[0]["arm"] is None
+
+
+@pytest.mark.parametrize("name", ["row", "digest", "kind", "by", "label", "n", "audited", "raw", "low"])
+def test_a_group_named_like_a_column_of_ours_is_refused(name):
+    """Its values were replaced by ours, and the shares were of all groups together."""
+    responses = dump().rename(columns={"model": name})
+    with pytest.raises(AuditError, match=f"cannot group by '{name}'"):
+        audit_sheet(responses, "text", by=[name])
+
+
+def test_columns_and_order_of_a_sheet_are_a_persons_own(tmp_path):
+    responses = dump().assign(prompt=[f"what? {i}" for i in range(600)])
+    sheet = labelled(responses, audit_sheet(responses, "text", by=["model"]))
+    expected = corrected_shares(responses, "text", sheet)
+    own = sheet.assign(prompt="mine", note="?", model="x")[[*reversed(sheet.columns), "prompt", "note"]]
+    pd.testing.assert_frame_equal(corrected_shares(responses, "text", own), expected)
+    pd.testing.assert_frame_equal(corrected_shares(responses, "text", own.drop(columns="model")), expected)
+    earlier = sheet.drop(columns="by").assign(note="?")
+    pd.testing.assert_frame_equal(corrected_shares(responses, "text", earlier), expected)
+
+
+@pytest.mark.parametrize(
+    "digest", ["012345678901", "000000000012", "123456789012", "1e1034567890", "12345678e123"]
+)
+def test_a_digest_that_a_spreadsheet_took_for_a_number_is_still_that_digest(digest):
+    number = float(digest)
+    shown = [digest, f" {digest} "]
+    if number < float("inf"):
+        shown += [f"{number:.5E}", f"{number:.5E}".replace(".", ","), f"{number:.15g}"]
+    assert all(_same_digest(text.strip(), digest) for text in shown)
+    for other in ("", "9" + digest, "ab", "nan", digest[:-1] + "a"):
+        assert not _same_digest(other, digest)
+    assert not _same_digest("12345678901", "a12345678901")
+
+
+@pytest.mark.parametrize(
+    ("spellings", "accepted"),
+    [
+        (("1", "0"), True),
+        (("1.0", "0.0"), True),
+        (("1,00", "0,00"), True),
+        ((" 1 ", "\t0"), True),
+        (("1.5", "0.5"), False),
+        (("", ""), False),
+        (("yes", "no"), False),
+        (("١", "٠"), False),
+    ],
+)
+def test_labels_are_read_as_spreadsheets_spell_them(tmp_path, spellings, accepted):
+    responses = dump()
+    sheet = written(tmp_path, responses)
+    expected = corrected_shares(responses, "text", sheet)
+    sheet["label"] = [spellings[label == "0"] for label in sheet["label"]]
+    sheet["row"] = sheet["row"] + ".0"
+    if accepted:
+        pd.testing.assert_frame_equal(corrected_shares(responses, "text", sheet), expected)
+    else:
+        with pytest.raises(AuditError, match=r"label\(s\) of .*sheet\.csv are not 0 or 1: line\(s\) 2, 3"):
+            corrected_shares(responses, "text", sheet)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            lambda s: pd.concat([s, s[3:4]]),
+            r"line 5 of .*sheet\.csv repeats row \d+, which line 5 has; remove one",
+        ),
+        (
+            lambda s: s.assign(row=["x", *s["row"][1:]]),
+            r"line 2 of .*sheet\.csv: `row` is 'x', expected a number",
+        ),
+        (lambda s: s.assign(row=["-1", *s["row"][1:]]), r"line 2 of .*sheet\.csv: `row` is '-1'"),
+        (lambda s: s.assign(row=["9" * 5000, *s["row"][1:]]), r"line 2 of .*sheet\.csv: `row` is"),
+        (
+            lambda s: s.assign(digest=[*s["digest"][:5], *s["digest"][6:], "0"]),
+            r"line 7 of .*is of another text",
+        ),
+        (
+            lambda s: s.assign(kind=["any", *["hedge"] * (len(s) - 1)]),
+            r"sheet\.csv: `kind` is 'any' and 'hedge'",
+        ),
+        (lambda s: s.assign(kind="rude"), "unknown kind 'rude'"),
+        (lambda s: s.assign(by="model"), r"sheet\.csv: `by` is 'model', expected a list of fields"),
+        (lambda s: s.assign(by="[" * 9999), r"sheet\.csv: `by` is "),
+        (lambda s: s.assign(by='["arm"]'), "no field 'arm'; there are model, text, truth"),
+        (lambda s: s[:0], r"sheet\.csv has no rows; export it anew"),
+        (lambda s: s[:1], r"sheet\.csv: model [ab]: \d of \d+ .*items were audited: label two or more"),
+    ],
+)
+def test_what_is_wrong_with_a_sheet_is_named_by_file_and_line(tmp_path, spoil, message):
+    responses = dump()
+    sheet = written(tmp_path, responses, by=["model"])
+    with pytest.raises(AuditError, match=message):
+        corrected_shares(responses, "text", spoil(sheet))
+
+
+def test_texts_that_look_like_formulas_are_harmless_in_the_sheet_and_audited_as_they_were(tmp_path):
+    starts = ["=HYPERLINK(1)", "+1", "-1", "@A", "\t", "\r", "'=", "'"]
+    responses = pd.DataFrame([{"text": f"{starts[i % 8]} {i}", "truth": 0, "=arm": "-a"} for i in range(40)])
+    sheet = written(tmp_path, responses, by=["=arm"])
+    cells = pd.read_csv(tmp_path / "sheet.csv", keep_default_na=False, dtype=str)
+    assert not [cell for column in cells for cell in (column, *cells[column]) if cell[:1] in {*"=+-@\t\r"}]
+    assert sheet["text"].tolist() == [responses["text"][int(row)] for row in sheet["row"]]
+    assert corrected_shares(responses, "text", sheet)["=arm"].tolist() == ["-a"]
+
+
+NESTED = [
+    {"choices": [{"message": {"content": text}}], "meta": {"arm": i % 2}}
+    for i, text in enumerate(["It may be."] * 4 + ["It is."] * 4)
+]
+
+
+def test_responses_are_read_as_a_scan_reads_them(tmp_path):
+    lines = "".join(json.dumps(row) + "\n" for row in NESTED).encode()
+    (tmp_path / "dumps" / "inner").mkdir(parents=True)
+    (tmp_path / "dumps" / "a.jsonl.gz").write_bytes(gzip.compress(lines))
+    (tmp_path / "dumps" / "b.jsonl.zst").write_bytes(pa.Codec("zstd").compress(lines).to_pybytes())
+    (tmp_path / "dumps" / "inner" / "c.jsonl").write_bytes(lines)
+    (tmp_path / "dumps" / "README.md").write_text("no dump")
+    responses = read_responses(tmp_path / "dumps", "choices.0.message.content")
+    assert len(responses) == 24
+    sheet = audit_sheet(responses, "choices.0.message.content", ["meta.arm"])
+    sheet["label"] = [int("may" in text) for text in sheet["text"]]
+    write_sheet(sheet, tmp_path / "sheet.csv")
+    shares = corrected_shares(responses, "choices.0.message.content", read_sheet(tmp_path / "sheet.csv"))
+    assert shares["meta.arm"].tolist() == [0, 1]
+    assert shares["corrected"].tolist() == [0.5, 0.5]
+    pq.write_table(pa.Table.from_pylist(NESTED), tmp_path / "dump.parquet")
+    pd.testing.assert_frame_equal(read_responses(tmp_path / "dump.parquet"), responses[:8])
+    (tmp_path / "dump.txt").write_text("It may be.\nIt is.\n")
+    assert read_responses(tmp_path / "dump.txt", "text")["text"].tolist() == ["It may be.", "It is."]
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("answer", "line 1: there is no text in the field 'answer'; the fields are choices, meta"),
+        ("choices", "line 1: 'choices' holds list, expected a text; name a text in it"),
+        ("meta.arm", "line 1: 'meta.arm' holds int, expected a text"),
+        ("choices.7.message", "line 1: there is no text in the field 'choices.7.message'"),
+        (f"choices.{'9' * 5000}.message", "line 1: there is no text in the field"),
+        ("choices.²", "line 1: there is no text in the field"),
+        ("choices.0.message.content.x", "line 1: there is no text in the field"),
+    ],
+)
+def test_a_row_without_a_text_is_named_by_file_and_line(tmp_path, field, message):
+    (tmp_path / "dump.jsonl").write_text("".join(json.dumps(row) + "\n" for row in NESTED))
+    with pytest.raises(AuditError, match=rf"dump\.jsonl, {re.escape(message)}"):
+        read_responses(tmp_path / "dump.jsonl", field)
+
+
+def test_a_folder_without_a_dump_is_no_run_and_named(tmp_path):
+    with pytest.raises(AuditError, match="no file in it is a dump"):
+        read_responses(tmp_path)

@@ -1,3 +1,5 @@
+import os
+import pickle
 import re
 import subprocess
 import sys
@@ -276,6 +278,37 @@ def test_a_broken_lexicon_names_its_file_and_line(tmp_path, source, message):
 def test_too_few_threads_are_refused(threads):
     with pytest.raises(ValueError, match="expected at least 1"):
         HedgeScanner(threads=threads)
+
+
+@pytest.mark.parametrize("threads", [20_000, 10**20])
+def test_more_threads_than_cores_are_not_started(threads):
+    texts = [f"{i}: perhaps. " * 100 for i in range(1_000)]
+    before = len(os.listdir("/proc/self/task"))
+    assert HedgeScanner(threads=threads).scan(texts).equals(HedgeScanner().scan(texts))
+    assert len(os.listdir("/proc/self/task")) - before < 1_000
+
+
+def test_a_scanner_can_be_pickled_and_needs_its_lexicon_no_more(tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text("\ufeff" + LEXICON, "utf-8")
+    scanner = HedgeScanner(path, threads=1, modal=True)
+    path.unlink()
+    other = pickle.loads(pickle.dumps(scanner))
+    assert other.entries == scanner.entries
+    assert other.scan(["I may think so."]).equals(scanner.scan(["I may think so."]))
+    assert pickle.dumps(other) == pickle.dumps(scanner)
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/"])
+def test_a_lexicon_that_is_no_file_is_refused(path):
+    with pytest.raises(LexiconError, match="expected a file of TOML"):
+        HedgeScanner(path)
+
+
+def test_a_lexicon_nested_deeper_than_the_stack_is_an_error_with_a_line(tmp_path):
+    (tmp_path / "own.toml").write_text("entry = " + "[" * 80_000)
+    with pytest.raises(LexiconError, match="line 1: "):
+        HedgeScanner(tmp_path / "own.toml")
 
 
 def error_of(path):

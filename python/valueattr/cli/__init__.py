@@ -4,6 +4,8 @@ A file a noun; what they print is rendered in `render`. Whatever is slow to impo
 needs it, so that `--help` is quick.
 """
 
+import io
+import sys
 from typing import Annotated
 
 import typer
@@ -15,7 +17,11 @@ __all__ = ["app"]
 
 # Help by Rich would take as long to import as all else that help needs.
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 for noun in (run, report, scan, capture, probe, verify):
     app.add_typer(noun.app)
@@ -37,3 +43,6 @@ def main(
     ] = False,
 ) -> None:
     """Measure what RLHF does to a language model's knowledge and candour."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # The names of files may be no text, and a terminal may lack characters.
+        sys.stdout.reconfigure(errors="backslashreplace")

@@ -10,12 +10,18 @@ from valueattr.cli import render
 if TYPE_CHECKING:
     import pandas as pd
 
+    from valueattr.hedging.audit import Inputs
+
+# Files left out of a folder.
+_MOST_NAMED = 5
+
 app = typer.Typer(help="Correct the hedging scanner's error by labels made by hand.", no_args_is_help=True)
 
 _Responses = Annotated[
-    Path, typer.Argument(help="A .jsonl or .parquet file of responses, or a run directory.")
+    Path,
+    typer.Argument(help="A file of responses, a folder of them, as for valueattr scan, or a run directory."),
 ]
-_Field = Annotated[str, typer.Option(help="The field that holds the text.")]
+_Field = Annotated[str, typer.Option(help="The field that holds the text, or a dotted path to it.")]
 
 
 @app.command(
@@ -27,24 +33,48 @@ def export(
     out: Annotated[Path, typer.Option(help="The CSV file to write.")],
     field: _Field = "response",
     by: Annotated[
-        list[str] | None, typer.Option(help="A field to group by. The option may be repeated.")
+        list[str] | None,
+        typer.Option(help="A field to group by, or a dotted path to it. The option may be repeated."),
     ] = None,
     kind: Annotated[str, typer.Option(help="The kind of hedge to label, or any.")] = "any",
     per_stratum: Annotated[
         int, typer.Option(min=2, help="Number of flagged texts to label per group, and of unflagged ones.")
     ] = 50,
-    seed: Annotated[int, typer.Option(help="The seed that draws the texts.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The seed that draws the texts.")] = 0,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write over a sheet that is there, with the labels in it.")
+    ] = False,
 ) -> None:
     """Write a sheet of texts to be labelled by hand.
 
     A label is 0 or 1. The sheet does not show what the scanner said.
     """
-    from valueattr.hedging.audit import AuditError, audit_sheet, read_responses
+    from valueattr.hedging.audit import (
+        AuditError,
+        audit_sheet,
+        is_run,
+        read_responses,
+        response_files,
+        write_sheet,
+    )
+    from valueattr.outputs import OutputError, OutputExistsError, new_output
     from valueattr.results import RunDirectoryError
 
-    with render.failures(AuditError, RunDirectoryError):
-        sheet = audit_sheet(read_responses(responses), field, by or [], kind, per_stratum, seed)
-    sheet.to_csv(out, index=False)
+    if out.suffix.lower() != ".csv":
+        render.fail(f"--out {out}: expected a .csv file", render.BAD_USAGE)
+    hints: dict[type[Exception], str] = {
+        OutputExistsError: "Use --force to write over it, if nobody needs the labels in it."
+    }
+    with render.failures(AuditError, RunDirectoryError, OutputError, hints=hints):
+        found = response_files(responses)
+        if responses.is_dir() and responses.resolve() in out.resolve().parents and not is_run(responses):
+            render.fail(
+                f"--out {out}: the import would read it as responses; choose a place outside {responses}"
+            )
+        with new_output(out, inputs=found.files, overwrite=force) as place:
+            sheet = audit_sheet(read_responses(responses, field), field, by or [], kind, per_stratum, seed)
+            write_sheet(sheet, place)
+    _warn_of_what_is_left_out(found)
     typer.echo(f"{len(sheet)} texts in {out}: fill in the column `label`, then run valueattr audit import")
 
 
@@ -61,26 +91,47 @@ def import_labels(
 
     It is shown as the scanner flags it, and as the labels correct it.
     """
-    from valueattr.hedging.audit import AuditError, corrected_shares, read_responses, read_sheet
+    from valueattr.hedging.audit import (
+        AuditError,
+        corrected_shares,
+        read_responses,
+        read_sheet,
+        response_files,
+    )
     from valueattr.results import RunDirectoryError
 
     with render.failures(AuditError, RunDirectoryError):
-        shares = corrected_shares(read_responses(responses), field, read_sheet(sheet))
+        found = response_files(responses)
+        shares = corrected_shares(read_responses(responses, field), field, read_sheet(sheet))
+    _warn_of_what_is_left_out(found)
     if as_json:
         typer.echo(shares.to_json(orient="records"))
     else:
         _show(shares)
 
 
+def _warn_of_what_is_left_out(found: "Inputs") -> None:
+    named = list(found.left_out.items())[:_MOST_NAMED]
+    for file, reason in named:
+        render.warn(f"left out {file}: {reason}")
+    if len(named) < len(found.left_out):
+        render.warn(f"left out {len(found.left_out)} files in all")
+
+
 def _show(shares: "pd.DataFrame") -> None:
-    groups = [str(name) for name in shares.columns[: list(shares.columns).index("n")]]
-    table = render.table(*groups, "n", "audited", "scanner [95%]", "corrected [95%]", wrap=False)
+    from rich.markup import escape
+
+    from valueattr.hedging.audit import shown
+
+    groups = list(shares.columns[: list(shares.columns).index("n")])
+    heads = ("n", "audited", "scanner \\[95%]", "corrected \\[95%]")
+    table = render.table(*(escape(name) for name in groups), *heads, numbers=heads)
     for row in shares.to_dict("records"):
         table.add_row(
-            *(str(row[name]) for name in groups),
+            *(escape(shown(row[name])) for name in groups),
             str(row["n"]),
             str(row["audited"]),
-            f"{row['raw']:.3f} [{row['raw_low']:.3f}, {row['raw_high']:.3f}]",
-            f"{row['corrected']:.3f} [{row['low']:.3f}, {row['high']:.3f}]",
+            f"{row['raw']:.3f} \\[{row['raw_low']:.3f}, {row['raw_high']:.3f}]",
+            f"{row['corrected']:.3f} \\[{row['low']:.3f}, {row['high']:.3f}]",
         )
     render.console().print(table)

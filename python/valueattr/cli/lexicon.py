@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Look into the lexicon of hedging phrases.", no_args_is_help=True)
 
+# Patterns are there to be copied, so that no line of a list is cut or broken.
+_WHOLE_LINES = 100_000
+
 _Lexicon = Annotated[
     Path | None,
     typer.Argument(help="A TOML file with a lexicon of your own; by default the one that is shipped."),
@@ -50,12 +53,19 @@ def list_entries(
     """List the entries with their kind, strength, pattern and example."""
     from rich.markup import escape
 
-    table = render.table("kind", "strength", "pattern", "example")
+    from valueattr.hedging import KINDS, MODAL
+
+    known = (*KINDS, MODAL)
+    if kind not in (None, *known):
+        render.fail(f"--kind {kind}: there is no such kind; known: {', '.join(known)}", render.BAD_USAGE)
+    table = render.table("kind", "strength", "pattern", "example", wrap=False)
     for entry in _scanner(lexicon).entries:
         if kind in (None, entry.kind):
             strength = "" if entry.strength is None else f"{entry.strength:g}"
             table.add_row(entry.kind, strength, escape(entry.pattern), escape(entry.example or ""))
-    render.console().print(table)
+    terminal = render.console()
+    terminal.width = _WHOLE_LINES
+    terminal.print(table)
 
 
 _REASONS = {
@@ -87,7 +97,9 @@ def explain(
     from rich.markup import escape
 
     table = render.table("at", "phrase", "kind", "pattern", "verdict")
-    for phrase in _scanner(lexicon).explain(text):
+    with render.failures(ValueError):
+        phrases = _scanner(lexicon).explain(text)
+    for phrase in phrases:
         table.add_row(
             f"{phrase.start}-{phrase.end}",
             escape(text[phrase.start : phrase.end]),

@@ -4,6 +4,7 @@ Rich is imported where something is drawn with it.
 """
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -40,11 +41,15 @@ def console(*, errors: bool = False) -> "Console":
 
 
 def table(*columns: str, numbers: Sequence[str] = (), wrap: bool = True, dense: bool = False) -> "Table":
-    """An empty table with these columns; `numbers` are those of them that are right-aligned and never wrapped."""
-    from rich.box import SIMPLE
-    from rich.table import Table
+    """An empty table with these columns, which fits any terminal.
 
-    lines = Table(
+    numbers: those of the columns that are right-aligned and never wrapped. dense: with little space between columns.
+    """
+    from rich.box import SIMPLE
+
+    from valueattr.cli.narrow import FittingTable
+
+    lines = FittingTable(
         box=SIMPLE,
         header_style="bold",
         pad_edge=False,
@@ -64,12 +69,17 @@ def as_json(value: object) -> None:
 
 def warn(text: str) -> None:
     """Print a line about something that went on all the same."""
-    typer.secho(text, fg=typer.colors.YELLOW, err=True)
+    _to_errors(text, typer.colors.YELLOW)
 
 
 def wrong(text: str) -> None:
     """Print a line about something that is wrong."""
-    typer.secho(text, fg=typer.colors.RED, err=True)
+    _to_errors(text, typer.colors.RED)
+
+
+def _to_errors(text: str, colour: str) -> None:
+    # Click does not know https://no-color.org; None leaves the choice to it.
+    typer.secho(text, fg=colour, err=True, color=False if os.environ.get("NO_COLOR") else None)
 
 
 def fail(message: str, code: int = FAILED) -> NoReturn:

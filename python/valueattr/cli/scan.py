@@ -13,14 +13,17 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+# Files that are left out for one reason, in the summary that people read.
+_MOST_NAMED = 5
+
 
 @app.command(epilog=render.example("valueattr scan dump.jsonl.zst --field completion --out hedges.parquet"))
 def scan(
     inputs: Annotated[
         list[Path],
         typer.Argument(
-            help="Files (.jsonl or .txt, also with .gz or .zst; .parquet; .arrow) or folders of them. "
-            "A dash stands for JSON lines on standard input."
+            help="Files (.jsonl, .json, .txt, .csv or .tsv, also with .gz or .zst; .parquet; .arrow) or folders "
+            "that hold one of these formats. A dash stands for JSON lines on standard input."
         ),
     ],
     field: Annotated[
@@ -35,11 +38,20 @@ def scan(
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option(help="A .parquet file to write, with one row per text. With --spans it is a folder."),
+        typer.Option(
+            help="A .parquet or .csv file to write, with one row per text. With --spans it is a folder."
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over what is at --out.")] = False,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A pattern such as '*.txt' of files and folders to leave out. The option may be repeated."
+        ),
     ] = None,
     spans: Annotated[bool, typer.Option(help="Also write where each phrase stands.")] = False,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Number of threads at most; by default one per core.")
+        int | None, typer.Option(min=1, help="Number of threads at most; never more than one per core.")
     ] = None,
     on_error: Annotated[
         Literal["skip", "fail"],
@@ -52,18 +64,28 @@ def scan(
     The dumps may be of any size; memory does not grow with them.
     """
     from valueattr.hedging import HedgeScanner, LexiconError
-    from valueattr.hedging.dumps import BadRowError, ChatFieldError, DumpError, dump_bytes, scan_dump
+    from valueattr.hedging.dumps import (
+        BadRowError,
+        ChatFieldError,
+        DumpError,
+        FolderError,
+        dump_bytes,
+        scan_dump,
+    )
+    from valueattr.outputs import OutputError, OutputExistsError
 
     if spans and out is None:
         render.fail("--spans needs --out, a folder for both tables", render.BAD_USAGE)
     hints: dict[type[Exception], str] = {
         BadRowError: "Use --on-error skip to count such rows and go on, or --chat if the field holds chats.",
         ChatFieldError: "Use --chat if the field holds chats.",
-        FileExistsError: "Use --out to choose another place.",
+        FolderError: "Use --exclude to leave files or folders out, or name the files.",
+        OutputExistsError: "Use --out to choose another place, or --force to write over it.",
     }
-    with render.failures(DumpError, LexiconError, OSError, hints=hints):
+    exclude = exclude or []
+    with render.failures(DumpError, LexiconError, OutputError, OSError, hints=hints):
         scanner = HedgeScanner(lexicon, threads, modal=modal)
-        with render.scanned(dump_bytes(inputs)) as progress:
+        with render.scanned(dump_bytes(inputs, exclude)) as progress:
             summary = scan_dump(
                 inputs,
                 field=field,
@@ -71,6 +93,8 @@ def scan(
                 chat=chat,
                 out=out,
                 spans=spans,
+                exclude=exclude,
+                overwrite=force,
                 on_error=on_error,
                 progress=progress,
             )
@@ -97,6 +121,21 @@ def _show(summary: "DumpSummary", out: Path | None) -> None:
         f"{summary.documents:,} texts, {summary.words:,} words; "
         f"{summary.hedge_only / documents:.1%} hold nothing but hedges"
         + (f"; {summary.skipped:,} rows skipped" if summary.skipped else "")
-        + (f". Written to {out}" if out else ""),
+        + (f". Written to {str(out).encode(errors='backslashreplace').decode()}" if out else ""),
         highlight=False,
+        markup=False,
     )
+    for line in _files(summary):
+        render.line(console, line)
+
+
+def _files(summary: "DumpSummary") -> list[str]:
+    """How many files were read, and what was left out, a line a reason."""
+    lines = [f"Read {len(summary.files):,} file(s)."]
+    by_reason: dict[str, list[str]] = {}
+    for file, reason in summary.left_out.items():
+        by_reason.setdefault(reason, []).append(file)
+    for reason, files in by_reason.items():
+        more = ", ..." if len(files) > _MOST_NAMED else ""
+        lines.append(f"Left out {len(files):,} ({reason}): {', '.join(files[:_MOST_NAMED])}{more}")
+    return lines

@@ -6,6 +6,8 @@
 Neither importing this nor scanning imports torch, transformers or pandas.
 """
 
+import os
+import stat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,8 +63,10 @@ class HedgeScanner:
     """Counts hedging phrases of a lexicon.
 
     lexicon: a TOML file (its syntax is described in docs/lexicon.md); the shipped English one by default.
-    threads: at most this many; one per core by default. The result does not depend on it.
+    threads: at most this many, and never more than one per core, which is the default. The result does not depend on it.
     modal: count the kind `modal` too.
+
+    It can be pickled, and then takes its lexicon along.
 
     Raises:
         LexiconError: the lexicon is broken; the message names the file and the line.
@@ -76,15 +80,25 @@ class HedgeScanner:
             raise ValueError(f"threads is {threads}, expected at least 1, or None for one per core")
         source = None if lexicon is None else _read(Path(lexicon))
         try:
-            self._scanner = _core.Scanner(source, threads or 0, modal)
+            self._compile(source, threads, modal)
         except LexiconError as error:
             raise LexiconError(f"{lexicon or 'the shipped lexicon'}: {error}") from None
+
+    def _compile(self, source: str | None, threads: int | None, modal: bool) -> None:
+        self._given = (source, threads, modal)
+        self._scanner = _core.Scanner(source, min(threads or 0, os.cpu_count() or 1), modal)
         self.entries = [Entry(*entry) for entry in self._scanner.entries()]
         self.kinds = (*KINDS, MODAL) if modal else KINDS
         self._patterns = strings([entry.pattern for entry in self.entries])
         kinds = list(_core.KINDS)
         self._kind_of_entry = np.array([kinds.index(e.kind) for e in self.entries], dtype=np.int32)
         self._all_kinds = strings(kinds)
+
+    def __getstate__(self) -> tuple[str | None, int | None, bool]:
+        return self._given
+
+    def __setstate__(self, given: tuple[str | None, int | None, bool]) -> None:
+        self._compile(*given)
 
     def scan(self, texts: Texts) -> pa.RecordBatch:
         """One row per text.
@@ -148,9 +162,17 @@ class HedgeScanner:
             }
         )
 
-    def dump(self, path: Path, field: str | None, *, chat: bool, spans: bool) -> _core.DumpScanner:
+    def dump(
+        self,
+        path: Path,
+        field: str | None,
+        *,
+        chat: bool = False,
+        spans: bool = False,
+        may_be_array: bool = False,
+    ) -> _core.DumpScanner:
         """Scans a file of lines chunk by chunk; see `valueattr.hedging.dumps`."""
-        return self._scanner.dump(path, field, chat, spans)
+        return self._scanner.dump(path, field, chat, spans, may_be_array)
 
 
 def count_table(columns: dict[str, NDArray[Any]]) -> pa.RecordBatch:
@@ -167,13 +189,16 @@ def count_table(columns: dict[str, NDArray[Any]]) -> pa.RecordBatch:
 
 
 def _read(path: Path) -> str:
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
+        raise LexiconError(f"{path}: expected a file of TOML, found a folder or a device")
     source = path.read_bytes()
     try:
-        return source.decode("utf-8")
+        return source.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = source.count(b"\n", 0, error.start) + 1
         raise LexiconError(
-            f"{path}: line {line}: expected UTF-8, found byte {source[error.start]:#04x}"
+            f"{path}: line {line}: expected UTF-8, found byte {error.object[error.start]:#04x}"
         ) from None
 
 

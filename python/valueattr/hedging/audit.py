@@ -3,69 +3,128 @@
     sheet = audit_sheet(responses, "text", by=["arm"])     # a person fills in its `label` column with 0 and 1
     corrected = corrected_shares(responses, "text", sheet)  # what the scanner flags, and what is true
 
-The sheet is stratified on the scanner's flag and does not show it, so that the labels are blind.
+The sheet is stratified on the scanner's flag and does not show it, so that the labels are blind. It may be written
+(`write_sheet`), labelled in any spreadsheet program, and read again (`read_sheet`).
 """
 
 import hashlib
-from collections.abc import Sequence
+import json
+import math
+import re
+from collections.abc import Hashable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from valueattr.hedging import HEDGES, KINDS, HedgeScanner
+from valueattr.hedging._inputs import DumpError, Inputs, find_inputs
 from valueattr.results import RunDirectory
 from valueattr.stats import TooFewClustersError, audit_sample, corrected_prevalence, raw_prevalence
-from valueattr.tables import TableError, read_rows, read_table
+from valueattr.tables import TableError, read_records, read_spreadsheet, write_csv
+
+__all__ = [
+    "ANY",
+    "AuditError",
+    "Inputs",
+    "audit_sheet",
+    "corrected_shares",
+    "is_run",
+    "read_responses",
+    "read_sheet",
+    "response_files",
+    "shown",
+    "write_sheet",
+]
 
 ANY = "any"
 """Any kind that hedges."""
 
-_SHEET = ("row", "digest", "kind", "text", "label")
+# `by` lists the fields of the groups, which are columns as well. Sheets that were made before do not have it.
+_NEEDED = ("row", "digest", "kind", "text", "label")
+_SHEET = ("row", "digest", "kind", "by", "text", "label")
+_SHARES = ("n", "audited", "raw", "raw_low", "raw_high", "corrected", "low", "high")
+
+_WHOLE = re.compile(r"([0-9]{1,18})([.,]0*)?")
+_LIKE_A_NUMBER = re.compile(r"[0-9]+(e[0-9]+)?")
 
 
 class AuditError(ValueError):
     """Responses or a sheet that cannot be used; the message names the file or line and what to do."""
 
 
-def read_responses(path: str | Path) -> pd.DataFrame:
-    """Responses from a .jsonl or .parquet file, or the evaluations of a run directory at each arm's last step.
+def is_run(path: Path) -> bool:
+    """Whether a folder is a run directory, whose files are not read as a scan would read them."""
+    return (path / "plan.json").is_file()
+
+
+def response_files(path: str | Path) -> Inputs:
+    """The files that `read_responses` reads, and those of a folder that it leaves out.
 
     Raises:
-        AuditError: the file is missing, broken, or of another type.
+        AuditError: a folder holds neither a run nor dumps of one format.
     """
     path = Path(path)
-    if path.is_dir():
+    if is_run(path):
+        return Inputs([path / "generations.parquet"])
+    if not path.is_dir():
+        return Inputs([path])
+    try:
+        return find_inputs([path], exclude=())
+    except DumpError as error:
+        raise AuditError(str(error)) from error
+
+
+def read_responses(path: str | Path, field: str | None = None) -> pd.DataFrame:
+    """Responses from a dump, in any format that `scan_dump` takes, or the evaluations of a run at each arm's last step.
+
+    path: a file, a folder of files, which are read in order of name, or a run directory.
+    field: what must hold a text in every row, by its name or its dotted path.
+
+    Raises:
+        AuditError: a file is missing, broken, or of another type, or a row has no text in `field`.
+    """
+    path = Path(path)
+    if is_run(path):
         rows = RunDirectory(path).table("generations")
         rows = rows[rows["phase"] == "evaluation"]
         last = rows.groupby("arm", observed=True)["step"].transform("max")
         return rows[rows["step"] == last].drop(columns=["advantages", "reward"]).reset_index(drop=True)
-    try:
-        match path.suffix:
-            case ".jsonl":
-                # By rows: a field of a dump may hold values of several types.
-                return pd.DataFrame([row for _, row in read_rows(path)])
-            case ".parquet":
-                table: pd.DataFrame = read_table(path).to_pandas()
-                return table
-    except TableError as error:
-        raise AuditError(str(error)) from error
-    raise AuditError(f"{path}: expected a .jsonl or .parquet file, or a run directory")
+    responses: list[dict[str, Any]] = []
+    for file in response_files(path).files:
+        try:
+            numbered = read_records(file)
+        except TableError as error:
+            raise AuditError(str(error)) from error
+        if field is not None:
+            counted = "row" if file.suffix.lower() in (".parquet", ".arrow") else "line"
+            for number, row in numbered:
+                _check_text(row, field, f"{file}, {counted} {number}")
+        responses += [row for _, row in numbered]
+    return pd.DataFrame(responses, dtype=object)
+
+
+def write_sheet(sheet: pd.DataFrame, path: str | Path) -> None:
+    """Write a sheet as a CSV file, in which no cell is a formula."""
+    columns = {name: [shown(value) for value in sheet[name]] for name in sheet.columns if name != "row"}
+    write_csv(path, pa.table({"row": sheet["row"].to_numpy(), **columns}))
 
 
 def read_sheet(path: str | Path) -> pd.DataFrame:
-    """A sheet that `audit_sheet` made and a person labelled, from a CSV file.
+    """A sheet that `write_sheet` wrote and a person labelled, from a CSV file as any spreadsheet program saves it.
 
     Raises:
-        AuditError: the file is missing or not a CSV file.
+        AuditError: the file is missing or empty, not a CSV file, or lacks a column.
     """
     try:
-        return pd.read_csv(path, dtype={"label": str, "digest": str}, keep_default_na=False)
-    except FileNotFoundError:
-        raise AuditError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise AuditError(f"{path}: {error}") from error
+        sheet = read_spreadsheet(path, _NEEDED)
+    except TableError as error:
+        raise AuditError(f"{error}; export the sheet anew or mend it") from error
+    sheet.attrs["name"] = str(path)
+    return sheet
 
 
 def audit_sheet(
@@ -78,22 +137,33 @@ def audit_sheet(
 ) -> pd.DataFrame:
     """The sheet: per group of `by`, up to `per_stratum` responses that the scanner flags and as many that it does not.
 
-    Columns: `row` of the responses, `digest` of its text, `kind`, those of `by`, `text`, and `label`, to be filled in: 1
-    where the text holds such a phrase of the speaker's own, else 0. The order is random.
+    Columns: `row` of the responses, `digest` of its text, `kind`, `by` (the names of the fields, as JSON), those fields,
+    `text`, and `label`, to be filled in: 1 where the text holds such a phrase of the speaker's own, else 0. The order is
+    random. Rows where a field of `by` is missing or null are one group, "null".
+
+    field, by: names, or dotted paths into objects and lists.
 
     Raises:
-        AuditError: no such field or kind, or a text that is missing.
+        AuditError: no such field or kind, a text that is missing, or a field of `by` with the name of another column.
     """
     texts, flags = _scanned(responses, field, kind)
-    groups = _groups(responses, by)
-    rows = np.concatenate([own[audit_sample(flags[own], per_stratum, seed)] for own in groups.values()])
+    by = list(dict.fromkeys(by))
+    if taken := [name for name in by if name in (*_SHEET, *_SHARES)]:
+        raise AuditError(
+            f"cannot group by {taken[0]!r}, which names another column of the sheet; rename the field"
+        )
+    rows = np.concatenate(
+        [own[audit_sample(flags[own], per_stratum, seed)] for _, own in _groups(responses, by)]
+    )
     np.random.default_rng(seed).shuffle(rows)
+    groups = {name: _values(responses, name) for name in by}
     return pd.DataFrame(
         {
             "row": rows,
             "digest": [_digest(texts[row]) for row in rows],
             "kind": kind,
-            **{name: responses[name].to_numpy()[rows] for name in by},
+            "by": json.dumps(by, ensure_ascii=False),
+            **{name: [_or_null(values[row]) for row in rows] for name, values in groups.items()},
             "text": [texts[row] for row in rows],
             "label": "",
         }
@@ -103,86 +173,196 @@ def audit_sheet(
 def corrected_shares(responses: pd.DataFrame, field: str, sheet: pd.DataFrame) -> pd.DataFrame:
     """Per group of the sheet, the share of responses that the scanner flags and the share corrected by the labels.
 
-    Columns: those of the groups; `n` responses, `audited`; `raw`, `raw_low`, `raw_high` (Wilson); `corrected`,
-    `low`, `high` (prediction-powered): 95% intervals.
+    Columns: those of the groups, None for what is missing; `n` responses, `audited`; `raw`, `raw_low`, `raw_high`
+    (Wilson); `corrected`, `low`, `high` (prediction-powered): 95% intervals.
 
     Raises:
-        AuditError: a label is not 0 or 1, the sheet is of other responses, or a group has too few labels.
+        AuditError: a label is not 0 or 1, the sheet is of other responses or has a row twice, or a group has too few
+            labels.
     """
-    if missing := [name for name in _SHEET if name not in sheet.columns]:
-        raise AuditError(f"the sheet lacks the columns {missing}; export it anew")
-    by = [name for name in sheet.columns if name not in _SHEET]
-    texts, flags = _scanned(responses, field, str(sheet["kind"].iloc[0]))
-    labels = _labels(sheet)
-    _check_same_texts(sheet, texts)
-    rows = []
-    for group, own in _groups(responses, by).items():
-        place = {int(row): i for i, row in enumerate(own)}
-        mine = [i for i, row in enumerate(sheet["row"]) if int(row) in place]
+    name = sheet.attrs.get("name", "the sheet")
+    if missing := [column for column in _NEEDED if column not in sheet.columns]:
+        raise AuditError(f"{name} lacks the columns {missing}; export it anew")
+    if not len(sheet):
+        raise AuditError(f"{name} has no rows; export it anew")
+    lines = sheet.index.tolist() if sheet.index.name == "line" else list(range(2, len(sheet) + 2))
+    by = _grouped_by(sheet, responses, name)
+    texts, flags = _scanned(responses, field, _the_same(sheet, "kind", name))
+    labels = _labels(sheet, lines, name)
+    at = {row: i for i, row in enumerate(_rows(sheet, lines, texts, name))}
+    shares = []
+    for group, own in _groups(responses, by):
+        audited = [place for place, row in enumerate(own.tolist()) if row in at]
+        mine = [at[row] for row in own[audited].tolist()]
         try:
-            corrected = corrected_prevalence(
-                flags[own], [place[int(sheet["row"].iloc[i])] for i in mine], labels[mine]
-            )
+            corrected = corrected_prevalence(flags[own], audited, labels[mine])
         except TooFewClustersError as error:
-            raise AuditError(f"{dict(zip(by, group, strict=True)) or 'the responses'}: {error}") from None
+            where = ", ".join(f"{field} {shown(value)}" for field, value in zip(by, group, strict=True))
+            raise AuditError(f"{name}: {where or 'the responses'}: {error}") from None
         raw = raw_prevalence(flags[own])
-        rows.append(
-            {
-                **dict(zip(by, group, strict=True)),
-                "n": len(own),
-                "audited": len(mine),
-                "raw": raw.estimate,
-                "raw_low": raw.low,
-                "raw_high": raw.high,
-                "corrected": corrected.estimate,
-                "low": corrected.low,
-                "high": corrected.high,
-            }
-        )
-    return pd.DataFrame(rows)
+        counts, estimates = (len(own), len(mine)), (corrected.estimate, corrected.low, corrected.high)
+        shares.append((*group, *counts, raw.estimate, raw.low, raw.high, *estimates))
+    # Values of groups stay what they are; the rest are numbers.
+    table = pd.DataFrame(shares, columns=[*by, *_SHARES], dtype=object)
+    return table.astype(dict.fromkeys(_SHARES, np.float64) | dict.fromkeys(_SHARES[:2], np.int64))
 
 
 def _scanned(responses: pd.DataFrame, field: str, kind: str) -> tuple[list[str], NDArray[np.bool_]]:
     """The texts, and whether the scanner flags each."""
     if kind != ANY and kind not in KINDS:
         raise AuditError(f"unknown kind {kind!r}; known: {ANY}, {', '.join(KINDS)}")
-    if field not in responses.columns:
-        raise AuditError(f"no field {field!r}; there are {', '.join(map(str, responses.columns))}")
-    texts = responses[field].tolist()
+    texts = _values(responses, field)
     if (bad := next((i for i, text in enumerate(texts) if not isinstance(text, str)), None)) is not None:
         raise AuditError(f"row {bad}: {field!r} is {texts[bad]!r}, expected a text")
-    counts = HedgeScanner().scan(texts)
+    try:
+        counts = HedgeScanner().scan(texts)
+    except ValueError as error:  # half a character
+        raise AuditError(f"{field!r}: {error}") from error
     kinds = HEDGES if kind == ANY else (kind,)
     return texts, np.any([counts.column(name).to_numpy() > 0 for name in kinds], axis=0)
 
 
-def _groups(responses: pd.DataFrame, by: Sequence[str]) -> dict[tuple[object, ...], NDArray[np.intp]]:
-    if missing := [name for name in by if name not in responses.columns]:
-        raise AuditError(f"no field {missing}; there are {', '.join(map(str, responses.columns))}")
+def _groups(responses: pd.DataFrame, by: Sequence[str]) -> list[tuple[tuple[Any, ...], NDArray[np.intp]]]:
+    """The values of each group, None for what is missing, and its rows; in order of appearance."""
     if not len(responses):
         raise AuditError("there are no responses")
     if not by:
-        return {(): np.arange(len(responses))}
-    keys = responses[list(by)].astype(object).itertuples(index=False, name=None)
-    groups: dict[tuple[object, ...], list[int]] = {}
-    for row, key in enumerate(keys):
-        groups.setdefault(key, []).append(row)
-    return {key: np.array(rows) for key, rows in groups.items()}
+        return [((), np.arange(len(responses)))]
+    groups: dict[Hashable, tuple[tuple[Any, ...], list[int]]] = {}
+    for row, values in enumerate(zip(*(_values(responses, name) for name in by), strict=True)):
+        groups.setdefault(tuple(map(_key, values)), (values, []))[1].append(row)
+    return [(values, np.array(rows)) for values, rows in groups.values()]
 
 
-def _labels(sheet: pd.DataFrame) -> NDArray[np.float64]:
-    values = sheet["label"].astype(str).str.strip().str.removesuffix(".0")
-    bad = [line for line, value in enumerate(values, start=2) if value not in ("0", "1")]
+def _key(value: Any) -> Hashable:
+    """What tells values apart: 1 and 1.0 are the same, true and 1 are not, and a list has no hash."""
+    if not isinstance(value, Hashable):
+        return json.dumps(value, sort_keys=True, default=str)
+    return isinstance(value, bool), value
+
+
+def _or_null(value: Any) -> Any:
+    return "null" if value is None else value
+
+
+def shown(value: Any) -> str:
+    """A value as JSON has it, a text without its quotation marks."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _values(responses: pd.DataFrame, name: str) -> list[Any]:
+    """The values of a field, by its name or its dotted path, None where there is none."""
+    if name in responses.columns:
+        values = responses[name].tolist()
+    else:
+        first, *steps = name.split(".")
+        outer = responses[first].tolist() if steps and first in responses.columns else []
+        values = [_at(value, steps) for value in outer]
+        if all(value is None for value in values):
+            raise AuditError(f"no field {name!r}; there are {', '.join(map(str, responses.columns))}")
+    return [None if pd.api.types.is_scalar(value) and pd.isna(value) else value for value in values]
+
+
+def _at(value: Any, steps: Sequence[str]) -> Any:
+    """What a path leads to in objects and lists, None if to nothing."""
+    for step in steps:
+        if isinstance(value, dict):
+            value = value.get(step)
+        elif (
+            isinstance(value, list | np.ndarray)
+            and re.fullmatch("[0-9]{1,9}", step)
+            and int(step) < len(value)
+        ):
+            value = value[int(step)]
+        else:
+            return None
+    return value
+
+
+def _check_text(row: dict[str, Any], field: str, where: str) -> None:
+    value = row[field] if field in row else _at(row, field.split("."))
+    if isinstance(value, str):
+        return
+    if value is None:
+        raise AuditError(f"{where}: there is no text in the field {field!r}; the fields are {', '.join(row)}")
+    inside = "; name a text in it, such as messages.1.content" if isinstance(value, dict | list) else ""
+    raise AuditError(f"{where}: {field!r} holds {type(value).__name__}, expected a text{inside}")
+
+
+def _grouped_by(sheet: pd.DataFrame, responses: pd.DataFrame, name: str) -> list[str]:
+    """The fields of the groups; other columns are a person's own."""
+    if "by" not in sheet.columns:
+        return [column for column in sheet.columns if column not in _SHEET and column in responses.columns]
+    listed = _the_same(sheet, "by", name)
+    try:
+        by = json.loads(listed)
+    except (ValueError, RecursionError):
+        by = None
+    if not isinstance(by, list) or not all(isinstance(field, str) for field in by):
+        raise AuditError(f"{name}: `by` is {listed!r}, expected a list of fields; export the sheet anew")
+    return by
+
+
+def _the_same(sheet: pd.DataFrame, column: str, name: str) -> str:
+    """The value of a column that has one value only."""
+    values = sheet[column].astype(str).str.strip().unique()
+    if len(values) > 1:
+        raise AuditError(
+            f"{name}: `{column}` is {values[0]!r} and {values[1]!r}; a sheet has the same in all rows"
+        )
+    return str(values[0])
+
+
+def _labels(sheet: pd.DataFrame, lines: Sequence[int], name: str) -> NDArray[np.float64]:
+    """The labels (n,), as a person or a spreadsheet program writes them: 1, " 1 ", "1.0", "1,00"."""
+    values = [_whole(value) for value in sheet["label"]]
+    bad = [line for line, value in zip(lines, values, strict=True) if value not in (0, 1)]
     if bad:
         listed = ", ".join(map(str, bad[:10])) + (" ..." if len(bad) > 10 else "")
-        raise AuditError(f"{len(bad)} label(s) of the sheet are not 0 or 1: line(s) {listed}")
-    return values.to_numpy(dtype=np.float64)
+        raise AuditError(f"{len(bad)} label(s) of {name} are not 0 or 1: line(s) {listed}")
+    return np.array(values, dtype=np.float64)
 
 
-def _check_same_texts(sheet: pd.DataFrame, texts: Sequence[str]) -> None:
-    for line, (row, digest) in enumerate(zip(sheet["row"], sheet["digest"], strict=True), start=2):
-        if not 0 <= int(row) < len(texts) or _digest(texts[int(row)]) != digest:
-            raise AuditError(f"line {line} of the sheet is of another text than row {row} of the responses")
+def _rows(sheet: pd.DataFrame, lines: Sequence[int], texts: Sequence[str], name: str) -> list[int]:
+    """The rows of the responses that the sheet has, each once and of the text that it had."""
+    line_of: dict[int, int] = {}
+    for line, value, digest in zip(lines, sheet["row"], sheet["digest"], strict=True):
+        row = _whole(value)
+        if row is None:
+            raise AuditError(
+                f"line {line} of {name}: `row` is {value!r}, expected a number; export the sheet anew"
+            )
+        if row >= len(texts) or not _same_digest(str(digest).strip(), _digest(texts[row])):
+            raise AuditError(
+                f"line {line} of {name} is of another text than row {row} of the responses; "
+                "give the responses and the field that it was exported from"
+            )
+        if row in line_of:
+            raise AuditError(
+                f"line {line} of {name} repeats row {row}, which line {line_of[row]} has; remove one"
+            )
+        line_of[row] = line
+    return list(line_of)
+
+
+def _whole(value: Any) -> int | None:
+    found = _WHOLE.fullmatch(str(value).strip())
+    return int(found[1]) if found else None
+
+
+def _same_digest(found: str, digest: str) -> bool:
+    """Whether a digest is as it was, or what a spreadsheet program makes of one that looks like a number.
+
+    Such a program takes leading zeros off 012345678901 and shows 1e1234567890 or 123456789012 with six digits.
+    """
+    if found == digest:
+        return True
+    if not _LIKE_A_NUMBER.fullmatch(digest) or math.isinf(float(digest)):
+        return False
+    try:
+        return math.isclose(float(found.replace(",", ".")), float(digest), rel_tol=1e-5)
+    except ValueError:
+        return False
 
 
 def _digest(text: str) -> str:

@@ -100,13 +100,14 @@ impl Scanner {
         field: Option<&str>,
         chat: bool,
         spans: bool,
+        may_be_array: bool,
     ) -> PyResult<DumpScanner> {
         let lines = field.map_or(Lines::Text, |field| Lines::Json {
             field: PathStep::path(field),
             chat,
         });
         // Opening a pipe may have to wait for its first bytes.
-        let chunks = py.detach(|| Chunks::open(&path, self.threads))?;
+        let chunks = py.detach(|| Chunks::open(&path, self.threads, may_be_array))?;
         let scan = DumpScan::new(chunks, lines, spans, self.threads).map_err(threads_error)?;
         Ok(DumpScanner {
             scan: Mutex::new(scan),
@@ -240,6 +241,12 @@ impl DumpScanner {
     fn bytes_read(&self) -> u64 {
         let scan = self.scan.lock().unwrap_or_else(PoisonError::into_inner);
         scan.bytes_read()
+    }
+
+    /// Whether the lines are items of one JSON array.
+    fn is_array(&self) -> bool {
+        let scan = self.scan.lock().unwrap_or_else(PoisonError::into_inner);
+        scan.is_array()
     }
 }
 

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::thread;
 
+use super::array::ArrayItems;
+
 /// Bytes of whole lines in a chunk, or one longer line: scanned while they are in the second-level cache.
 pub(super) const CHUNK_BYTES: usize = 512 << 10;
 /// Chunks that wait between the reading thread and the scanning ones.
@@ -42,6 +44,7 @@ impl Chunk {
 pub struct Chunks {
     source: Source,
     read: Arc<AtomicU64>,
+    is_array: bool,
 }
 
 enum Source {
@@ -53,11 +56,12 @@ enum Source {
 
 impl Chunks {
     /// Opens a file, or standard input for `-`. Gzip and Zstandard are told by their first bytes. For one thread that
-    /// scans it reads when it is asked to, for more on a thread of its own.
+    /// scans it reads when it is asked to, for more on a thread of its own. A file that `may_be_array` and begins with a
+    /// bracket is one JSON array, whose items are its lines.
     ///
     /// # Errors
     /// It cannot be opened, or its beginning cannot be read.
-    pub fn open(path: &Path, threads: usize) -> io::Result<Self> {
+    pub fn open(path: &Path, threads: usize, may_be_array: bool) -> io::Result<Self> {
         let source: Box<dyn Read + Send> = if path == Path::new("-") {
             Box::new(io::stdin())
         } else {
@@ -66,10 +70,16 @@ impl Chunks {
             Box::new(file)
         };
         let read = Arc::new(AtomicU64::new(0));
-        let mut reader = ChunkReader::new(CountingRead(source, Arc::clone(&read)))?;
+        let counting = CountingRead(source, Arc::clone(&read));
+        let mut reader = ChunkReader::new(counting, may_be_array)?;
+        let is_array = reader.is_array;
         if threads == 1 {
             let source = Source::Here(reader);
-            return Ok(Self { source, read });
+            return Ok(Self {
+                source,
+                read,
+                is_array,
+            });
         }
         let (send, chunks) = sync_channel(WAITING);
         let (give_back, spent) = channel();
@@ -89,7 +99,11 @@ impl Chunks {
             }
         })?;
         let source = Source::Ahead(chunks, give_back);
-        Ok(Self { source, read })
+        Ok(Self {
+            source,
+            read,
+            is_array,
+        })
     }
 
     /// Puts the next lines in place of those in `chunk`; whether there are any.
@@ -112,6 +126,12 @@ impl Chunks {
     pub fn bytes_read(&self) -> u64 {
         self.read.load(Ordering::Relaxed)
     }
+
+    /// Whether the lines are items of one JSON array.
+    #[must_use]
+    pub fn is_array(&self) -> bool {
+        self.is_array
+    }
 }
 
 /// Adds up the bytes that are read.
@@ -125,18 +145,23 @@ impl Read for CountingRead {
     }
 }
 
-/// Reads whole lines, decompressed.
+/// What editors put before the first line.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// Reads whole lines, decompressed and without a byte-order mark.
 pub(super) struct ChunkReader {
     source: Box<dyn Read + Send>,
-    /// The beginning of a line that the last chunk ended in.
+    /// The beginning of a line that the last chunk ended in; at first, that of the file.
     begun: Vec<u8>,
+    is_array: bool,
 }
 
 impl ChunkReader {
-    pub fn new(source: CountingRead) -> io::Result<Self> {
+    /// Begins to read, and finds out whether what may be an array is one.
+    pub fn new(source: CountingRead, may_be_array: bool) -> io::Result<Self> {
         let mut source = BufReader::with_capacity(1 << 20, source);
         let magic = source.fill_buf()?;
-        let source: Box<dyn Read + Send> = if magic.starts_with(&[0x1F, 0x8B]) {
+        let mut source: Box<dyn Read + Send> = if magic.starts_with(&[0x1F, 0x8B]) {
             Box::new(flate2::bufread::MultiGzDecoder::new(source))
         } else if magic.starts_with(&[0x28, 0xB5, 0x2F, 0xFD]) {
             Box::new(zstd::Decoder::with_buffer(source)?)
@@ -145,9 +170,25 @@ impl ChunkReader {
             let beginning = io::Cursor::new(source.buffer().to_vec());
             Box::new(beginning.chain(source.into_inner()))
         };
+        let mut begun = Vec::new();
+        read_more(&mut source, &mut begun, BYTE_ORDER_MARK.len())?;
+        if begun == BYTE_ORDER_MARK {
+            begun.clear();
+        }
+        while may_be_array
+            && begun.trim_ascii().is_empty()
+            && read_more(&mut source, &mut begun, 1 << 10)? > 0
+        {}
+        let is_array = may_be_array && begun.trim_ascii_start().starts_with(b"[");
+        if is_array {
+            let items = begun.trim_ascii_start()[1..].to_vec();
+            source = Box::new(ArrayItems::new(io::Cursor::new(items).chain(source)));
+            begun.clear();
+        }
         Ok(Self {
             source,
-            begun: Vec::new(),
+            begun,
+            is_array,
         })
     }
 
@@ -159,23 +200,25 @@ impl ChunkReader {
         buffer.resize(buffer.len().max(CHUNK_BYTES).max(filled), 0);
         buffer[..filled].copy_from_slice(&self.begun);
         self.begun.clear();
+        let mut searched = 0;
         loop {
-            let before = filled;
             let wanted = CHUNK_BYTES.saturating_sub(filled).max(CHUNK_BYTES / 2);
             buffer.resize(buffer.len().max(filled + wanted), 0);
-            filled += read_full(&mut self.source, &mut buffer[filled..filled + wanted])?;
-            if filled == before {
-                chunk.end = filled;
-                return Ok(filled > 0 || chunk.too_long > 0);
-            }
-            if let Some(last) = memchr::memrchr(b'\n', &buffer[before..filled]) {
-                chunk.end = before + last;
+            let read = read_full(&mut self.source, &mut buffer[filled..filled + wanted])?;
+            filled += read;
+            if let Some(last) = memchr::memrchr(b'\n', &buffer[searched..filled]) {
+                chunk.end = searched + last;
                 self.begun.extend_from_slice(&buffer[chunk.end + 1..filled]);
                 return Ok(true);
             }
+            if read == 0 {
+                chunk.end = filled;
+                return Ok(filled > 0 || chunk.too_long > 0);
+            }
+            searched = filled;
             if filled > LONGEST_LINE {
-                filled = 0;
-                skip_line(&mut self.source)?;
+                filled = skip_line(&mut self.source, buffer)?;
+                searched = 0;
                 chunk.too_long += 1;
             }
         }
@@ -196,10 +239,25 @@ fn read_full(source: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
-/// Reads to the end of the line.
-fn skip_line(source: &mut dyn Read) -> io::Result<()> {
-    let mut byte = [0];
-    // A byte at a time, from buffers: what follows the line is not to be lost.
-    while source.read(&mut byte)? == 1 && byte[0] != b'\n' {}
-    Ok(())
+/// Reads so many bytes more, or all that are left, and says how many there were.
+fn read_more(source: &mut dyn Read, bytes: &mut Vec<u8>, most: usize) -> io::Result<usize> {
+    let before = bytes.len();
+    bytes.resize(before + most, 0);
+    let read = read_full(source, &mut bytes[before..])?;
+    bytes.truncate(before + read);
+    Ok(read)
+}
+
+/// Reads to the end of the line, and says how many bytes of what follows it are at the beginning of the buffer.
+fn skip_line(source: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        let read = read_full(source, &mut buffer[..CHUNK_BYTES])?;
+        if read == 0 {
+            return Ok(0);
+        }
+        if let Some(end) = memchr::memchr(b'\n', &buffer[..read]) {
+            buffer.copy_within(end + 1..read, 0);
+            return Ok(read - end - 1);
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! that memory does not grow with the file; [`Lines`] takes the one field out of each line, which is scanned while it is
 //! in the cache.
 
+mod array;
 mod chunks;
 mod json;
 mod lines;

@@ -6,8 +6,14 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 
 use super::path::{PathStep, dotted};
 
+/// As deep as `serde_json` reads; the parser calls itself for each level, and deeper lines would end its stack.
+pub(super) const DEEPEST: usize = 128;
+
 /// The text at a path of a line of JSON, or what is wrong with it.
 pub(super) fn parsed_text(line: &[u8], field: &[PathStep], chat: bool) -> Result<String, String> {
+    if is_too_deep(line) {
+        return Err(format!("nested deeper than {DEEPEST} levels"));
+    }
     let mut deserializer = sonic_rs::Deserializer::from_slice(line);
     let seed = At { path: field, chat };
     let found = seed.deserialize(&mut deserializer).and_then(|found| {
@@ -17,11 +23,44 @@ pub(super) fn parsed_text(line: &[u8], field: &[PathStep], chat: bool) -> Result
     match found {
         Ok(Found::Text(text)) => Ok(text),
         Ok(Found::Nothing(expected)) => Err(format!("{}: {expected}", dotted(field))),
-        Err(error) => Err(format!(
-            "no JSON: {}",
-            error.to_string().lines().next().unwrap_or_default()
-        )),
+        Err(error) => {
+            let kind = if error.is_unmatched_type() {
+                "no chat messages" // whose types are the only ones that are asked for
+            } else {
+                "no JSON"
+            };
+            let message = error.to_string();
+            Err(format!(
+                "{kind}: {}",
+                message.lines().next().unwrap_or_default()
+            ))
+        }
     }
+}
+
+/// Whether more than [`DEEPEST`] brackets are open at once.
+fn is_too_deep(line: &[u8]) -> bool {
+    // Few lines have so many brackets at all, and counting them is quick.
+    let opening = line.iter().filter(|byte| matches!(byte, b'[' | b'{'));
+    if opening.count() <= DEEPEST {
+        return false;
+    }
+    let (mut depth, mut in_string, mut is_escaped) = (0_usize, false, false);
+    for byte in line {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if in_string => is_escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEEPEST {
+            return true;
+        }
+    }
+    false
 }
 
 enum Found {

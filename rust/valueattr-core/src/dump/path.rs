@@ -14,10 +14,7 @@ impl PathStep {
     pub fn path(dotted: &str) -> Vec<Self> {
         dotted
             .split('.')
-            .map(|step| {
-                step.parse()
-                    .map_or_else(|_| Self::Key(step.to_owned()), Self::Index)
-            })
+            .map(|step| index(step).map_or_else(|| Self::Key(step.to_owned()), Self::Index))
             .collect()
     }
 
@@ -25,9 +22,15 @@ impl PathStep {
     pub(super) fn is_key(&self, key: &str) -> bool {
         match self {
             Self::Key(own) => own == key,
-            Self::Index(own) => key.parse() == Ok(*own),
+            Self::Index(own) => index(key) == Some(*own),
         }
     }
+}
+
+/// An index as it is written: digits without a sign, and without a zero before them.
+fn index(step: &str) -> Option<usize> {
+    let written_so = step == "0" || !step.starts_with(['0', '+']);
+    step.parse().ok().filter(|_| written_so)
 }
 
 /// The path as it was written.

@@ -79,6 +79,12 @@ impl DumpScan {
         self.chunks.bytes_read()
     }
 
+    /// Whether the lines are items of one JSON array.
+    #[must_use]
+    pub fn is_array(&self) -> bool {
+        self.chunks.is_array()
+    }
+
     /// The next rows, or `None` at the end.
     ///
     /// # Errors

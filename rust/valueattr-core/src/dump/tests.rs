@@ -1,11 +1,11 @@
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 
 use super::chunks::{CHUNK_BYTES, Chunk, ChunkReader, CountingRead, LONGEST_LINE};
 use super::json::read_text;
-use super::parsed::parsed_text;
+use super::parsed::{DEEPEST, parsed_text};
 use super::scanned::BATCH_BYTES;
 use super::*;
 use crate::scan::{Counts, ENGLISH, Lexicon, Scratch};
@@ -20,7 +20,7 @@ fn english() -> &'static Lexicon {
 /// Chunks of a dump, each read into the buffer of the one before.
 fn for_chunks(bytes: &[u8], mut take: impl FnMut(&Chunk)) -> io::Result<()> {
     let source = Box::new(io::Cursor::new(bytes.to_vec()));
-    let mut reader = ChunkReader::new(CountingRead(source, Arc::default()))?;
+    let mut reader = ChunkReader::new(CountingRead(source, Arc::default()), false)?;
     let mut chunk = Chunk::default();
     while reader.read(&mut chunk)? {
         take(&chunk);
@@ -57,7 +57,7 @@ fn scan(dump: &[u8], lexicon: &Lexicon, threads: usize) -> Scanned {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("dump.jsonl");
     std::fs::write(&path, dump).expect("written");
-    let chunks = Chunks::open(&path, threads).expect("opened");
+    let chunks = Chunks::open(&path, threads, false).expect("opened");
     let mut scan = DumpScan::new(chunks, json("text"), true, threads).expect("threads");
     let mut all = Scanned::default();
     while let Some(next) = scan.next(lexicon).expect("read") {
@@ -133,6 +133,115 @@ fn chunks_end_with_lines_however_long_they_are() {
     for (i, (_, text)) in rows.iter().enumerate() {
         assert!(text.starts_with(&format!("{i} ")));
         assert_eq!(text.len(), format!("{i} ").len() + i * 7919 % 3_000_000);
+    }
+}
+
+#[test]
+fn lines_nested_deeper_than_the_stack_are_told() {
+    for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+        let deep = |levels: usize| {
+            let nested = format!("{}0{}", open.repeat(levels), close.repeat(levels));
+            format!("{{\"text\": \"one\", \"other\": {nested}}}")
+        };
+        for chat in [false, true] {
+            let read = |line: String| parsed_text(line.as_bytes(), &PathStep::path("text"), chat);
+            let too_deep = Err("nested deeper than 128 levels".to_owned());
+            assert_ne!(read(deep(DEEPEST - 1)), too_deep);
+            assert_eq!(read(deep(DEEPEST)), too_deep);
+            assert_eq!(read(deep(80_000)), too_deep);
+            assert_eq!(read(open.repeat(80_000)), too_deep);
+        }
+    }
+    let brackets = format!(r#"{{"text": "\\\"{}"}}"#, "[".repeat(200));
+    let text = parsed_text(brackets.as_bytes(), &PathStep::path("text"), false);
+    assert_eq!(text, Ok(format!("\\\"{}", "[".repeat(200))));
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_the_first_line() {
+    let (found, bad) = rows(b"\xEF\xBB\xBF{\"text\": \"one\"}\n", &json("text")).expect("readable");
+    assert_eq!(found, [(0, "one".to_owned())]);
+    assert!(bad.is_empty());
+    for short in ["", "\n", "ab", "\na\n", "a\nb\nc"] {
+        let expected: Vec<String> = (short.split('\n').map(str::to_owned))
+            .filter(|line| !line.is_empty())
+            .collect();
+        let (found, _) = rows(short.as_bytes(), &Lines::Text).expect("readable");
+        let found: Vec<String> = found.into_iter().map(|(_, text)| text).collect();
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn only_a_line_feed_ends_a_line() {
+    let line = "one\u{2028}two\u{85}three\u{2029}four\u{b}five\u{c}six";
+    let (found, _) = rows(format!("{line}\n{line}").as_bytes(), &Lines::Text).expect("readable");
+    assert_eq!(found, [(0, line.to_owned()), (1, line.to_owned())]);
+}
+
+#[test]
+fn indices_are_those_that_lists_have() {
+    let line = br#"{"a": ["zero", "one"], "b": {"01": "key"}}"#;
+    let text = |path| parsed_text(line, &PathStep::path(path), false);
+    assert_eq!(text("a.1"), Ok("one".to_owned()));
+    assert_eq!(text("b.01"), Ok("key".to_owned()));
+    for none in [
+        "a.2",
+        "a.01",
+        "a.+1",
+        "a.-1",
+        "b.1",
+        "a.99999999999999999999",
+    ] {
+        assert_eq!(text(none), Err(format!("{none}: there is no such field")));
+    }
+}
+
+/// The lines of what may be an array, so many bytes at a time.
+fn items(array: &str, at_once: usize) -> io::Result<Vec<String>> {
+    struct Slow(io::Cursor<Vec<u8>>, usize);
+    impl Read for Slow {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let most = self.1.min(buffer.len());
+            self.0.read(&mut buffer[..most])
+        }
+    }
+    let source = Box::new(Slow(io::Cursor::new(array.as_bytes().to_vec()), at_once));
+    let mut reader = ChunkReader::new(CountingRead(source, Arc::default()), true)?;
+    let (mut chunk, mut lines) = (Chunk::default(), Vec::new());
+    while reader.read(&mut chunk)? {
+        lines.extend(
+            chunk
+                .lines()
+                .map(|line| String::from_utf8_lossy(line).into_owned()),
+        );
+    }
+    Ok(lines)
+}
+
+#[test]
+fn items_of_an_array_are_lines() {
+    let inner = [r#"{"a": "x, [\"\\"}"#, "{\"b\":\n [1, {}]}", r#""],""#];
+    let array = format!("{}\n[ {}]\n ", " ".repeat(2000), inner.join(",\n"));
+    for at_once in [1, 2, 7, 5000] {
+        let found = items(&array, at_once).expect("an array");
+        assert_eq!(found, inner.map(|item| item.replace('\n', " ")));
+    }
+    assert_eq!(
+        items("\n{}\n[1,\n2]", 2).expect("lines"),
+        ["", "{}", "[1,", "2]"]
+    );
+    assert_eq!(
+        items("[\"a\nb\", 1]", 2).expect("an array"),
+        ["\"a\rb\"", "1"]
+    );
+    for (broken, message) in [
+        ("[1, 2", "does not close"),
+        ("[\"]", "does not close"),
+        ("[] []", "more follows"),
+    ] {
+        let error = items(broken, 3).expect_err("broken");
+        assert!(error.to_string().contains(message), "{error}");
     }
 }
 
