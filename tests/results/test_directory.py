@@ -129,15 +129,15 @@ def test_a_disk_that_really_fills_leaves_the_old_file(tmp_path):
         """
         import resource, signal, sys
         from pathlib import Path
-        from valueattr.results import write_atomically
+        from valueattr.results import RunDirectoryError, write_atomically
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         target = Path(sys.argv[1])
         write_atomically(target, lambda p: p.write_text("old"))
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
         try:
             write_atomically(target, lambda p: p.write_text("new" * 1000))
-        except OSError:
-            sys.exit(0)
+        except RunDirectoryError as error:
+            sys.exit(0 if "no space left on the disk" in str(error) else 1)
         sys.exit(1)
         """
     )
