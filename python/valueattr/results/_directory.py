@@ -200,6 +200,15 @@ class RunDirectory:
         parts = (_PART.fullmatch(part.name) for part in (self.path / "parts").glob("*"))
         return sorted({int(part[1]) for part in parts if part})
 
+    @property
+    def seeds_in_tables(self) -> list[int]:
+        """The seeds that the tables at the top hold.
+
+        Raises:
+            RunDirectoryError: as `table`.
+        """
+        return sorted(int(seed) for seed in self.table("measures")["seed"].unique())
+
     def table(self, name: str) -> "pd.DataFrame":
         """One of the tables `facts`, `generations`, `measures`, `steps`, `summary`.
 
