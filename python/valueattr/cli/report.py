@@ -36,19 +36,23 @@ def report(
 
 def show(directory: "RunDirectory", console: "Console") -> None:
     """Print a run's headline, the table that it rests on, and where the time went."""
+    from rich.markup import escape
+
     from valueattr.report import changed_plan, headline, headline_table, table_note
 
     columns, rows = headline_table(directory)
     table = render.table(*columns, wrap=False)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     console.print()
     console.print(table)
-    console.print(f"[95% interval] {table_note(directory)}", style="dim", highlight=False)
+    console.print(f"[95% interval] {table_note(directory)}", style="dim", highlight=False, markup=False)
     console.print()
     render.line(console, headline(directory), style="bold")
     if changed := changed_plan(directory):
-        render.line(console, f"The plan was {changed}: these are the numbers of the plan as it is now.", style="red")
+        render.line(
+            console, f"The plan was {changed}: these are the numbers of the plan as it is now.", style="red"
+        )
     console.print()
     render.line(console, _where_time_went(directory.environment["timing"]))
     render.line(console, f"Report: {directory.path / 'report.html'}")

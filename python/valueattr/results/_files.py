@@ -22,13 +22,14 @@ class Config(BaseModel):
 
 
 class Environment(BaseModel):
-    """environment.json: where the run was made, and where the time went in seconds."""
+    """environment.json: where the run was made, its finished seeds, and where the time went in seconds."""
 
     machine: str
     device: str
     python: str
     versions: dict[str, str]
     timing: dict[str, float]
+    seeds: list[int] = []
 
 
 class StartModel(BaseModel):

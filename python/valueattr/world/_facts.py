@@ -320,7 +320,9 @@ def _build(cls: type[_Record], row: dict[str, Any], where: str) -> _Record:
         value = row[name]
         if "tuple" in str(f.type):
             if not isinstance(value, list) or not value:
-                raise WorldError(f"{where}: {name!r} must be a list of one or more texts, found {_shown(value)}")
+                raise WorldError(
+                    f"{where}: {name!r} must be a list of one or more texts, found {_shown(value)}"
+                )
             for item in value:
                 _check_text(item, name, where)
         elif not (optional and value is None):
