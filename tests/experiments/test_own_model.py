@@ -55,7 +55,9 @@ def test_a_model_of_ones_own_is_taught_and_run_to_its_report(own, untrained, sou
     monkeypatch.setenv("VALUEATTR_CACHE", str(tmp_path / "cache"))
     model = STORIES if source == "stories" else untrained
     options = ["--preset", "smoke", "--facts", own / "facts.jsonl", "--statements", own / "statements.jsonl"]
-    process = valueattr("run", "e1", "--model", model, *options, "--out", tmp_path / "run")
+    process = valueattr(
+        "run", "e1", "--model", model, *options, "--arms", "a0,a1,a3", "--out", tmp_path / "run"
+    )
     output, errors = process.communicate(timeout=570)
     assert process.returncode == 0, errors
     assert "of the taught facts it knew" in output

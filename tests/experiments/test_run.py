@@ -6,6 +6,7 @@ import shutil
 import signal
 import time
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
@@ -13,7 +14,7 @@ from valueattr.experiments import E1
 from valueattr.questions import SPLITS
 from valueattr.results import RunDirectory
 
-from .conftest import assert_same, valueattr
+from .conftest import assert_same, tables, valueattr
 
 
 def test_a_run_leaves_what_its_readers_need(smoke):
@@ -230,7 +231,18 @@ def test_ctrl_c_leaves_a_run_that_goes_on(tmp_path, start):
         pass
 
 
-def test_two_runs_are_the_same(smoke, tmp_path):
-    process = valueattr("run", "e1", "--preset", "smoke", "--out", tmp_path / "again")
-    process.communicate(timeout=300)
-    assert_same(tmp_path / "again", smoke[0])
+def test_two_runs_are_the_same_whichever_arms_run_beside(smoke, tmp_path):
+    process = valueattr(
+        "run", "e1", "--preset", "smoke", "--arms", "a4-span,a3,a0", "--out", tmp_path / "again"
+    )
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    whole, chosen = tables(smoke[0]), tables(tmp_path / "again")
+    for name in ("generations", "measures", "steps"):
+        assert set(chosen[name]["arm"]) >= {"a3", "a4-span"}
+        expected = whole[name][whole[name]["arm"].isin(["a0", "a3", "a4-span"])]
+        for table in (expected, chosen[name]):
+            table["arm"] = table["arm"].astype(str)
+        pd.testing.assert_frame_equal(
+            chosen[name], expected.reset_index(drop=True), check_exact=True, check_categorical=False
+        )

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,12 +66,16 @@ def run_tasks(
     logs = run.path / "work"
     logs.mkdir(exist_ok=True)
     waiting = deque(tasks)
+    # Workers fork from a process that has imported the trainers, which takes each seconds, and done nothing else.
+    forkserver = multiprocessing.get_context("forkserver")
+    if work is None:
+        forkserver.set_forkserver_preload(["valueattr.experiments._arm"])
     workers: list[_Worker] = []
     with _threads_per_process(len(cores) if gpu else 1):
         try:
             for i, core in enumerate(cores[:count]):
                 log = logs / f"worker-{i}.log"
-                workers.append(_Worker.start(log, None if gpu else core, waiting.popleft()))
+                workers.append(_Worker.start(forkserver, log, None if gpu else core, waiting.popleft()))
             for worker in workers:
                 worker.send((run, context, work or _run_arm, worker.task))
             busy = {worker.pipe: worker for worker in workers}
@@ -105,10 +110,9 @@ class _Worker:
     was_heard: bool = False
 
     @classmethod
-    def start(cls, log: Path, core: int | None, task: Task) -> "_Worker":
-        spawn = multiprocessing.get_context("spawn")
-        ours, theirs = spawn.Pipe()
-        process = spawn.Process(target=_serve, args=(theirs, log, core))
+    def start(cls, context: ForkServerContext, log: Path, core: int | None, task: Task) -> "_Worker":
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs, log, core))
         process.start()
         theirs.close()  # so that its end is seen when it dies
         return cls(process, ours, log, task)
