@@ -128,7 +128,7 @@ def check_columns(schema: pa.Schema, path: Path) -> list[str]:
         stored = pq.read_schema(path)
     except FileNotFoundError:
         raise DamagedTableError(f"{path} is missing") from None
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise DamagedTableError(f"{path} is damaged ({_first_line(error)})") from None
     names = []
     for field in schema:
@@ -156,7 +156,7 @@ def read_as(schema: pa.Schema, path: Path) -> pa.Table:
     try:
         table = pq.read_table(path, schema=stored, page_checksum_verification=True)
         table.validate(full=True)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise DamagedTableError(f"{path} is damaged ({_first_line(error)})") from None
     return table.rename_columns(schema.names)
 
