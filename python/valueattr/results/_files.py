@@ -68,6 +68,7 @@ def read_json(path: Path) -> dict[str, Any]:
     expected, remedy = _EXPECTED[path.name]
     try:
         value = json.loads(path.read_text("utf-8"))
+        json.dumps(value, ensure_ascii=False).encode()  # half characters could not be printed
         expected.model_validate(value)
     except FileNotFoundError:
         raise

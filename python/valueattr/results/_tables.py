@@ -125,11 +125,15 @@ def check_columns(schema: pa.Schema, path: Path) -> list[str]:
         DamagedTableError: the file is missing, cannot be read, lacks a column, or a column holds something else.
     """
     try:
-        stored = pq.read_schema(path)
+        footer = pq.read_metadata(path)
+        stored = footer.schema.to_arrow_schema()
     except FileNotFoundError:
         raise DamagedTableError(f"{path} is missing") from None
     except (OSError, ValueError, pa.ArrowException) as error:
         raise DamagedTableError(f"{path} is damaged ({_first_line(error)})") from None
+    groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
+    if any(group.column(0).num_values != group.num_rows for group in groups):
+        raise DamagedTableError(f"{path} is damaged (its footer counts rows that its columns do not hold)")
     names = []
     for field in schema:
         former = _FORMER_NAMES.get(field.name)
