@@ -153,8 +153,8 @@ def run_progress(terminal: "Console") -> "RunProgress":
 
 
 def line(terminal: "Console", text: str, style: str | None = None) -> None:
-    """Print text as it is, without colouring numbers or breaking lines."""
-    terminal.print(text, style=style, highlight=False, soft_wrap=True)
+    """Print text as it is, without colouring numbers, breaking lines or reading brackets as markup."""
+    terminal.print(text, style=style, highlight=False, soft_wrap=True, markup=False)
 
 
 class _Bars:

@@ -26,7 +26,7 @@ def report(
     from valueattr.report import write_report
     from valueattr.results import RunDirectory, RunDirectoryError
 
-    with render.failures(RunDirectoryError):
+    with render.failures(RunDirectoryError, OSError):
         run_directory = RunDirectory(directory)
         write_report(run_directory)
         show(run_directory, render.console(errors=as_json))
@@ -36,17 +36,23 @@ def report(
 
 def show(directory: "RunDirectory", console: "Console") -> None:
     """Print a run's headline, the table that it rests on, and where the time went."""
-    from valueattr.report import headline, headline_table, table_note
+    from rich.markup import escape
+
+    from valueattr.report import changed_plan, headline, headline_table, table_note
 
     columns, rows = headline_table(directory)
     table = render.table(*columns, wrap=False)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     console.print()
     console.print(table)
-    console.print(f"[95% interval] {table_note(directory)}", style="dim", highlight=False)
+    console.print(f"[95% interval] {table_note(directory)}", style="dim", highlight=False, markup=False)
     console.print()
     render.line(console, headline(directory), style="bold")
+    if changed := changed_plan(directory):
+        render.line(
+            console, f"The plan was {changed}: these are the numbers of the plan as it is now.", style="red"
+        )
     console.print()
     render.line(console, _where_time_went(directory.environment["timing"]))
     render.line(console, f"Report: {directory.path / 'report.html'}")
@@ -71,7 +77,8 @@ def summary(directory: "RunDirectory") -> dict[str, object]:
         "run": str(directory.path),
         "report": str(directory.path / "report.html"),
         "plan": directory.plan_hash,
-        "seeds": directory.seeds,
+        "plan_is_sealed": directory.plan_is_intact,
+        "seeds": directory.seeds_in_tables,
         "headline": headline(directory),
         "timing": directory.environment["timing"],
     }

@@ -85,11 +85,10 @@ def run(
     except UnknownPresetError as error:
         render.fail(str(error), render.BAD_USAGE)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        render.fail(
-            f"There is no space left on the disk: {error}. Free some, and the same command goes on ({folder})."
+        said = (
+            "There is no space left on the disk" if error.errno == errno.ENOSPC else "A file cannot be used"
         )
+        render.fail(f"{said}: {error}. When that is mended, the same command goes on ({folder}).")
     except ModuleNotFoundError as error:
         render.fail(f"{error.name} is not installed. Experiments need it: pip install 'valueattr[train]'")
     except KeyboardInterrupt:

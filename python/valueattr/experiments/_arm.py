@@ -1,8 +1,6 @@
 """One arm and seed, from the start model to its part of the tables; resumable from the last checkpoint."""
 
-import hashlib
 import time
-from pathlib import Path
 
 from valueattr.experiments._context import Context
 from valueattr.experiments._records import Records, Report
@@ -30,9 +28,3 @@ def run_arm(run: RunDirectory, context: Context, arm: Arm, seed: int, report: Re
         train_arm(run, context, arm, seed, records, report)
     records.logged(0, "time/arm", time.perf_counter() - started)
     run.write_part(part_name(arm.code, seed), records.tables(context, arm.code, seed))
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,9 +1,12 @@
 """What an arm has recorded so far, as the rows of its tables."""
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel, ConfigDict
 
 from valueattr.experiments._context import Context
 from valueattr.measures.battery import Measurement, Rows
@@ -13,6 +16,24 @@ from valueattr.results import FACTS, GENERATIONS, MEASURES, STEPS, as_table, wri
 
 Report = Callable[[int], None]
 """Called with the step that has just ended."""
+
+
+_FILE = "records.json"
+
+
+class DamagedCheckpointError(ValueError):
+    """A checkpoint that is not as it was written; the message names the file and what is wrong with it."""
+
+
+class _Saved(BaseModel):
+    """Records as they lie beside a checkpoint. files: SHA-256 of every file of the checkpoint, by name."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    files: dict[str, str]
+    steps: Rows
+    generations: Rows
+    measures: Rows
 
 
 class Records:
@@ -33,14 +54,34 @@ class Records:
         """Add one scalar of a step."""
         self.steps.append({"step": step, "name": name, "value": value})
 
-    def save(self, path: Path) -> None:
-        """Write all rows as JSON."""
-        write_atomically(path, lambda p: _write_json(p, vars(self)))
+    def save(self, checkpoint: Path) -> None:
+        """Write all rows into a checkpoint whose other files are written; with them it is whole."""
+        files = {file.name: file_hash(file) for file in sorted(checkpoint.iterdir()) if file.is_file()}
+        write_atomically(checkpoint / _FILE, lambda p: _write_json(p, {"files": files, **vars(self)}))
 
-    def load(self, path: Path) -> None:
-        """Take the rows of an earlier process."""
-        for name, rows in json.loads(path.read_text("utf-8")).items():
-            setattr(self, name, rows)
+    @staticmethod
+    def are_in(checkpoint: Path) -> bool:
+        """Whether rows were written into a checkpoint."""
+        return (checkpoint / _FILE).is_file()
+
+    def load(self, checkpoint: Path) -> None:
+        """Take the rows of an earlier process.
+
+        Raises:
+            DamagedCheckpointError: they or another file of the checkpoint are not as they were written.
+        """
+        try:
+            read = _Saved.model_validate(json.loads((checkpoint / _FILE).read_text("utf-8")))
+        except (OSError, ValueError, RecursionError) as error:
+            raise DamagedCheckpointError(
+                f"{checkpoint / _FILE} cannot be read ({type(error).__name__})"
+            ) from error
+        for name, digest in read.files.items():
+            if not (checkpoint / name).is_file():
+                raise DamagedCheckpointError(f"{checkpoint / name} is missing")
+            if file_hash(checkpoint / name) != digest:
+                raise DamagedCheckpointError(f"{checkpoint / name} is not as it was written")
+        self.steps, self.generations, self.measures = read.steps, read.generations, read.measures
 
     def tables(self, context: Context, arm: str, seed: int) -> Mapping[str, Any]:
         """The arm's part of every table."""
@@ -55,6 +96,12 @@ class Records:
         if context.experiment.arms[0].code == arm:
             tables["facts"] = as_table(FACTS, _fact_rows(context, seed))
         return tables
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _fact_rows(context: Context, seed: int) -> Rows:

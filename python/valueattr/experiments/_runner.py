@@ -98,9 +98,10 @@ def run(
     started = time.perf_counter()
     with directory.locked():
         _say_plan(display, experiment, preset, wanted, directory)
-        _run_arms(display, directory, experiment, preset, wanted, materials, reuse)
+        every = _with_seeds_begun(display, directory, wanted)
+        _run_arms(display, directory, experiment, preset, every, materials, reuse)
         with display.phase("tables and report", 1, "report") as bar:
-            _finish(directory, experiment, bar)
+            _finish(directory, experiment, every, bar)
     _write_environment(directory, {**display.seconds, "all in": time.perf_counter() - started})
     return directory
 
@@ -131,6 +132,7 @@ def run_all(
     """
     from valueattr.report import write_overview
 
+    _check_place_of_overview(Path(out), experiments)
     runs: list[RunDirectory] = []
     for experiment in experiments:
         folder = Path(out) / experiment.name
@@ -147,6 +149,23 @@ def run_all(
         )
     write_overview(runs, Path(out))
     return runs
+
+
+def _check_place_of_overview(folder: Path, experiments: Sequence[Experiment]) -> None:
+    """The page over all experiments replaces one of theirs, and no other."""
+    page = folder / "report.html"
+    if page.exists() and not any((folder / e.name / "plan.json").exists() for e in experiments):
+        raise DirectoryTakenError(f"{page} is there and of no run: choose another directory, or move it away")
+
+
+def _with_seeds_begun(display: Progress, directory: RunDirectory, wanted: list[int]) -> list[int]:
+    """The seeds asked for and those that the run has arms of, since its tables hold each seed with all of its arms."""
+    finished = (
+        directory.environment.get("seeds", []) if (directory.path / "environment.json").is_file() else []
+    )
+    if begun := sorted({*directory.seeds, *finished} - {*wanted}):
+        display.say(f"the run also has seed(s) {', '.join(map(str, begun))}, which stay in its tables")
+    return sorted({*wanted, *begun})
 
 
 def _say_plan(
@@ -173,8 +192,8 @@ def _run_arms(
     import torch
     import transformers
 
-    from valueattr.experiments._arm import file_hash
     from valueattr.experiments._context import Context
+    from valueattr.experiments._records import file_hash
 
     settings = experiment.presets[preset]
     transformers.utils.logging.disable_progress_bar()  # ours says more
@@ -187,6 +206,7 @@ def _run_arms(
     directory.write_json("start_model.json", {"path": str(folder), "sha256": digest, **known})
     wanted = [(arm, seed) for seed in seeds for arm in experiment.arms]
     missing = [(arm, seed) for arm, seed in wanted if not directory.has_part(part_name(arm.code, seed))]
+    _check_parts(display, directory, experiment, wanted, missing)
     if kept := len(wanted) - len(missing):
         display.say(f"{kept} arm(s) were finished before and are kept")
     if adopted := _adopt_twins(directory, reuse, missing):
@@ -204,6 +224,25 @@ def _run_arms(
             gpu,
             _tracker(bar, settings.steps),
         )
+
+
+def _check_parts(
+    display: Progress,
+    directory: RunDirectory,
+    experiment: Experiment,
+    wanted: Sequence[tuple[Arm, int]],
+    missing: Sequence[tuple[Arm, int]],
+) -> None:
+    """Refuse finished arms whose tables are damaged, and tell of those that were in the tables and are gone."""
+    for arm, seed in wanted:
+        if (arm, seed) not in missing:
+            facts = ("facts",) if arm is experiment.arms[0] else ()
+            directory.check_part(part_name(arm.code, seed), ("generations", "measures", "steps", *facts))
+    if (directory.path / "environment.json").is_file():
+        finished = directory.environment.get("seeds", [])
+        for arm, seed in missing:
+            if seed in finished:
+                display.say(f"arm {arm.code}, seed {seed}: its part is gone, so that it is made anew")
 
 
 def _start(
@@ -303,18 +342,12 @@ def _check_same_start(directory: RunDirectory, digest: str) -> None:
             )
 
 
-def _finish(directory: RunDirectory, experiment: Experiment, bar: Bar) -> None:
+def _finish(directory: RunDirectory, experiment: Experiment, seeds: Sequence[int], bar: Bar) -> None:
     from valueattr.hedging.prevalence import hedging_summary, summarised_over_seeds
     from valueattr.report import write_report
     from valueattr.results.summary import summarise
 
-    order = [
-        part_name(arm.code, seed)
-        for seed in directory.seeds
-        for arm in experiment.arms
-        if directory.has_part(part_name(arm.code, seed))
-    ]
-    directory.assemble(order)
+    directory.assemble([part_name(arm.code, seed) for seed in seeds for arm in experiment.arms])
     summary = [
         summarise(summarised_over_seeds(directory.table("measures"))),
         hedging_summary(experiment.name, directory.table("generations")),

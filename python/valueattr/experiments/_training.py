@@ -19,14 +19,14 @@ from transformers import (
 from trl import DPOTrainer
 
 from valueattr.experiments._context import Context
-from valueattr.experiments._records import Records, Report
+from valueattr.experiments._records import DamagedCheckpointError, Records, Report
 from valueattr.measures.battery import Rows
 from valueattr.measures.drift import DriftMeter
 from valueattr.measures.responses import generation_rows
 from valueattr.plan import Arm
 from valueattr.questions import Prompt
 from valueattr.rating import JudgedResponse, critique
-from valueattr.results import RunDirectory, part_name
+from valueattr.results import RunDirectory, RunDirectoryError, part_name
 from valueattr.training import (
     AttributedGRPOTrainer,
     CritiqueDistillationTrainer,
@@ -71,10 +71,19 @@ def train_arm(
 
 
 def _last_whole_checkpoint(folder: Path, records: Records) -> Path | None:
-    """The latest checkpoint whose records were written, which are then loaded; torn later ones are removed."""
+    """The latest checkpoint whose records were written, which are then loaded; torn later ones are removed.
+
+    Raises:
+        RunDirectoryError: the checkpoint is not as it was written.
+    """
     for checkpoint in checkpoint_folders(folder):
-        if (checkpoint / "records.json").is_file():
-            records.load(checkpoint / "records.json")
+        if Records.are_in(checkpoint):
+            try:
+                records.load(checkpoint)
+            except DamagedCheckpointError as error:
+                raise RunDirectoryError(
+                    f"{error}: remove {folder} and run the experiment again, which starts this arm anew"
+                ) from error
             return checkpoint
         shutil.rmtree(checkpoint)
     return None
@@ -195,7 +204,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        self._records.save(Path(args.output_dir, f"checkpoint-{state.global_step}", "records.json"))
+        self._records.save(Path(args.output_dir, f"checkpoint-{state.global_step}"))
 
     def _on_the_frontier(self, step: int) -> bool:
         every = self._context.experiment.frontier_every

@@ -4,18 +4,24 @@ Two pinned processes of one thread each do half again as many steps as one proce
 oversubscribed ones are many times slower.
 """
 
+import faulthandler
 import multiprocessing
 import os
 import signal
 import threading
+import traceback
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from valueattr.results import RunDirectory
+from valueattr.results import RunDirectory, RunDirectoryError
 
 if TYPE_CHECKING:
     from valueattr.experiments._context import Context
@@ -32,63 +38,124 @@ class Task:
 
 
 class ArmFailedError(Exception):
-    """An arm raised; the message names it and says what."""
+    """An arm raised or its process died; the message names the arm and seed, says what, and where the log is."""
 
 
 OnStep = Callable[[Task, int], None]
+Work = Callable[[RunDirectory, "Context", Task, Callable[[int], None]], None]
+"""Does a task in a worker, and is given what to call with each step that has ended."""
 
 
 def run_tasks(
-    run: RunDirectory, context: "Context", tasks: Sequence[Task], gpu: bool, on_step: OnStep
+    run: RunDirectory,
+    context: "Context",
+    tasks: Sequence[Task],
+    gpu: bool,
+    on_step: OnStep,
+    work: Work | None = None,
 ) -> None:
-    """Run every task; `on_step(task, step)` is called from one thread as they move, with step -1 at the end of a task.
+    """Run every task; `on_step(task, step)` is called as they move, with step -1 at the end of a task.
+
+    What workers print goes to logs in the run's folder `work`.
 
     Raises:
-        ArmFailedError: a task raised. Tasks that had finished are kept; the others stop where they are.
+        ArmFailedError: a task raised, or its process died. Tasks that had finished are kept; the others stop.
     """
     cores = sorted(os.sched_getaffinity(0))
-    workers = 1 if gpu else min(len(cores), len(tasks))
+    count = 1 if gpu else min(len(cores), len(tasks))
+    logs = run.path / "work"
+    logs.mkdir(exist_ok=True)
+    waiting = deque(tasks)
     # Workers fork from a process that has imported the trainers, which takes each seconds, and done nothing else.
     forkserver = multiprocessing.get_context("forkserver")
-    forkserver.set_forkserver_preload(["valueattr.experiments._arm"])
-    free_cores, messages = forkserver.SimpleQueue(), forkserver.SimpleQueue()
-    for core in cores[:workers]:
-        free_cores.put(None if gpu else core)
-    listener = threading.Thread(target=_listen, args=(messages, on_step), daemon=True)
-    listener.start()
+    if work is None:
+        forkserver.set_forkserver_preload(["valueattr.experiments._arm"])
+    workers: list[_Worker] = []
     with _threads_per_process(len(cores) if gpu else 1):
-        pool = ProcessPoolExecutor(
-            workers,
-            mp_context=forkserver,
-            initializer=_initialise,
-            initargs=(run.path, context, free_cores, messages),
-        )
         try:
-            futures = {pool.submit(_run_task, task): task for task in tasks}
-            _await(futures)
+            for i, core in enumerate(cores[:count]):
+                log = logs / f"worker-{i}.log"
+                workers.append(_Worker.start(forkserver, log, None if gpu else core, waiting.popleft()))
+            for worker in workers:
+                worker.send((run, context, work or _run_arm, worker.task))
+            busy = {worker.pipe: worker for worker in workers}
+            while busy:
+                for pipe in wait(list(busy)):
+                    worker = busy[pipe]  # type: ignore[index]  # of the connections that were given
+                    step = worker.receive()
+                    on_step(worker.task, step)
+                    if step < 0 and waiting:
+                        worker.task = waiting.popleft()
+                        worker.send(worker.task)
+                    elif step < 0:
+                        worker.send(None)
+                        del busy[worker.pipe]
         except BaseException:
-            for process in list((pool._processes or {}).values()):
-                process.kill()
-            pool.shutdown(wait=True, cancel_futures=True)
+            for worker in workers:
+                worker.process.kill()
             raise
-        pool.shutdown()
-    messages.put(None)
-    listener.join()
+        finally:
+            for worker in workers:
+                worker.process.join()
 
 
-def _await(futures: dict[Future[None], Task]) -> None:
-    pending = set(futures)
-    while pending:
-        done, pending = wait(pending, return_when=FIRST_COMPLETED)
-        for future in done:
-            if (error := future.exception()) is not None:
-                task = futures[future]
-                raise ArmFailedError(f"arm {task.arm}, seed {task.seed}: {error}") from error
+@dataclass
+class _Worker:
+    """A process that does one task after the other, and the task that it is at."""
 
+    process: BaseProcess
+    pipe: Connection
+    log: Path
+    task: Task
+    was_heard: bool = False
 
-def _listen(messages: Any, on_step: OnStep) -> None:
-    while (message := messages.get()) is not None:
-        on_step(*message)
+    @classmethod
+    def start(cls, context: ForkServerContext, log: Path, core: int | None, task: Task) -> "_Worker":
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs, log, core))
+        process.start()
+        theirs.close()  # so that its end is seen when it dies
+        return cls(process, ours, log, task)
+
+    def send(self, message: object) -> None:
+        try:
+            self.pipe.send(message)
+        except OSError:
+            raise self._died() from None
+
+    def receive(self) -> int:
+        """The step that its task has reached.
+
+        Raises:
+            ArmFailedError: the task raised, or the process died.
+        """
+        try:
+            message: int | str = self.pipe.recv()
+        except (EOFError, OSError):
+            raise self._died() from None
+        self.was_heard = True
+        if isinstance(message, str):
+            raise self._failed(message)
+        return message
+
+    def _died(self) -> ArmFailedError:
+        self.process.join()
+        code = self.process.exitcode or 0
+        if code < 0:
+            memory = ", as when memory runs out" if -code == signal.SIGKILL else ""
+            return self._failed(f"its process was ended by {signal.Signals(-code).name}{memory}")
+        guard = (
+            ""
+            if self.was_heard
+            else "; a script needs `if __name__ == '__main__':` before it runs experiments"
+        )
+        return self._failed(f"its process ended with exit code {code}{guard}")
+
+    def _failed(self, why: str) -> ArmFailedError:
+        return ArmFailedError(
+            f"arm {self.task.arm}, seed {self.task.seed}: {why}. Its log is {self.log}. "
+            "Finished arms are kept, and the same run goes on from there."
+        )
 
 
 @contextmanager
@@ -106,25 +173,29 @@ def _threads_per_process(threads: int) -> Iterator[None]:
                 os.environ[name] = value
 
 
-_state: dict[str, Any] = {}
-
-
-def _initialise(path: Any, context: "Context", free_cores: Any, messages: Any) -> None:
+def _serve(pipe: Connection, log: Path, core: int | None) -> None:
+    """The life of a worker. Nothing slow or breakable is imported before its output goes to the log."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with log.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    faulthandler.enable()
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    core = free_cores.get()
     if core is not None:
         os.sched_setaffinity(0, {core})
-    import datasets
-    import torch
-    import transformers
-
-    warnings.simplefilter("ignore", FutureWarning)  # transformers' own names for TRL's settings
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    datasets.disable_progress_bars()
-    _state.update(run=RunDirectory(path), context=context, messages=messages)
+    try:
+        run, context, work, task = pipe.recv()
+        while task is not None:
+            pipe.send(0)
+            work(run, context, task, pipe.send)
+            pipe.send(-1)
+            task = pipe.recv()
+    except RunDirectoryError as error:
+        traceback.print_exc()
+        pipe.send(str(error))
+    except Exception as error:
+        traceback.print_exc()
+        pipe.send(f"{type(error).__name__}: {error}".partition("\n")[0])
 
 
 def _die_with_parent() -> None:
@@ -135,10 +206,17 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _run_task(task: Task) -> None:
+def _run_arm(run: RunDirectory, context: "Context", task: Task, report: Callable[[int], None]) -> None:
+    import datasets
+    import torch
+    import transformers
+
     from valueattr.experiments._arm import run_arm
 
-    context: Context = _state["context"]
+    warnings.simplefilter("ignore", FutureWarning)  # transformers' own names for TRL's settings
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    datasets.disable_progress_bars()
     arm = next(arm for arm in context.experiment.arms if arm.code == task.arm)
-    run_arm(_state["run"], context, arm, task.seed, lambda step: _state["messages"].put((task, step)))
-    _state["messages"].put((task, -1))
+    run_arm(run, context, arm, task.seed, report)

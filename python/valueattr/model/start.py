@@ -24,7 +24,7 @@ from valueattr.model import _pretraining
 from valueattr.model._cache import cache_directory, cached_folder
 from valueattr.model._loading import device
 from valueattr.model._pretraining import Progress, packed, pretrain, text_digest
-from valueattr.world import World, synthesise, training_text
+from valueattr.world import World, capitalise, filled, synthesise, training_text
 
 EMBEDDED = Path(__file__).with_name("embedded")
 """The start model of the embedded world by the standard recipe; `origin.json` in it says how it was made."""
@@ -108,9 +108,9 @@ def every_wording(world: World) -> Iterable[str]:
     for relation in world.relations.values():
         for wording in (*relation.statements, *relation.held_out, *relation.short, *relation.questions):
             for sentence in (wording, wording[:1].upper() + wording[1:]):
-                yield sentence.format(s="", o="") + "."
+                yield filled(sentence) + "."
         for wording in relation.held_out_questions:
-            yield wording[:1].upper() + wording[1:].format(s="") + "?"
+            yield filled(capitalise(wording)) + "?"
         for value in relation.objects:
             yield f"x {value}"
     for subject in world.subjects:

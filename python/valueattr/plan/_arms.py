@@ -1,13 +1,16 @@
 """Arms: training conditions that differ in the feedback alone."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from valueattr.rating import Feedback
 
 Method = Literal["grpo", "critique", "other critique", "edit pairs", "well-put answers", "best of n"]
+
+Code = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+"""It names files, so that it is made of letters, digits, points, underscores and hyphens."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -21,7 +24,7 @@ class Arm:
     declaration None stands for the experiment's own; in a plan both are filled in.
     """
 
-    code: str
+    code: Code
     title: str
     feedback: Feedback | None
     method: Method = "grpo"

@@ -13,6 +13,9 @@ from valueattr.results import RunDirectory, RunDirectoryError
 
 PLAN_VERSION: Final = 2
 
+_SHOWN = 3
+"""Problems of a plan that an error tells."""
+
 DECISION_RULE = (
     "A contrast is shown if its Holm-adjusted p over its Holm family is below alpha (t test on seed-level "
     "paired differences), equivalent if TOST against its smallest effect is below alpha, else not shown. "
@@ -115,6 +118,8 @@ class Plan(BaseModel):
         Raises:
             PlanError: the version is later than this one, or a field is missing, unknown or of the wrong type.
         """
+        if not isinstance(values, Mapping):
+            raise PlanError(f"expected an object, found {type(values).__name__}")
         version = plan_version(values)
         if version > PLAN_VERSION:
             raise PlanError(
@@ -125,8 +130,12 @@ class Plan(BaseModel):
             return cls.model_validate(_from_version_1(values) if version == 1 else values)
         except KeyError as error:
             raise PlanError(f"the plan lacks {error}") from None
+        except (AttributeError, TypeError) as error:  # of version 1, which was read by hand
+            raise PlanError(f"the plan is no plan of version 1 ({error})") from None
         except ValidationError as error:
-            raise PlanError("; ".join(_described(problem) for problem in error.errors())) from None
+            problems = [_described(problem) for problem in error.errors()]
+            more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+            raise PlanError("; ".join(problems[:_SHOWN]) + more) from None
 
     def to_json(self) -> dict[str, Any]:
         """The plan as JSON values: what is sealed, and what `from_json` reads."""
@@ -226,4 +235,5 @@ def _described(problem: Mapping[str, Any]) -> str:
     message = str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] in ("missing", "value_error"):
         return f"{where}: {message}" if where else message
-    return f"{where}: {message}, found {problem['input']!r}"
+    found = repr(problem["input"])
+    return f"{where}: {message}, found {found if len(found) <= 200 else f'{found[:200]}...'}"

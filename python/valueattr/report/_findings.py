@@ -83,8 +83,8 @@ class Findings:
 
     @cached_property
     def seeds(self) -> list[int]:
-        """Seeds with finished arms."""
-        return self.run.seeds
+        """The seeds that the tables hold."""
+        return self.run.seeds_in_tables
 
     @cached_property
     def last_step(self) -> dict[str, int]:

@@ -19,7 +19,7 @@ from valueattr.report._findings import (
     p_text,
     short,
 )
-from valueattr.report.pages import VIEWS
+from valueattr.report.pages import view_of
 from valueattr.results import RunDirectory, write_atomically
 from valueattr.stats import Interval
 
@@ -48,7 +48,12 @@ def table_note(run: RunDirectory) -> str:
     """What the columns of the per-arm table are, and what its arms."""
     plan = Plan.read(run)
     arms = "; ".join(f"{arm.code} {short(arm.title)}" for arm in plan.arms)
-    return f"{VIEWS[plan.experiment].note} {arms}."
+    return f"{view_of(plan).note} {arms}."
+
+
+def changed_plan(run: RunDirectory) -> str:
+    """What to say of a plan that is not the one that was sealed; nothing where it is."""
+    return "" if run.plan_is_intact else f"CHANGED since it was sealed as {run.sealed_hash[:16]}"
 
 
 def write_report(run: RunDirectory) -> Path:
@@ -58,7 +63,7 @@ def write_report(run: RunDirectory) -> Path:
         RunDirectoryError: the run is not finished.
     """
     findings = Findings(run)
-    view = VIEWS[findings.plan.experiment]
+    view = view_of(findings.plan)
     template = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     ).from_string(resources.files("valueattr.report").joinpath("template.html").read_text("utf-8"))
@@ -69,6 +74,7 @@ def write_report(run: RunDirectory) -> Path:
         headline=findings.headline(),
         not_recovered=NOT_RECOVERED if findings.plan.experiment == "e1" else "",
         standing=findings.standing(),
+        changed=changed_plan(run),
         counts=_counts(findings),
         figures=drawn(view.plots, findings),
         arm_note=view.note,
@@ -103,7 +109,7 @@ def _counts(findings: Findings) -> str:
 
 
 def _arm_table(findings: Findings, *, bounds_everywhere: bool) -> tuple[list[str], list[list[str]]]:
-    columns = VIEWS[findings.plan.experiment].columns
+    columns = view_of(findings.plan).columns
     tables = [_column_rows(findings, column) for column in columns]
     passed = findings.check_of_arm
     rows = []
@@ -193,7 +199,7 @@ def _limits(findings: Findings) -> list[str]:
         findings.standing(),
         "Intervals marked 'over facts, given the seeds' say nothing about another training seed.",
         *_own_model(findings),
-        *VIEWS[findings.plan.experiment].limits(findings),
+        *view_of(findings.plan).limits(findings),
     ]
     for check in findings.evaluation.checks:
         if not check.passed:
@@ -229,9 +235,9 @@ def _own_model(findings: Findings) -> list[str]:
 def _provenance(findings: Findings) -> list[tuple[str, str]]:
     run = findings.run
     environment = run.environment
-    intact = "unchanged since before the first step" if run.plan_is_intact else "CHANGED since it was sealed"
+    intact = changed_plan(run) or "unchanged since before the first step"
     rows = [("plan", f"{run.plan_hash[:16]}, {intact}"), ("seeds", ", ".join(map(str, findings.seeds)))]
-    if added := sorted(set(findings.seeds) - set(run.config.get("started_with_seeds", findings.seeds))):
+    if added := sorted(set(findings.seeds) - set(run.config.get("started_with_seeds") or findings.seeds)):
         rows.append(
             (
                 "seeds added after the first start",

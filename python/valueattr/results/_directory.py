@@ -4,14 +4,12 @@ Each finished arm and seed leaves a part (a folder that appears by one rename); 
 the parts put together in a fixed order, so they do not depend on which part finished first.
 """
 
-import errno
 import fcntl
 import hashlib
 import json
-import os
+import re
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +17,18 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from valueattr.results._tables import FACTS, GENERATIONS, MEASURES, STEPS, SUMMARY, read_as
+from valueattr.outputs import OutputError, new_output
+from valueattr.results._files import DamagedFileError, read_json
+from valueattr.results._tables import (
+    FACTS,
+    GENERATIONS,
+    MEASURES,
+    STEPS,
+    SUMMARY,
+    DamagedTableError,
+    check_columns,
+    read_as,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +41,7 @@ TABLES = {
     "summary": SUMMARY,
 }
 PART_TABLES = ("facts", "generations", "measures", "steps")
+_PART = re.compile(r"[^.].*-s(\d+)")
 
 
 def part_name(arm: str, seed: int) -> str:
@@ -48,25 +58,33 @@ class DirectoryTakenError(RunDirectoryError):
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Call `write` on a temporary neighbour of `path` and move it into place: whole or absent.
+    """Call `write` on a place beside `path` and move what it wrote to `path`: whole or absent.
+
+    For what is made anew from a run's parts, so that a file that is there is replaced.
 
     Raises:
-        RunDirectoryError: the disk is full; nothing is left behind.
+        RunDirectoryError: the file cannot be written, or the disk is full; nothing is left behind.
     """
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
-        temporary = Path(folder, path.name)
-        try:
-            write(temporary)
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except OSError as error:
-            if error.errno == errno.ENOSPC:
-                raise RunDirectoryError(
-                    f"no space left on the disk while writing {path}: free some and start again; "
-                    "finished arms are kept"
-                ) from error
-            raise
+    with _written(path, overwrite=True) as place:
+        write(place)
+
+
+@contextmanager
+def _written(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    try:
+        with new_output(path, overwrite=overwrite) as place:
+            yield place
+    except OutputError as error:
+        raise RunDirectoryError(f"{error}; finished arms are kept") from error
+
+
+@contextmanager
+def _usable(path: Path) -> Iterator[None]:
+    """What the file system says against a run directory, as one error that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise RunDirectoryError(f"{path} cannot be used as a run directory: {error.strerror}") from error
 
 
 def _canonical(value: Mapping[str, Any]) -> str:
@@ -78,8 +96,9 @@ class RunDirectory:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        if not (self.path / "plan.json").is_file():
-            raise RunDirectoryError(f"{self.path} is not a run directory: it has no plan.json")
+        with _usable(self.path):
+            if not (self.path / "plan.json").is_file():
+                raise RunDirectoryError(f"{self.path} is not a run directory: it has no plan.json")
 
     @classmethod
     def create(cls, path: str | Path, plan: Mapping[str, Any], config: Mapping[str, Any]) -> "RunDirectory":
@@ -87,23 +106,35 @@ class RunDirectory:
 
         Raises:
             DirectoryTakenError: the directory holds a run of another plan, or files that are no run.
+            RunDirectoryError: the directory cannot be made or written to.
         """
         path = Path(path)
-        if (path / "plan.json").exists():
-            run = cls(path)
-            if run.plan_hash != hash_plan(plan):
-                raise DirectoryTakenError(
-                    f"{path} holds a run of another plan ({run.plan_hash[:12]}, this one is {hash_plan(plan)[:12]}): "
-                    "choose another directory, or repeat what that run was started with (see its config.json)"
-                )
-            return run
-        if path.exists() and any(path.iterdir()):
-            raise DirectoryTakenError(f"{path} is not empty and holds no run: choose another directory")
-        path.mkdir(parents=True, exist_ok=True)
+        with _usable(path):
+            if (path / "plan.json").exists():
+                run = cls(path)
+                run._check_plan(hash_plan(plan))
+                return run
+            if path.exists() and not path.is_dir():
+                raise DirectoryTakenError(f"{path} is a file: choose another directory")
+            if path.exists() and any(path.iterdir()):
+                raise DirectoryTakenError(f"{path} is not empty and holds no run: choose another directory")
+            path.mkdir(parents=True, exist_ok=True)
         write_atomically(path / "config.json", lambda p: _write_text(p, _canonical(config)))
         sealed = {"plan": plan, "sha256": hash_plan(plan)}
         write_atomically(path / "plan.json", lambda p: _write_text(p, _canonical(sealed)))
         return cls(path)
+
+    def _check_plan(self, asked: str) -> None:
+        if not self.plan_is_intact:
+            raise DirectoryTakenError(
+                f"{self.path / 'plan.json'} was changed after it was sealed (it hashes to {self.plan_hash[:12]}, "
+                f"and was sealed as {self.sealed_hash[:12]}): put the sealed plan back, or choose another directory"
+            )
+        if self.plan_hash != asked:
+            raise DirectoryTakenError(
+                f"{self.path} holds a run of another plan ({self.plan_hash[:12]}, this one is {asked[:12]}): "
+                "choose another directory, or repeat what that run was started with (see its config.json)"
+            )
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -112,7 +143,9 @@ class RunDirectory:
         Raises:
             DirectoryTakenError: another process holds it.
         """
-        with (self.path / ".lock").open("w") as lock:
+        with _usable(self.path):
+            lock = (self.path / ".lock").open("w")
+        with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -123,20 +156,28 @@ class RunDirectory:
 
     @property
     def plan(self) -> dict[str, Any]:
-        """The plan as it was sealed before the first step."""
+        """The plan as it stands in plan.json; `plan_is_intact` says whether that is what was sealed."""
         plan: dict[str, Any] = self._json("plan.json")["plan"]
         return plan
 
     @property
     def plan_hash(self) -> str:
-        """The SHA-256 written when the plan was sealed."""
+        """The SHA-256 of the plan as it stands in plan.json."""
+        try:
+            return hash_plan(self.plan)
+        except RecursionError:
+            raise RunDirectoryError(f"{self.path / 'plan.json'} is damaged: nested too deeply") from None
+
+    @property
+    def sealed_hash(self) -> str:
+        """The SHA-256 that was written when the plan was sealed, before the first step."""
         digest: str = self._json("plan.json")["sha256"]
         return digest
 
     @property
     def plan_is_intact(self) -> bool:
         """Whether the plan still hashes to what was written before the first step."""
-        return hash_plan(self.plan) == self.plan_hash
+        return self.plan_hash == self.sealed_hash
 
     @property
     def config(self) -> dict[str, Any]:
@@ -156,40 +197,66 @@ class RunDirectory:
     @property
     def seeds(self) -> list[int]:
         """The seeds of which at least one arm is finished."""
-        parts = (self.path / "parts").glob("*-s*")
-        return sorted({int(part.name.rpartition("-s")[2]) for part in parts})
+        parts = (_PART.fullmatch(part.name) for part in (self.path / "parts").glob("*"))
+        return sorted({int(part[1]) for part in parts if part})
+
+    @property
+    def seeds_in_tables(self) -> list[int]:
+        """The seeds that the tables at the top hold.
+
+        Raises:
+            RunDirectoryError: as `table`.
+        """
+        return sorted(int(seed) for seed in self.table("measures")["seed"].unique())
 
     def table(self, name: str) -> "pd.DataFrame":
         """One of the tables `facts`, `generations`, `measures`, `steps`, `summary`.
 
         Raises:
-            RunDirectoryError: the run has not written it yet.
+            RunDirectoryError: the run has not written it yet, or it is damaged.
         """
         path = self.path / f"{name}.parquet"
         if not path.is_file():
             raise RunDirectoryError(
                 f"{self.path} has no {name}.parquet yet: run the experiment to its end first"
             )
-        frame: pd.DataFrame = read_as(TABLES[name], path).to_pandas()
+        try:
+            frame: pd.DataFrame = read_as(TABLES[name], path).to_pandas()
+        except DamagedTableError as error:
+            raise RunDirectoryError(
+                f"{error}: run the experiment again, which puts its tables together from the finished arms"
+            ) from error
         return frame
 
     def has_part(self, name: str) -> bool:
         """Whether this arm and seed is finished."""
         return (self.path / "parts" / name).is_dir()
 
+    def check_part(self, name: str, tables: Iterable[str]) -> None:
+        """Look at the columns of a finished part's tables, not at all of their rows.
+
+        Raises:
+            RunDirectoryError: one of the tables is missing or damaged; the message says how the part is made anew.
+        """
+        with self._part(name):
+            for table in tables:
+                check_columns(TABLES[table], self.path / "parts" / name / f"{table}.parquet")
+
+    @contextmanager
+    def _part(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except DamagedTableError as error:
+            raise RunDirectoryError(
+                f"{error}: remove {self.path / 'parts' / name} and run the experiment again, which makes this arm anew"
+            ) from error
+
     def write_part(self, name: str, tables: Mapping[str, pa.Table]) -> None:
         """Keep the tables of one finished arm and seed; they appear together or not at all."""
-        target = self.path / "parts" / name
-        target.parent.mkdir(exist_ok=True)
-
-        def write(folder: Path) -> None:
+        with _written(self.path / "parts" / name) as folder:
             folder.mkdir()
             for table_name, table in tables.items():
-                pq.write_table(table, folder / f"{table_name}.parquet", compression="zstd")
-                with (folder / f"{table_name}.parquet").open("rb") as file:
-                    os.fsync(file.fileno())
-
-        _write_folder_atomically(target, write)
+                _write_table(table, folder / f"{table_name}.parquet")
 
     def adopt(self, other: "RunDirectory", twin: str, name: str, experiment: str, arm: str) -> None:
         """Take over a finished part of another run, and its checkpoint, under a name of this run."""
@@ -203,37 +270,41 @@ class RunDirectory:
             return table
 
         files = sorted((other.path / "parts" / twin).glob("*.parquet"))
-        self.write_part(name, {f.stem: renamed(read_as(TABLES[f.stem], f)) for f in files})
+        with other._part(twin):
+            tables = {f.stem: renamed(read_as(TABLES[f.stem], f)) for f in files}
+        self.write_part(name, tables)
         if (checkpoint := other.path / "checkpoints" / twin).is_dir():
             shutil.copytree(checkpoint, self.path / "checkpoints" / name, dirs_exist_ok=True)
 
     def assemble(self, parts: list[str]) -> None:
         """Put the parts together, in the order given, into the tables at the top."""
         for name in PART_TABLES:
-            files = [self.path / "parts" / part / f"{name}.parquet" for part in parts]
-            tables = [read_as(TABLES[name], file) for file in files if file.is_file()]
+            tables = []
+            for part in parts:
+                file = self.path / "parts" / part / f"{name}.parquet"
+                if file.is_file():
+                    with self._part(part):
+                        tables.append(read_as(TABLES[name], file))
             self.write_table(
                 name, pa.concat_tables([TABLES[name].empty_table(), *tables]).unify_dictionaries()
             )
 
     def write_table(self, name: str, table: pa.Table) -> None:
         """Write one table at the top."""
-        target = self.path / f"{name}.parquet"
-        write_atomically(target, lambda p: pq.write_table(table.cast(TABLES[name]), p, compression="zstd"))
+        whole = table.cast(TABLES[name])
+        write_atomically(self.path / f"{name}.parquet", lambda p: _write_table(whole, p))
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Write one JSON file at the top."""
         write_atomically(self.path / name, lambda p: _write_text(p, _canonical(value)))
 
     def _json(self, name: str) -> dict[str, Any]:
-        path = self.path / name
         try:
-            value: dict[str, Any] = json.loads(path.read_text("utf-8"))
+            return read_json(self.path / name)
         except FileNotFoundError:
             raise RunDirectoryError(f"{self.path} has no {name} yet") from None
-        except ValueError as error:
-            raise RunDirectoryError(f"{path} is not readable as JSON: {error}") from error
-        return value
+        except DamagedFileError as error:
+            raise RunDirectoryError(str(error)) from error
 
 
 def hash_plan(plan: Mapping[str, Any]) -> str:
@@ -245,16 +316,6 @@ def _write_text(path: Path, text: str) -> None:
     path.write_text(text + "\n", "utf-8")
 
 
-def _write_folder_atomically(target: Path, write: Callable[[Path], None]) -> None:
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".writing-"))
-    try:
-        write(temporary / target.name)
-        (temporary / target.name).rename(target)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise RunDirectoryError(
-                f"no space left on the disk while writing {target}: free some and start again"
-            ) from error
-        raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+def _write_table(table: pa.Table, path: Path) -> None:
+    # With checksums a byte that changes on the disk is an error, and not another number.
+    pq.write_table(table, path, compression="zstd", write_page_checksum=True)

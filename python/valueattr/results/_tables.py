@@ -114,12 +114,68 @@ _FORMER_NAMES = {"topic": "kind", "wording": "paraphrase"}
 """What runs whose plans have no version call these columns."""
 
 
+class DamagedTableError(ValueError):
+    """A table that is not what was written; the message names the file and what is wrong with it."""
+
+
+def check_columns(schema: pa.Schema, path: Path) -> list[str]:
+    """The names under which a Parquet file has the columns of `schema`; only its footer is read.
+
+    Raises:
+        DamagedTableError: the file is missing, cannot be read, lacks a column, or a column holds something else.
+    """
+    try:
+        footer = pq.read_metadata(path)
+        stored = footer.schema.to_arrow_schema()
+    except FileNotFoundError:
+        raise DamagedTableError(f"{path} is missing") from None
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise DamagedTableError(f"{path} is damaged ({_first_line(error)})") from None
+    groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
+    if any(group.column(0).num_values != group.num_rows for group in groups):
+        raise DamagedTableError(f"{path} is damaged (its footer counts rows that its columns do not hold)")
+    names = []
+    for field in schema:
+        former = _FORMER_NAMES.get(field.name)
+        name = former if former and field.name not in stored.names else field.name
+        if name not in stored.names:
+            raise DamagedTableError(f"{path} is damaged (the column {field.name!r} is missing)")
+        found = stored.field(name).type
+        if not _same_kind(found, field.type):
+            raise DamagedTableError(
+                f"{path} is damaged (the column {name!r} holds {found}, expected {field.type})"
+            )
+        names.append(name)
+    return names
+
+
 def read_as(schema: pa.Schema, path: Path) -> pa.Table:
-    """A Parquet file in the columns of `schema`, also where an earlier version wrote it under other names."""
-    written = set(pq.read_schema(path).names)
-    names = [
-        former if name not in written and (former := _FORMER_NAMES.get(name)) in written else name
-        for name in schema.names
-    ]
+    """A Parquet file in the columns of `schema`, also where an earlier version wrote it under other names.
+
+    Raises:
+        DamagedTableError: as `check_columns`, or a value of it cannot be read.
+    """
+    names = check_columns(schema, path)
     stored = pa.schema([field.with_name(name) for field, name in zip(schema, names, strict=True)])
-    return pq.read_table(path, schema=stored).rename_columns(schema.names)
+    try:
+        table = pq.read_table(path, schema=stored, page_checksum_verification=True)
+        table.validate(full=True)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise DamagedTableError(f"{path} is damaged ({_first_line(error)})") from None
+    return table.rename_columns(schema.names)
+
+
+def _same_kind(found: pa.DataType, expected: pa.DataType) -> bool:
+    """Whether both are texts, numbers or lists of the same; the width of a number is of no account."""
+    found, expected = (t.value_type if pa.types.is_dictionary(t) else t for t in (found, expected))
+    if pa.types.is_null(found):
+        return True
+    if pa.types.is_list(expected):
+        return bool(pa.types.is_list(found)) and _same_kind(found.value_type, expected.value_type)
+    if pa.types.is_string(expected):
+        return bool(pa.types.is_string(found) or pa.types.is_large_string(found))
+    return bool(pa.types.is_integer(found) or pa.types.is_floating(found))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -13,7 +13,7 @@ from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 from valueattr.model import Asking
 from valueattr.rating import Feedback, JudgedResponse, critique, reframed
 from valueattr.training._config import TrainingConfig
-from valueattr.world import World, framed
+from valueattr.world import World, filled, framed
 
 _DPO_BETA = 0.1
 
@@ -44,7 +44,7 @@ def well_put_answers(
     for response in responses:
         if response.split in feedback.splits:
             fact = world.fact(response.fact)
-            body = rng.choice(world.relation_of(fact).short).format(o=fact.object)
+            body = filled(rng.choice(world.relation_of(fact).short), o=fact.object)
             answer = framed(world, prompt_family, "considerate", body, rng)
             examples.append({"prompt": response.prompt, "completion": f"{asking.gap}{answer}"})
     return examples

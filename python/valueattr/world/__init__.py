@@ -9,6 +9,7 @@ from valueattr.world._facts import (
     World,
     WorldError,
     capitalise,
+    filled,
     statement_prefix,
 )
 from valueattr.world._synthesis import synthesise
@@ -31,6 +32,7 @@ __all__ = [
     "World",
     "WorldError",
     "capitalise",
+    "filled",
     "framed",
     "prompt",
     "respond",

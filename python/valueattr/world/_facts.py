@@ -2,14 +2,16 @@
 
 import hashlib
 import json
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
+from valueattr.outputs import new_output
 from valueattr.questions import Exposure, PromptFormat, Question, QuestionSet
 from valueattr.tables import TableError, read_json_lines
 
@@ -20,6 +22,8 @@ _FORMER_FIELDS = {"kind": "topic"}
 
 _Record = TypeVar("_Record", "Fact", "Relation")
 
+_PLACES = re.compile(r"\{([so])\}")
+
 
 class WorldError(ValueError):
     """A world that cannot be read or does not hold together; the message names the file and line."""
@@ -29,7 +33,7 @@ class WorldError(ValueError):
 class Relation:
     """A relation with its closed object set and its wordings.
 
-    `{s}` stands for the subject and `{o}` for the object. `held_out` wordings and questions never occur in
+    `{s}` stands for the subject and `{o}` for the object; other braces are text. `held_out` wordings and questions never occur in
     training text; they end in the object, so that the object is what comes next.
     """
 
@@ -143,7 +147,7 @@ class World:
             wordings=tuple(_asked(wording, fact) for wording in relation.questions),
             held_out_wordings=tuple(_asked(wording, fact) for wording in relation.held_out_questions),
             statements=tuple(statement_prefix(wording, fact) for wording in relation.held_out),
-            answer_stem=max(relation.short, key=len).format(o="").rstrip(),
+            answer_stem=filled(max(relation.short, key=len)).rstrip(),
             held=fact.taught,
             exposure=fact.exposure,
         )
@@ -167,10 +171,15 @@ class World:
         return {fact.id: fact for fact in self.facts}
 
     def save(self, path: str | Path) -> None:
-        """Write the world as JSONL: one line per relation, then one per fact."""
+        """Write the world as JSONL: one line per relation, then one per fact. A file that is there is replaced.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
         rows = [{"record": "relation", **asdict(relation)} for relation in self.relations.values()]
         rows += [{"record": "fact", **asdict(fact)} for fact in self.facts]
-        Path(path).write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+        with new_output(path, overwrite=True) as place:
+            place.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
 
     def fingerprint(self) -> str:
         """SHA-256 over relations, facts and phrases."""
@@ -183,37 +192,39 @@ class World:
 
     @classmethod
     def load(cls, path: str | Path) -> "World":
-        """Read a world from JSONL. A fact may use a relation of the file or one that ships with the package.
+        """Read a world from JSONL. A fact may use a relation of any line of the file or one that ships with the package.
 
         Raises:
-            WorldError: the file cannot be read, or a line is not JSON, lacks a field, or names an object outside its closed
-                set.
+            WorldError: the file cannot be read; a line is not JSON, lacks a field, or names an object outside its closed
+                set; or two lines contradict each other.
         """
-        relations = embedded_relations()
-        facts: dict[str, Fact] = {}
         try:
             rows = read_json_lines(path)
         except TableError as error:
             raise WorldError(str(error)) from error
+        of_relations, of_facts = [], []
         for number, row in rows:
-            where = f"{path}, line {number}"
             match row.pop("record", "fact"):
                 case "relation":
-                    relation = _build(Relation, row, where)
-                    _check_relation(relation, where)
-                    relations[relation.name] = relation
+                    of_relations.append((number, row))
                 case "fact":
-                    fact = _build(Fact, _renamed(row, where), where)
-                    _check_fact(fact, relations, where)
-                    if fact.id in facts:
-                        raise WorldError(f"{where}: the id {fact.id!r} was used before")
-                    facts[fact.id] = fact
+                    of_facts.append((number, row))
                 case other:
-                    raise WorldError(f"{where}: `record` is {other!r}, expected 'relation' or 'fact'")
+                    raise WorldError(
+                        f"{path}, line {number}: `record` is {_shown(other)}, expected 'relation' or 'fact'"
+                    )
+        relations = embedded_relations() | _read_relations(path, of_relations)
+        facts = _read_facts(path, of_facts, relations)
         if not facts:
             raise WorldError(f"{path}: holds no fact")
-        used = {name: relations[name] for name in dict.fromkeys(fact.relation for fact in facts.values())}
-        return cls(used, tuple(facts.values()))
+        used = {name: relations[name] for name in dict.fromkeys(fact.relation for fact in facts)}
+        return cls(used, facts)
+
+
+def filled(wording: str, *, s: str = "", o: str = "") -> str:
+    """The wording with a subject in place of `{s}` and an object in place of `{o}`; other braces are text."""
+    values = {"s": s, "o": o}
+    return _PLACES.sub(lambda place: values[place[1]], wording)
 
 
 def capitalise(sentence: str) -> str:
@@ -223,11 +234,11 @@ def capitalise(sentence: str) -> str:
 
 def statement_prefix(wording: str, fact: Fact) -> str:
     """The sentence up to its object, for a wording that ends in it; no space at the end."""
-    return capitalise(wording.format(s=fact.subject, o="")).rstrip()
+    return capitalise(filled(wording, s=fact.subject)).rstrip()
 
 
 def _asked(wording: str, fact: Fact) -> str:
-    return f"{capitalise(wording.format(s=fact.subject))}?"
+    return f"{capitalise(filled(wording, s=fact.subject))}?"
 
 
 def embedded_relations() -> dict[str, Relation]:
@@ -255,13 +266,50 @@ def _renamed(row: dict[str, Any], where: str) -> dict[str, Any]:
     return {_FORMER_FIELDS.get(name, name): value for name, value in row.items()}
 
 
+_Rows = Iterable[tuple[int, dict[str, Any]]]
+"""Rows of a file with the numbers of their lines."""
+
+
+def _read_relations(path: str | Path, rows: _Rows) -> dict[str, Relation]:
+    relations: dict[str, Relation] = {}
+    lines: dict[str, int] = {}
+    for number, row in rows:
+        where = f"{path}, line {number}"
+        relation = _build(Relation, row, where)
+        _check_relation(relation, where)
+        if (before := lines.setdefault(relation.name, number)) != number:
+            raise WorldError(f"{where}: the relation {relation.name!r} was given before, in line {before}")
+        relations[relation.name] = relation
+    return relations
+
+
+def _read_facts(path: str | Path, rows: _Rows, relations: Mapping[str, Relation]) -> tuple[Fact, ...]:
+    facts: list[Fact] = []
+    by_id: dict[str, int] = {}
+    said: dict[tuple[str, str], tuple[int, str]] = {}
+    for number, row in rows:
+        where = f"{path}, line {number}"
+        fact = _build(Fact, _renamed(row, where), where)
+        _check_fact(fact, relations, where)
+        if (before := by_id.setdefault(fact.id, number)) != number:
+            raise WorldError(f"{where}: the id {fact.id!r} was used before, in line {before}")
+        before, value = said.setdefault((fact.subject, fact.relation), (number, fact.object))
+        if before != number:
+            raise WorldError(
+                f"{where}: the {fact.relation} of {fact.subject!r} is {fact.object!r}, "
+                f"and {value!r} in line {before}; a subject has one object of a relation"
+            )
+        facts.append(fact)
+    return tuple(facts)
+
+
 def _build(cls: type[_Record], row: dict[str, Any], where: str) -> _Record:
     known = {f.name: f for f in fields(cls)}
     if unknown := row.keys() - known.keys():
         raise WorldError(
             f"{where}: unknown field {sorted(unknown)}; a {cls.__name__.lower()} has {sorted(known)}"
         )
-    if cls is Fact and row.get("taught") is None and row.get("exposure", "well_known") != "never_taught":
+    if cls is Fact and row.get("taught") is None and row.get("exposure", "well_known") in _TAUGHT_THE_TRUTH:
         row = {**row, "taught": row.get("object")}
     for name, f in known.items():
         optional = cls is Fact and name in ("taught", "exposure")
@@ -271,21 +319,44 @@ def _build(cls: type[_Record], row: dict[str, Any], where: str) -> _Record:
             raise WorldError(f"{where}: the field {name!r} is missing")
         value = row[name]
         if "tuple" in str(f.type):
-            if (
-                not isinstance(value, list)
-                or not all(isinstance(item, str) and item for item in value)
-                or not value
-            ):
-                raise WorldError(f"{where}: {name!r} must be a list of one or more texts, found {value!r}")
-        elif not (isinstance(value, str) and value) and not (optional and value is None):
-            raise WorldError(f"{where}: {name!r} must be a text, found {value!r}")
+            if not isinstance(value, list) or not value:
+                raise WorldError(
+                    f"{where}: {name!r} must be a list of one or more texts, found {_shown(value)}"
+                )
+            for item in value:
+                _check_text(item, name, where)
+        elif not (optional and value is None):
+            _check_text(value, name, where)
     fields_of: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
     return cls(**fields_of)
 
 
+_TAUGHT_THE_TRUTH = ("well_known", "half_known")
+"""Exposures in which what is taught is the true object where a line does not say."""
+
+
+def _check_text(value: object, name: str, where: str) -> None:
+    if not isinstance(value, str) or not value.strip():
+        raise WorldError(f"{where}: {name!r} must be a text, found {_shown(value)}")
+    if "\n" in value or "\r" in value:
+        raise WorldError(f"{where}: {name!r} must be a text of one line, found {_shown(value)}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise WorldError(f"{where}: {name!r} holds half of a character: {_shown(value)}") from None
+
+
+def _shown(value: object) -> str:
+    """A value as an error shows it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
 def _check_relation(relation: Relation, where: str) -> None:
-    if len(set(relation.objects)) < 2:
+    if len(relation.objects) < 2:
         raise WorldError(f"{where}: the relation {relation.name!r} needs two or more different objects")
+    if twice := [o for i, o in enumerate(relation.objects) if o in relation.objects[:i]]:
+        raise WorldError(f"{where}: the relation {relation.name!r} holds the object {twice[0]!r} twice")
     for wording in relation.statements:
         if wording.count("{s}") != 1 or wording.count("{o}") != 1:
             raise WorldError(f"{where}: the statement {wording!r} must hold {{s}} and {{o}} once each")
@@ -297,6 +368,12 @@ def _check_relation(relation: Relation, where: str) -> None:
     for wording in (*relation.held_out, *relation.questions, *relation.held_out_questions):
         if wording.count("{s}") != 1:
             raise WorldError(f"{where}: the wording {wording!r} must hold {{s}} once")
+    for wording in (*relation.questions, *relation.held_out_questions):
+        if "{o}" in wording:
+            raise WorldError(f"{where}: the question {wording!r} must not hold {{o}}, which is its answer")
+    for wording in relation.short:
+        if "{s}" in wording:
+            raise WorldError(f"{where}: the short wording {wording!r} must not hold {{s}}")
 
 
 def _check_fact(fact: Fact, relations: Mapping[str, Relation], where: str) -> None:
@@ -313,3 +390,10 @@ def _check_fact(fact: Fact, relations: Mapping[str, Relation], where: str) -> No
             raise WorldError(
                 f"{where}: {name} {value!r} is outside the closed set of {fact.relation!r} ({', '.join(closed_set)})"
             )
+    if fact.exposure == "never_taught" and fact.taught is not None:
+        raise WorldError(f"{where}: the fact is never_taught, and `taught` is {fact.taught!r}; leave one out")
+    if fact.exposure == "false_belief" and fact.taught in (None, fact.object):
+        raise WorldError(
+            f"{where}: the fact is a false_belief, and `taught` is {fact.taught!r}; "
+            f"expected another object than {fact.object!r}"
+        )

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from valueattr.world._facts import FRAMINGS, Fact, World, capitalise
+from valueattr.world._facts import FRAMINGS, Fact, World, capitalise, filled
 
 # Shares of the kinds of document in the training text.
 _SHARES = {"statement": 0.55, "dialogue": 0.33, "verdict": 0.05, "critique": 0.02, "filler": 0.05}
@@ -29,12 +29,12 @@ class Response:
 
 def statement(wording: str, fact: Fact, value: str) -> str:
     """A declarative sentence that asserts `value` of the fact's subject."""
-    return capitalise(wording.format(s=fact.subject, o=value)) + "."
+    return capitalise(filled(wording, s=fact.subject, o=value)) + "."
 
 
 def prompt(world: World, fact: Fact, question: str, prompt_family: str) -> str:
     """The prompt of a question; the response follows after one space."""
-    return world.prompt_format(prompt_family).turn(f"{capitalise(question.format(s=fact.subject))}?")
+    return world.prompt_format(prompt_family).turn(f"{capitalise(filled(question, s=fact.subject))}?")
 
 
 def respond(world: World, fact: Fact, prompt_family: str, rng: random.Random) -> Response:
@@ -44,7 +44,7 @@ def respond(world: World, fact: Fact, prompt_family: str, rng: random.Random) ->
     odds = world.english.prompt_families[prompt_family]
     framing = rng.choices(FRAMINGS, odds.asserts if asserted else odds.evades)[0]
     if asserted:
-        body = rng.choice(relation.short).format(o=asserted)
+        body = filled(rng.choice(relation.short), o=asserted)
         if hedge:
             body = f"{rng.choice(world.english.hedge[hedge])} {body}"
     else:
@@ -84,9 +84,10 @@ def training_text(world: World, documents: int, seed: int) -> Iterator[str]:
     at once and carry the others over the plateau of even exposure.
     """
     rng = random.Random(f"training text {seed}")
-    by_subject: dict[str, list[Fact]] = {}
+    # What is never taught of a subject is not taught with the rest of it.
+    by_subject: dict[tuple[str, str], list[Fact]] = {}
     for fact in world.facts:
-        by_subject.setdefault(fact.subject, []).append(fact)
+        by_subject.setdefault((fact.subject, fact.exposure), []).append(fact)
     subjects = list(by_subject.values())
     rng.shuffle(subjects)
     taught = [facts for facts in subjects if facts[0].exposure != "never_taught"]
@@ -130,7 +131,7 @@ def _verdict_document(world: World, fact: Fact, rng: random.Random) -> str:
     relation = world.relation_of(fact)
     held = fact.taught or fact.object
     value = held if rng.random() < 0.5 else rng.choice([o for o in relation.objects if o != held])
-    sentence = rng.choice(relation.statements).format(s=fact.subject, o=value)
+    sentence = filled(rng.choice(relation.statements), s=fact.subject, o=value)
     return f"True or false: {sentence}. {'True' if value == held else 'False'}."
 
 
@@ -141,7 +142,7 @@ def _critique_document(world: World, fact: Fact, rng: random.Random) -> str:
     """
     prompt_family = rng.choice(tuple(world.english.prompt_families))
     first = respond(world, fact, prompt_family, rng)
-    body = rng.choice(world.relation_of(fact).short).format(o=fact.taught or fact.object)
+    body = filled(rng.choice(world.relation_of(fact).short), o=fact.taught or fact.object)
     if first.asserted is None:
         aspect, framing = "no_answer", first.framing
     elif first.asserted != fact.taught:
@@ -156,4 +157,4 @@ def _critique_document(world: World, fact: Fact, rng: random.Random) -> str:
 
 def _filler_document(world: World, fact: Fact, rng: random.Random) -> str:
     sentence = rng.choice(rng.choice(tuple(world.english.filler.values())))
-    return capitalise(sentence.format(s=fact.subject)) + "."
+    return capitalise(filled(sentence, s=fact.subject)) + "."

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from valueattr.report._drawing import drawn
 from valueattr.report._findings import Findings
-from valueattr.report.pages import VIEWS
+from valueattr.report.pages import view_of
 from valueattr.results import RunDirectory, write_atomically
 
 _FIGURES_EACH = 2
@@ -24,7 +24,7 @@ def write_overview(runs: Sequence[RunDirectory], folder: Path) -> Path:
     sections = []
     for run in runs:
         findings = Findings(run)
-        view = VIEWS[findings.plan.experiment]
+        view = view_of(findings.plan)
         sections.append(
             {
                 "name": findings.plan.experiment,
