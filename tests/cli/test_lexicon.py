@@ -1,7 +1,8 @@
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
-from valueattr.cli import app
+from valueattr.cli import app, render
 
 
 def lexicon(*arguments):
@@ -31,13 +32,21 @@ def test_an_unknown_kind_is_an_error_that_lists_the_kinds():
     assert not done.stdout
 
 
-def test_a_pattern_is_listed_whole_however_narrow_the_terminal_is(tmp_path, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "40")
-    monkeypatch.setenv("TERM", "dumb")
-    pattern = " ".join(f"word{i}" for i in range(60))
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_pattern_is_listed_whole_however_narrow_the_terminal_is(terminal, tmp_path, monkeypatch):
+    pattern = "{" + "|".join(f"word{i}" for i in range(60)) + "}"
     own = tmp_path / "own.toml"
     own.write_text(f'[[entry]]\nkind = "caveat"\npattern = "{pattern}"\nexample = "It is so."\n')
-    assert any(pattern in line and "It is so." in line for line in lexicon("list", own).output.splitlines())
+    if terminal:
+        monkeypatch.setattr(
+            render, "console", lambda: Console(force_terminal=True, width=60, color_system=None)
+        )
+    shown = lexicon("list", own).output
+    if terminal:
+        assert "…" not in shown
+        assert all(f"word{i}" in "".join(shown.replace("caveat", "").split()) for i in (0, 59))
+    else:
+        assert any(pattern in line and "It is so." in line for line in shown.splitlines())
 
 
 def test_a_text_that_is_not_utf_8_is_named():

@@ -210,6 +210,7 @@ def test_rows_of_separated_values_without_a_text_are_named_or_counted(tmp_path):
     [
         (b"", "no column 'text'; it has none"),
         (b"id;text\n", "no column 'text'; it has id;text"),
+        (b'"a\n",b\n', r"no column 'text'; it has 'a\\n', b"),
         (b"text,text\n", "several columns 'text'"),
         (b'text\n"Perhaps\n', "line 2: no CSV: unexpected end of data"),
         (b'text\n"Perhaps" so\n', "line 2: no CSV"),
@@ -221,6 +222,13 @@ def test_what_is_no_csv_is_named(content, message, tmp_path):
         scan_dump([tmp_path / "a.csv"], field="text")
     with pytest.raises(DumpError, match="holds no chats"):
         scan_dump([tmp_path / "a.csv"], field="text", chat=True)
+
+
+def test_a_scan_leaves_the_longest_cell_of_the_csv_module_as_it_was(tmp_path):
+    before = csv.field_size_limit()
+    scan_dump([write(tmp_path, "a.jsonl")], field="text", out=tmp_path / "out.csv")
+    scan_dump([tmp_path / "out.csv"], field="source")
+    assert csv.field_size_limit() == before
 
 
 @pytest.mark.parametrize("indent", [None, 2])

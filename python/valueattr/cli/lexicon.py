@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Look into the lexicon of hedging phrases.", no_args_is_help=True)
 
-# Patterns are there to be copied, so that no line of a list is cut or broken.
+# Where there is no terminal, no line of a list is broken.
 _WHOLE_LINES = 100_000
 
 _Lexicon = Annotated[
@@ -58,13 +58,16 @@ def list_entries(
     known = (*KINDS, MODAL)
     if kind not in (None, *known):
         render.fail(f"--kind {kind}: there is no such kind; known: {', '.join(known)}", render.BAD_USAGE)
-    table = render.table("kind", "strength", "pattern", "example", wrap=False)
+    table = render.table("kind", "strength", "pattern", "example")
+    for column in table.columns:
+        column.overflow = "fold"  # a pattern is never cut
     for entry in _scanner(lexicon).entries:
         if kind in (None, entry.kind):
             strength = "" if entry.strength is None else f"{entry.strength:g}"
             table.add_row(entry.kind, strength, escape(entry.pattern), escape(entry.example or ""))
     terminal = render.console()
-    terminal.width = _WHOLE_LINES
+    if not terminal.is_terminal:
+        terminal.width = _WHOLE_LINES
     terminal.print(table)
 
 

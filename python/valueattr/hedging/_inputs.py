@@ -40,8 +40,8 @@ def find_inputs(inputs: Sequence[Path], exclude: Sequence[str]) -> Inputs:
     pattern of `exclude`: by its name, or by its path in the folder. Each file is read once.
 
     Raises:
-        DumpError: an input is missing, of no known format, or neither a file nor a folder.
-        FolderError: a folder holds no dump, or several formats, or something that cannot be read.
+        DumpError: an input is missing, of no known format, or no regular file, or a folder holds no dump.
+        FolderError: a folder holds several formats, or something that cannot be read.
     """
     found = Inputs()
     seen: set[str] = set()
@@ -100,7 +100,7 @@ def _dumps_inside(folder: Path, exclude: Sequence[str], left_out: dict[str, str]
                 files.append(path)
     formats = Counter(suffix(file).replace(".ndjson", ".jsonl") for file in files)
     if not formats:
-        raise FolderError(f"{shown(folder)}: no file in it is a dump; known: {_known()}")
+        raise DumpError(f"{shown(folder)}: no file in it is a dump; known: {_known()}")
     if len(formats) > 1:
         counted = ", ".join(f"{number} {kind}" for kind, number in formats.most_common())
         raise FolderError(

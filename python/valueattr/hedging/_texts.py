@@ -126,7 +126,7 @@ def _place(names: Sequence[str], name: str, file: Path) -> int:
     """The place of the one column of that name."""
     if names.count(name) != 1:
         number = "several columns" if name in names else "no column"
-        listed = ", ".join(names) or "none"
+        listed = ", ".join(name if name.isprintable() else repr(name) for name in names) or "none"
         raise DumpError(f"{shown(file)}: there is {number} {name!r}; it has {listed}")
     return names.index(name)
 
@@ -236,7 +236,6 @@ def _turns(messages: Any) -> str | None:
 
 def _separated(file: Path, field: str) -> Iterator[TextRows]:
     """The column `field` of a file of separated values, in quotation marks where they hold lines or separators."""
-    csv.field_size_limit(_LONGEST_CELL)  # of the process: its own limit is 128 KiB
     source = pa.OSFile(os.fsencode(file))
     compression = COMPRESSED.get(file.suffix.lower())
     stream = pa.CompressedInputStream(source, compression) if compression else source
@@ -249,6 +248,7 @@ def _separated(file: Path, field: str) -> Iterator[TextRows]:
     rows: list[int] = []
     bad: BadRows = []
     size = 0
+    limit = csv.field_size_limit(_LONGEST_CELL)  # of the whole process; at first 128 KiB
     try:
         names = next(reader, [])
         place = _place(names, field, file)
@@ -266,6 +266,8 @@ def _separated(file: Path, field: str) -> Iterator[TextRows]:
                 texts, rows, bad, size = [], [], [], 0
     except csv.Error as error:
         raise DumpError(f"{shown(file)}: line {reader.line_num}: no CSV: {error}") from None
+    finally:
+        csv.field_size_limit(limit)
     yield _rows_of(texts, rows, bad, source.tell())
 
 

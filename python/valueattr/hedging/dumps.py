@@ -117,8 +117,8 @@ def scan_dump(
 
     Raises:
         BadRowError: an input holds a row without a text. ChatFieldError: the field holds lists of messages.
-        FolderError: a folder holds no dump or several formats, or cannot be read in whole.
-        DumpError: an input is missing, of no known format, or cannot be read to its end; or `out` has a name of another
+        FolderError: a folder holds several formats, or cannot be read in whole.
+        DumpError: an input is missing, holds no dump, or cannot be read to its end; or `out` has a name of another
             format. No output remains.
         valueattr.outputs.OutputError: `out` exists, is an input, or cannot be written.
     """
