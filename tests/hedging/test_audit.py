@@ -345,8 +345,7 @@ def test_a_damaged_sheet_is_an_error_or_gives_shares_of_the_right_responses(shee
     path.write_bytes(content)
     try:
         shares = corrected_shares(responses, "text", read_sheet(path))
-    except AuditError as error:
-        assert str(error)
+    except AuditError:
         return
     assert shares["n"].sum() == 40
     assert shares["audited"].max() <= 40
