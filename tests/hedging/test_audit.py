@@ -7,6 +7,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.experiments.conftest import valueattr
 from valueattr.hedging.audit import (
@@ -315,3 +317,35 @@ def test_a_row_without_a_text_is_named_by_file_and_line(tmp_path, field, message
 def test_a_folder_without_a_dump_is_no_run_and_named(tmp_path):
     with pytest.raises(AuditError, match="no file in it is a dump"):
         read_responses(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def sheet_file(tmp_path_factory):
+    """Responses, the place of a labelled sheet of them, and what is in it."""
+    responses, folder = dump(40), tmp_path_factory.mktemp("sheets")
+    written(folder, responses, by=["model"], per_stratum=3)
+    return responses, folder / "sheet.csv", (folder / "sheet.csv").read_bytes()
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 3000),
+            st.integers(0, 40),
+            st.binary(max_size=6)
+            | st.sampled_from([b"\n", b",", b";", b'"', b"\t", b"\r", b"\0", b"1", b"\xff\xfe"]),
+        ),
+        max_size=4,
+    )
+)
+def test_a_damaged_sheet_is_an_error_or_gives_shares_of_the_right_responses(sheet_file, edits):
+    responses, path, content = sheet_file
+    for at, length, instead in edits:
+        content = content[:at] + instead + content[at + length :]
+    path.write_bytes(content)
+    try:
+        shares = corrected_shares(responses, "text", read_sheet(path))
+    except AuditError:
+        return
+    assert shares["n"].sum() == 40
+    assert shares["audited"].max() <= 40
