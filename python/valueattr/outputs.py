@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+_WRITING = ".writing-"
+
 
 class OutputError(ValueError):
     """An output that cannot be written; the message names its path and what to do."""
@@ -60,6 +62,11 @@ def new_output(path: str | Path, *, inputs: Iterable[Path] = (), overwrite: bool
         os.close(lock)
 
 
+def is_being_written(path: Path) -> bool:
+    """Whether a writer, or one that was killed, keeps there what is not whole."""
+    return path.name.startswith(_WRITING)
+
+
 def _check(shown: str | Path, path: Path, inputs: Iterable[Path], overwrite: bool) -> None:
     if not path.exists():
         return
@@ -72,7 +79,7 @@ def _check(shown: str | Path, path: Path, inputs: Iterable[Path], overwrite: boo
 
 
 def _prefix(path: Path) -> str:
-    return f".writing-{path.name}-"
+    return f"{_WRITING}{path.name}-"
 
 
 def _remove_stale(path: Path) -> None:
