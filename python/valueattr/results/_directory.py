@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from valueattr.outputs import OutputError, is_being_written, new_output
+from valueattr.outputs import OutputError, is_being_written, new_output, remove_abandoned
 from valueattr.results._files import DamagedFileError, read_json
 from valueattr.results._tables import (
     FACTS,
@@ -162,6 +162,9 @@ class RunDirectory:
                 raise DirectoryTakenError(
                     f"another process is running in {self.path}: wait for it, or choose another directory"
                 ) from None
+            for folder in (self.path, self.path / "parts"):
+                if folder.is_dir():
+                    remove_abandoned(folder)
             yield
 
     @property
