@@ -161,6 +161,7 @@ def test_the_world_of_the_docs_does_for_every_experiment_and_seed(tmp_path):
         for experiment in EXPERIMENTS.values():
             for arm in experiment.arms:
                 assert all(splits[split] for split in experiment.prompted_in(arm)), (experiment.name, seed)
+    assert all(len(question.statements) > 1 for question in world.questions)  # which probes need
 
 
 # LoRA needs peft, which is no dependency, and a model of the hub.
