@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+_WRITING = ".writing-"
+
 
 class OutputError(ValueError):
     """An output that cannot be written; the message names its path and what to do."""
@@ -36,7 +38,7 @@ def new_output(path: str | Path, *, inputs: Iterable[Path] = (), overwrite: bool
     _check(shown, path, inputs, overwrite)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_stale(path)
+        remove_abandoned(path.parent, _prefix(path))
         folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=_prefix(path)))
         lock = os.open(folder, os.O_RDONLY)
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -60,6 +62,11 @@ def new_output(path: str | Path, *, inputs: Iterable[Path] = (), overwrite: bool
         os.close(lock)
 
 
+def is_being_written(path: Path) -> bool:
+    """Whether a writer, or one that was killed, keeps there what is not whole."""
+    return path.name.startswith(_WRITING)
+
+
 def _check(shown: str | Path, path: Path, inputs: Iterable[Path], overwrite: bool) -> None:
     if not path.exists():
         return
@@ -75,19 +82,19 @@ def _check(shown: str | Path, path: Path, inputs: Iterable[Path], overwrite: boo
 
 
 def _prefix(path: Path) -> str:
-    return f".writing-{path.name}-"
+    return f"{_WRITING}{path.name}-"
 
 
-def _remove_stale(path: Path) -> None:
-    """A writer holds a lock on its folder, so that one without a lock was killed."""
-    for folder in path.parent.iterdir():
-        if not folder.name.startswith(_prefix(path)) or not folder.is_dir():
+def remove_abandoned(folder: Path, prefix: str = _WRITING) -> None:
+    """Remove what killed writers left in a folder. A writer holds a lock on its place, so that one without was killed."""
+    for place in folder.iterdir():
+        if not place.name.startswith(prefix) or not place.is_dir():
             continue
         with suppress(OSError):  # somebody else may be removing it
-            lock = os.open(folder, os.O_RDONLY)
+            lock = os.open(place, os.O_RDONLY)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder)
+                shutil.rmtree(place)
             finally:
                 os.close(lock)
 

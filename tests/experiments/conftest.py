@@ -34,3 +34,16 @@ def tables(folder):
 def assert_same(one, other):
     for name, table in tables(one).items():
         pd.testing.assert_frame_equal(table, tables(other)[name], check_exact=True, obj=name)
+
+
+def assert_arms_same(chosen, whole):
+    """A run of some arms holds what the run of all arms says of them."""
+    every, some = tables(whole), tables(chosen)
+    for name in ("generations", "measures", "steps"):
+        arms = set(some[name]["arm"])
+        expected = every[name][every[name]["arm"].isin(arms)]
+        for table in (expected, some[name]):
+            table["arm"] = table["arm"].astype(str)
+        pd.testing.assert_frame_equal(
+            some[name], expected.reset_index(drop=True), check_exact=True, check_categorical=False
+        )

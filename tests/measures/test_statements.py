@@ -41,6 +41,14 @@ def test_csv_and_jsonl_read_the_same(tmp_path):
         ("a.jsonl", b'{"statement": "", "label": 1}\n', "line 1: `statement`"),
         ("a.jsonl", b'{"statement": "x", "label": 1}\n\xff\n', "line 2: not UTF-8"),
         ("a.txt", b"x", "expected a .csv or .jsonl file"),
+        ("a.csv", b"statement,label\nx,1\ny,0\nx ,0\n", "line 4: 'x' is labelled False, and True in line 2"),
+        (
+            "a.jsonl",
+            b'{"statement": "\\ud800", "label": 1}\n',
+            "line 1: `statement` holds half of a character",
+        ),
+        ("a.jsonl", b'{"statement": ["x"], "label": 1}\n', "line 1: `statement` is ['x']"),
+        ("a.jsonl", b'{"statement": "x", "label": {"a": 1}}\n', "line 1: `label` is {'a': 1}"),
     ],
 )
 def test_broken_files_are_refused_by_line(tmp_path, name, content, message):
@@ -51,6 +59,24 @@ def test_broken_files_are_refused_by_line(tmp_path, name, content, message):
     assert name in str(error.value)
     with pytest.raises(StatementError, match="no such file"):
         load_statements(tmp_path / "nothing.csv")
+
+
+def test_marks_and_separators_of_other_systems_are_read(tmp_path):
+    lines = ["statement,label", "x\u2028y\u0085z,1", "y,0"]
+    (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode())
+    assert load_statements(tmp_path / "a.csv").texts == ("x\u2028y\u0085z", "y")
+
+
+def test_too_few_statements_for_the_folds_are_refused(tmp_path):
+    lines = ["statement,label"] + [f"text {i},{i % 2}" for i in range(60)]
+    for count in (3, 4, 61):
+        (tmp_path / "a.csv").write_text("\n".join(lines[:count]))
+        statements = load_statements(tmp_path / "a.csv")
+        if count > 60:
+            statements.check_folds()
+        else:
+            with pytest.raises(StatementError, match="too few"):
+                statements.check_folds()
 
 
 def test_statements_that_were_learned_are_told_from_false_ones(world, start, tmp_path):

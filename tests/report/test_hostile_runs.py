@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from valueattr.cli import app
 from valueattr.report import write_overview, write_report
-from valueattr.results import FACTS, GENERATIONS, RunDirectory
+from valueattr.results import FACTS, GENERATIONS, MEASURES, SUMMARY, RunDirectory
 from valueattr.results._directory import hash_plan
 
 from .conftest import finished_run
@@ -167,3 +167,11 @@ def test_codes_of_arms_that_would_leave_the_run_are_refused(run, code):
     done = report(run.path)
     assert done.exit_code == 1
     assert "plan.json: arms.0.code: " in done.stderr
+
+
+def test_tables_without_rows_are_no_finished_run(run):
+    for name, schema in (("measures", MEASURES), ("summary", SUMMARY), ("generations", GENERATIONS)):
+        run.write_table(name, schema.empty_table())
+    done = report(run.path)
+    assert done.exit_code == 1
+    assert "measures.parquet holds no rows: run the experiment again" in done.stderr

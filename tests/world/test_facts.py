@@ -228,7 +228,7 @@ def test_braces_in_wordings_and_names_are_text(tmp_path, hostile):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"subject": "a \ud800"}, r"line 1: 'subject' holds half of a character: 'a \\ud800'"),
+        ({"subject": "a \ud800"}, r"line 1: holds '\\ud800', half a character"),
         ({"subject": "two\nlines"}, "line 1: 'subject' must be a text of one line"),
         ({"subject": "  "}, "line 1: 'subject' must be a text, found '  '"),
         ({"id": None}, "line 1: 'id' must be a text, found None"),

@@ -119,6 +119,8 @@ def _materials(facts: Path | None, model: str | None, statements: Path | None) -
             load_tokenizer(model)
             load_model(model)
         read = load_statements(statements) if statements else None
+        if read:
+            read.check_folds()
     return Materials(world, model, read) if model else Materials(world, statements=read)
 
 

@@ -1,5 +1,6 @@
 """One arm and seed, from the start model to its part of the tables; resumable from the last checkpoint."""
 
+import shutil
 import time
 
 from valueattr.experiments._context import Context
@@ -13,7 +14,7 @@ CRITIQUE_GATE = 0.3
 
 def run_arm(run: RunDirectory, context: Context, arm: Arm, seed: int, report: Report) -> None:
     """Train and measure one arm under one seed and leave its part in the run directory."""
-    from valueattr.experiments._training import train_arm
+    from valueattr.experiments._training import checkpoints_of, train_arm
 
     records = Records()
     started = time.perf_counter()
@@ -28,3 +29,4 @@ def run_arm(run: RunDirectory, context: Context, arm: Arm, seed: int, report: Re
         train_arm(run, context, arm, seed, records, report)
     records.logged(0, "time/arm", time.perf_counter() - started)
     run.write_part(part_name(arm.code, seed), records.tables(context, arm.code, seed))
+    shutil.rmtree(checkpoints_of(run, arm, seed), ignore_errors=True)

@@ -71,6 +71,8 @@ def run(
     Raises:
         UnknownPresetError: the experiment has no such preset.
         RunDirectoryError: `out` holds another plan, or another process is at it, or the disk is full.
+        TooFewQuestionsError: the world lacks facts or wordings that the experiment needs.
+        StatementError: there are too few statements.
         ModelError: the model cannot be loaded.
         ArmFailedError: an arm raised; finished arms are kept and the same call goes on from there.
     """
@@ -84,6 +86,9 @@ def run(
     wanted = list(range(settings.seeds if seeds is None else seeds))
     for seed in wanted:
         _check_splits(experiment, materials.world.questions, seed, settings.split_size)
+    _check_probed(experiment, materials.world.questions)
+    if materials.statements:
+        materials.statements.check_folds()
     directory = RunDirectory.create(
         out,
         Plan.of(
@@ -114,6 +119,18 @@ def _check_splits(experiment: Experiment, questions: QuestionSet, seed: int, siz
         raise TooFewQuestionsError(
             f"seed {seed}: {experiment.name} asks for facts of the splits {', '.join(empty)}, and there are none"
         )
+
+
+def _check_probed(experiment: Experiment, questions: QuestionSet) -> None:
+    """Probes are trained on some of a relation's statements and tested on another one."""
+    if not experiment.probed:
+        return
+    for question in questions:
+        if len(question.statements) < 2:
+            raise TooFewQuestionsError(
+                f"{experiment.name} has probes, which need two or more held-out statements of each relation; "
+                f"{question.relation!r} has {len(question.statements)}"
+            )
 
 
 def run_all(

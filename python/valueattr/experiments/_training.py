@@ -54,7 +54,7 @@ def train_arm(
     run: RunDirectory, context: Context, arm: Arm, seed: int, records: Records, report: Report
 ) -> None:
     """Train to the last step, going on from the latest whole checkpoint, and measure."""
-    folder = run.path / "work" / part_name(arm.code, seed)
+    folder = checkpoints_of(run, arm, seed)
     trainer = _trainer(context, arm, seed, folder, records)
     resume_from = _last_whole_checkpoint(folder, records)
     watch = _Watch(context, arm, seed, records, report, trainer)
@@ -67,7 +67,11 @@ def train_arm(
     final = run.path / "checkpoints" / part_name(arm.code, seed)
     policy.save_pretrained(final)
     context.tokenizer.save_pretrained(final)
-    shutil.rmtree(folder)
+
+
+def checkpoints_of(run: RunDirectory, arm: Arm, seed: int) -> Path:
+    """Where an arm keeps its checkpoints until its part is written."""
+    return run.path / "work" / part_name(arm.code, seed)
 
 
 def _last_whole_checkpoint(folder: Path, records: Records) -> Path | None:

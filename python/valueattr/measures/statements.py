@@ -39,6 +39,19 @@ class Statements:
         """Which fold tests each statement."""
         return np.array([hashlib.sha256(text.encode()).digest()[0] % FOLDS for text in self.texts])
 
+    def check_folds(self) -> None:
+        """Truth probes leave each fold out; what is left, and one fold at least, must have true and false statements.
+
+        Raises:
+            StatementError: there are too few.
+        """
+        of_fold = [set(self.labels[self.fold == k].tolist()) for k in range(FOLDS)]
+        of_rest = [set(self.labels[self.fold != k].tolist()) for k in range(FOLDS)]
+        if not any(len(labels) == 2 for labels in of_fold) or any(len(labels) < 2 for labels in of_rest):
+            raise StatementError(
+                f"{len(self.texts)} statements are too few for {FOLDS} folds with true and false ones; give more"
+            )
+
     @property
     def digest(self) -> str:
         """SHA-256 over texts and labels."""
@@ -49,12 +62,14 @@ def load_statements(path: str | Path) -> Statements:
     """Read a .jsonl or .csv file with the fields `statement` and `label` (1 or true, 0 or false).
 
     Raises:
-        StatementError: the file cannot be read, a field of a line is not as expected, or all labels are the same.
+        StatementError: the file cannot be read, a field of a line is not as expected, all labels are the same, or
+            the same statement has two labels.
     """
     try:
         rows = read_rows(path)
     except TableError as error:
         raise StatementError(str(error)) from error
+    said: dict[str, tuple[int, int]] = {}
     texts, labels = [], []
     for line, row in rows:
         text, label = row.get("statement"), str(row.get("label", "")).strip().lower()
@@ -63,6 +78,18 @@ def load_statements(path: str | Path) -> Statements:
         if label not in _LABELS:
             raise StatementError(
                 f"{path}, line {line}: `label` is {row.get('label')!r}, expected true or false"
+            )
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise StatementError(
+                f"{path}, line {line}: `statement` holds half of a character: {text!r}"
+            ) from None
+        before, value = said.setdefault(text.strip(), (line, _LABELS[label]))
+        if value != _LABELS[label]:
+            raise StatementError(
+                f"{path}, line {line}: {text.strip()!r} is labelled {bool(_LABELS[label])}, "
+                f"and {bool(value)} in line {before}"
             )
         texts.append(text.strip())
         labels.append(_LABELS[label])

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from valueattr.outputs import OutputError, new_output
+from valueattr.outputs import OutputError, is_being_written, new_output, remove_abandoned
 from valueattr.results._files import DamagedFileError, read_json
 from valueattr.results._tables import (
     FACTS,
@@ -41,6 +41,7 @@ TABLES = {
     "summary": SUMMARY,
 }
 PART_TABLES = ("facts", "generations", "measures", "steps")
+_TABLES_ANEW = "run the experiment again, which puts its tables together from the finished arms"
 _PART = re.compile(r"[^.].*-s(\d+)")
 
 
@@ -113,13 +114,22 @@ class RunDirectory:
             if (path / "plan.json").exists():
                 run = cls(path)
                 run._check_plan(hash_plan(plan))
-                return run
-            if path.exists() and not path.is_dir():
-                raise DirectoryTakenError(f"{path} is a file: choose another directory")
-            if path.exists() and any(path.iterdir()):
-                raise DirectoryTakenError(f"{path} is not empty and holds no run: choose another directory")
-            path.mkdir(parents=True, exist_ok=True)
-        write_atomically(path / "config.json", lambda p: _write_text(p, _canonical(config)))
+            else:
+                if path.exists() and not path.is_dir():
+                    raise DirectoryTakenError(f"{path} is a file: choose another directory")
+                # One that was killed while it sealed the plan left only what it was writing.
+                if path.exists() and any(not is_being_written(place) for place in path.iterdir()):
+                    raise DirectoryTakenError(
+                        f"{path} is not empty and holds no run: choose another directory"
+                    )
+                path.mkdir(parents=True, exist_ok=True)
+                run = cls._seal(path, plan)
+            if not (path / "config.json").exists() and not (path / "parts").exists():
+                run.write_json("config.json", config)
+        return run
+
+    @classmethod
+    def _seal(cls, path: Path, plan: Mapping[str, Any]) -> "RunDirectory":
         sealed = {"plan": plan, "sha256": hash_plan(plan)}
         write_atomically(path / "plan.json", lambda p: _write_text(p, _canonical(sealed)))
         return cls(path)
@@ -152,6 +162,9 @@ class RunDirectory:
                 raise DirectoryTakenError(
                     f"another process is running in {self.path}: wait for it, or choose another directory"
                 ) from None
+            for folder in (self.path, self.path / "parts"):
+                if folder.is_dir():
+                    remove_abandoned(folder)
             yield
 
     @property
@@ -205,9 +218,12 @@ class RunDirectory:
         """The seeds that the tables at the top hold.
 
         Raises:
-            RunDirectoryError: as `table`.
+            RunDirectoryError: as `table`, or they hold none.
         """
-        return sorted(int(seed) for seed in self.table("measures")["seed"].unique())
+        seeds = sorted(int(seed) for seed in self.table("measures")["seed"].unique())
+        if not seeds:
+            raise RunDirectoryError(f"{self.path / 'measures.parquet'} holds no rows: {_TABLES_ANEW}")
+        return seeds
 
     def table(self, name: str) -> "pd.DataFrame":
         """One of the tables `facts`, `generations`, `measures`, `steps`, `summary`.
@@ -223,9 +239,7 @@ class RunDirectory:
         try:
             frame: pd.DataFrame = read_as(TABLES[name], path).to_pandas()
         except DamagedTableError as error:
-            raise RunDirectoryError(
-                f"{error}: run the experiment again, which puts its tables together from the finished arms"
-            ) from error
+            raise RunDirectoryError(f"{error}: {_TABLES_ANEW}") from error
         return frame
 
     def has_part(self, name: str) -> bool:
@@ -272,9 +286,10 @@ class RunDirectory:
         files = sorted((other.path / "parts" / twin).glob("*.parquet"))
         with other._part(twin):
             tables = {f.stem: renamed(read_as(TABLES[f.stem], f)) for f in files}
-        self.write_part(name, tables)
+        # The part comes last, since with it the arm is finished.
         if (checkpoint := other.path / "checkpoints" / twin).is_dir():
             shutil.copytree(checkpoint, self.path / "checkpoints" / name, dirs_exist_ok=True)
+        self.write_part(name, tables)
 
     def assemble(self, parts: list[str]) -> None:
         """Put the parts together, in the order given, into the tables at the top."""

@@ -340,10 +340,6 @@ def _check_text(value: object, name: str, where: str) -> None:
         raise WorldError(f"{where}: {name!r} must be a text, found {_shown(value)}")
     if "\n" in value or "\r" in value:
         raise WorldError(f"{where}: {name!r} must be a text of one line, found {_shown(value)}")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise WorldError(f"{where}: {name!r} holds half of a character: {_shown(value)}") from None
 
 
 def _shown(value: object) -> str:
