@@ -41,9 +41,9 @@ def assert_arms_same(chosen, whole):
     every, some = tables(whole), tables(chosen)
     for name in ("generations", "measures", "steps"):
         arms = set(some[name]["arm"])
-        expected = every[name][every[name]["arm"].isin(arms)]
-        for table in (expected, some[name]):
-            table["arm"] = table["arm"].astype(str)
+        expected = every[name][every[name]["arm"].isin(arms)].reset_index(drop=True)
+        # Categories are of all arms of a run.
+        texts = {column: str for column in expected if expected[column].dtype == "category"}
         pd.testing.assert_frame_equal(
-            some[name], expected.reset_index(drop=True), check_exact=True, check_categorical=False
+            some[name].astype(texts), expected.astype(texts), check_exact=True, obj=name
         )

@@ -49,3 +49,26 @@ def test_the_world_is_a_question_set(world):
     assert question.wordings[0].endswith("?")
     assert fact.subject in question.wordings[0]
     assert all(not statement.endswith(" ") for statement in question.statements)
+
+
+def test_a_question_that_no_answer_fits_is_refused_by_its_id():
+    for change, message in (
+        ({"answer": "Bonn"}, "question 'france': answer 'Bonn' is none of its choices"),
+        ({"held": "Bonn"}, "question 'france': held 'Bonn' is none of its choices"),
+        ({"wordings": ()}, "question 'france' has no wording"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Question(**{**vars(CAPITAL), **change})
+    with pytest.raises(ValueError, match="two questions have the same id, 'france'"):
+        QuestionSet((CAPITAL, CAPITAL))
+
+
+@pytest.mark.parametrize("wording", ["{question}", "{", "{0}", "{s.__class__}", "%s"])
+def test_braces_in_a_wording_are_text(wording):
+    assert PromptFormat("{s} {question} }").turn(wording) == f"{{s}} {wording} }}"
+
+
+@pytest.mark.parametrize("frame", ["", "Answer:", "{question} {question}"])
+def test_a_frame_that_does_not_hold_the_question_once_is_refused(frame):
+    with pytest.raises(ValueError, match=r"must hold \{question\} once"):
+        PromptFormat(frame)

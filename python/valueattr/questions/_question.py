@@ -20,6 +20,9 @@ class Question:
     wordings: in which the model is asked and trained. held_out_wordings: in which training never asks.
     statements: held-out sentences up to the answer, which would follow after a space and end the sentence.
     answer_stem: how an answer to the question begins, up to the object.
+
+    Raises:
+        ValueError: the answer, or what is held, is none of the choices, or there is no wording.
     """
 
     id: str
@@ -35,6 +38,14 @@ class Question:
     aliases: tuple[str, ...] = ()
     held: str | None = None
     exposure: Exposure = "well_known"
+
+    def __post_init__(self) -> None:
+        for name in ("answer", "held"):
+            value = getattr(self, name)
+            if value is not None and value not in self.choices:
+                raise ValueError(f"question {self.id!r}: {name} {value!r} is none of its choices")
+        if not self.wordings:
+            raise ValueError(f"question {self.id!r} has no wording")
 
     @property
     def distractors(self) -> tuple[str, ...]:
@@ -59,7 +70,9 @@ class QuestionSet:
 
     def __post_init__(self) -> None:
         if len(self._by_id) < len(self.questions):
-            raise ValueError("two questions have the same id")
+            ids = [question.id for question in self.questions]
+            twice = next(of for i, of in enumerate(ids) if of in ids[:i])
+            raise ValueError(f"two questions have the same id, {twice!r}")
 
     def __iter__(self) -> Iterator[Question]:
         return iter(self.questions)
@@ -90,10 +103,18 @@ class QuestionSet:
 
 @dataclass(frozen=True)
 class PromptFormat:
-    """What stands around a question: `frame` holds it at `{question}`; `opener` opens an answer before its content."""
+    """What stands around a question: `frame` holds it at `{question}`; `opener` opens an answer before its content.
+
+    Raises:
+        ValueError: the frame does not hold the question once.
+    """
 
     frame: str = "{question}"
     opener: str = ""
+
+    def __post_init__(self) -> None:
+        if self.frame.count("{question}") != 1:
+            raise ValueError(f"the frame {self.frame!r} must hold {{question}} once")
 
     def turn(self, wording: str) -> str:
         """What the model is told, up to where its answer begins."""
