@@ -45,7 +45,7 @@ def test_csv_and_jsonl_read_the_same(tmp_path):
         (
             "a.jsonl",
             b'{"statement": "\\ud800", "label": 1}\n',
-            "line 1: `statement` holds half of a character",
+            "line 1: holds '\\ud800', half a character",
         ),
         ("a.jsonl", b'{"statement": ["x"], "label": 1}\n', "line 1: `statement` is ['x']"),
         ("a.jsonl", b'{"statement": "x", "label": {"a": 1}}\n', "line 1: `label` is {'a': 1}"),

@@ -79,12 +79,6 @@ def load_statements(path: str | Path) -> Statements:
             raise StatementError(
                 f"{path}, line {line}: `label` is {row.get('label')!r}, expected true or false"
             )
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise StatementError(
-                f"{path}, line {line}: `statement` holds half of a character: {text!r}"
-            ) from None
         before, value = said.setdefault(text.strip(), (line, _LABELS[label]))
         if value != _LABELS[label]:
             raise StatementError(
