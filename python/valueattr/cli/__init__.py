@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from valueattr import __version__
-from valueattr.cli import audit, capture, lexicon, probe, report, run, scan, verify
+from valueattr.cli import audit, capture, lexicon, probe, rebuild, report, run, scan, verify
 
 __all__ = ["app"]
 
@@ -17,7 +17,7 @@ __all__ = ["app"]
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
 )
-for noun in (run, report, scan, capture, probe, verify):
+for noun in (run, report, scan, capture, probe, verify, rebuild):
     app.add_typer(noun.app)
 app.add_typer(lexicon.app, name="lexicon")
 app.add_typer(audit.app, name="audit")
