@@ -132,7 +132,7 @@ def _columns(table: "pa.Table | pd.DataFrame", rows: int) -> dict[str, pa.Array]
         arrow = as_arrow(table)
     except ValueError as error:
         raise CaptureError(f"the table cannot be kept: {error}") from None
-    if len(arrow) != rows:
+    if arrow.column_names and len(arrow) != rows:
         raise CaptureError(f"the table has {len(arrow)} rows for {rows} texts")
     for column in ("capture", "token", "text"):
         if column in arrow.column_names:

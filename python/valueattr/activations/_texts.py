@@ -28,6 +28,10 @@ def as_arrow(table: "pa.Table | pd.DataFrame") -> pa.Table:
     if not isinstance(table, pa.Table):
         try:
             table = pa.Table.from_pandas(table, preserve_index=False)
+            # pandas has large texts where Arrow has none; the same column is to be the same from either.
+            kinds = [pa.string() if pa.types.is_large_string(kind) else kind for kind in table.schema.types]
+            names = zip(table.column_names, kinds, strict=True)
+            table = table.cast(pa.schema(list(names)))
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
             raise ValueError(f"a column holds values of several kinds: {error}") from None
     twice = [name for name in table.column_names if table.column_names.count(name) > 1]

@@ -65,7 +65,7 @@ def capture(
     from valueattr.tables import TableError, read_texts
 
     wanted = parsing.layers(layers)
-    hints = {JournalError: parsing.rebuild_hint(out)}
+    hints: dict[type[Exception], str] = {JournalError: parsing.rebuild_hint(out)}
     with render.failures(CaptureError, ModelError, StoreError, TableError, hints=hints):
         if vllm is not None:
             if model or texts or positions == "span" or wanted == "all":

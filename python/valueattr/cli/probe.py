@@ -201,10 +201,15 @@ def _about(fitted: "pd.DataFrame", shown: int, out: Path | None) -> str:
     """What the numbers rest on, and what was left out of the table."""
     from rich.markup import escape
 
+    weightless = " or of weight 0" if fitted.attrs.get("sample_weight") else ""
     notes = [
         f"{escape(str(line['label']))}: {line['n']:,} rows in {line['groups']:,} groups, "
         f"{line['classes']} classes, the most frequent {_short(line['majority'])}"
-        + (f"; {line['unlabelled']:,} rows without a label are left out" if line["unlabelled"] else "")
+        + (
+            f"; {line['left_out']:,} rows without a label{weightless} are left out"
+            if line["left_out"]
+            else ""
+        )
         for line in fitted.drop_duplicates("label").to_dict("records")
     ]
     if shown < len(fitted):

@@ -12,7 +12,7 @@ app = typer.Typer()
 
 @app.command(epilog=render.example("valueattr rebuild acts"))
 def rebuild(store: Annotated[Path, typer.Argument(help="The folder of the store.")]) -> None:
-    """Write the lost journal of a store of activations anew from its shards.
+    """Write the lost journal of a store anew from its shards.
 
     Intact lines of the journal are kept. The checksums of the other shards are taken from what they hold now.
     """

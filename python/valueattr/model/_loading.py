@@ -150,7 +150,7 @@ def _why_no_model(source: str | Path, error: Exception) -> str:
         return reason
     if not weights:
         pickled = any([*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth")])
-        return f"{folder} cannot be loaded: it holds no safetensors" + (
+        return f"{folder} is no model that can be loaded: it holds no safetensors" + (
             "; pickled weights are not read, as they may run code: save them as safetensors"
             if pickled
             else ""

@@ -127,8 +127,11 @@ def classes(values: pa.Array, name: str) -> Codes:
         raise ProbeError(f"label {name!r} holds {kind}; expected classes: texts, integers or true and false")
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
+    blank = False
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        values = pc.if_else(pc.equal(pc.utf8_trim_whitespace(values), ""), None, values)
+        blanks = pc.equal(pc.utf8_trim_whitespace(values), "")
+        blank = bool(pc.any(blanks).as_py())
+        values = pc.if_else(blanks, None, values)
     label = encoded(values, name)
     if pa.types.is_floating(kind) and len(label.values) > _MOST_FLOAT_CLASSES:
         raise ProbeError(
@@ -136,7 +139,7 @@ def classes(values: pa.Array, name: str) -> Codes:
             "RidgeProbe reads numbers"
         )
     if not label.values:
-        raise ProbeError(f"label {name!r} is null or blank in every row")
+        raise ProbeError(f"label {name!r} is {'null or blank' if blank else 'null'} in every row")
     if len(label.values) == 1:
         raise ProbeError(f"label {name!r} is constant: {label.values[0]!r} in every row that has one")
     counts = np.bincount(label.codes[label.codes >= 0])

@@ -98,7 +98,7 @@ def sweep(
         probe's training mean is subtracted; "recentred": the other store's mean over the same rows). `attrs` holds the
         settings. Columns:
 
-        - `n` rows, `unlabelled` rows that were left out as they have no label, `groups`, `classes`, `majority` (share of the most frequent class).
+        - `n` rows, `left_out` rows (without a label, or of weight 0), `groups`, `classes`, `majority` (share of the most frequent class).
         - `accuracy`, `auroc` (macro one-vs-rest for more than two classes; within folds, averaged by rows), each with
           `_low` and `_high`: a 95% percentile interval by bootstrap over groups, given the probes.
         - `real`, `control`, `selectivity` (real - control, with an interval as above), with `wordings`: accuracy on
@@ -212,7 +212,7 @@ class _Study:
 
     label: str
     rows: Ints
-    unlabelled: int
+    left_out: int
     target: Target
     group: Ints
     seeds: Sequence[int]
@@ -236,7 +236,7 @@ def _cell(
     keys = {"layer": layer, "kind": kind, "label": study.label}
     about = {
         "n": len(target.codes),
-        "unlabelled": study.unlabelled,
+        "left_out": study.left_out,
         "groups": int(study.group.max()) + 1,
         "classes": target.classes,
         "majority": float(counts.max() / counts.sum()),
@@ -309,7 +309,6 @@ def _study(
 ) -> _Study:
     label = classes(about.read(name), name)
     there = label.codes >= 0
-    unlabelled = int((~there).sum())
     weight = np.ones(len(there))
     if about.sample_weight is not None:
         weight = row_weights(about.read(about.sample_weight), about.sample_weight)
@@ -341,7 +340,7 @@ def _study(
     dealt = [deal(group, codes, folds, seed) for seed in seeds]
     for part in dealt:
         _check_training(name, "a fold is", part, codes, chooses)
-    return _Study(name, rows, unlabelled, target, group, seeds, dealt, controls)
+    return _Study(name, rows, len(there) - len(rows), target, group, seeds, dealt, controls)
 
 
 def _control(label: str, group: Ints, part: Ints, codes: Ints, seed: int) -> _Control:

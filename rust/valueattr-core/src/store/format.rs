@@ -28,6 +28,11 @@ impl Dtype {
         if self == Self::F32 { 4 } else { 2 }
     }
 
+    pub(super) fn of_name(name: &str) -> Option<Self> {
+        let all = [Self::F32, Self::F16, Self::BF16];
+        all.into_iter().find(|dtype| dtype.name() == name)
+    }
+
     fn name(self) -> &'static str {
         ["F32", "F16", "BF16"][self as usize]
     }

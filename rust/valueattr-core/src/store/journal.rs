@@ -115,10 +115,10 @@ impl Journal {
 }
 
 /// A line of the journal.
-pub(super) fn line(shard: &Shard) -> Vec<u8> {
-    let mut line = serde_json::json!(shard).to_string().into_bytes();
+pub(super) fn line(shard: &Shard) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(shard)?;
     line.push(b'\n');
-    line
+    Ok(line)
 }
 
 /// The names of the shards in a folder, whether they count or not, sorted.

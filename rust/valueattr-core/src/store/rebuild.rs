@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use super::error::{StoreError, broken, io_error};
-use super::format::OPENING;
+use super::format::{OPENING, shard_name};
 use super::journal::{Journal, captures_with_texts, line, read_manifest, shard_files};
 use super::shard::{describe, manifest_of, open_checked};
-use super::writer::{lock, write_whole};
+use super::writer::{lock, write_manifest, write_whole};
 
 /// How many lines of a journal were kept, and how many are new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,27 +36,25 @@ pub fn rebuild(path: &Path) -> Result<Rebuilt, StoreError> {
     let captures = captures_with_texts(path)?;
     let only = (captures.len() == 1).then(|| &captures[0][..]);
     for (index, name) in on_disk.iter().enumerate().skip(kept) {
-        let expected = super::format::shard_name(index);
+        let expected = shard_name(index);
         if *name != expected {
             let message = format!("it is missing, while {name} is there");
             return Err(broken(&path.join(expected), message));
         }
         shards.push(describe(path, &manifest, name, only)?);
     }
-    let manifest_path = path.join("manifest.json");
-    if !manifest_path.exists() {
-        let json = format!("{:#}", serde_json::json!(manifest));
-        write_whole(&manifest_path, json.as_bytes(), true).map_err(io_error(&manifest_path))?;
+    if !path.join("manifest.json").exists() {
+        write_manifest(path, &manifest, true)?;
     }
-    let opening = if manifest.names_captures() {
-        OPENING
+    let mut lines = if manifest.names_captures() {
+        OPENING.to_vec()
     } else {
-        b""
+        Vec::new()
     };
-    let lines: Vec<u8> = (opening.iter().copied())
-        .chain(shards.iter().flat_map(line))
-        .collect();
     let journal_path = path.join("journal.jsonl");
+    for shard in &shards {
+        lines.extend(line(shard).map_err(io_error(&journal_path))?);
+    }
     write_whole(&journal_path, &lines, true).map_err(io_error(&journal_path))?;
     let new = shards.len() - kept;
     Ok(Rebuilt { kept, new })

@@ -56,7 +56,7 @@ struct Source {
 
 #[derive(Debug, Deserialize)]
 struct Tensor {
-    dtype: Dtype,
+    dtype: String,
     shape: Vec<usize>,
     data_offsets: (usize, usize),
 }
@@ -112,9 +112,10 @@ pub(super) fn manifest_of(path: &Path) -> Result<Manifest, StoreError> {
             "it has no tensor `layer.N`: it is no shard".into(),
         ));
     };
+    let dtype = Dtype::of_name(dtype).ok_or_else(|| broken(path, format!("it holds {dtype}")))?;
     let width = shape.get(1).copied().unwrap_or(0);
     let numbers = layers.iter().map(|&(_, layer, _)| layer).collect();
-    let manifest = Manifest::new(numbers, width, *dtype);
+    let manifest = Manifest::new(numbers, width, dtype);
     Ok(if header.metadata.is_some() {
         manifest
     } else {

@@ -68,9 +68,7 @@ impl Writer {
                 });
             }
             Err(StoreError::NotAStore(_)) => {
-                let file = path.join("manifest.json");
-                let json = format!("{:#}", serde_json::json!(manifest));
-                write_whole(&file, json.as_bytes(), durable).map_err(io_error(&file))?;
+                write_manifest(path, &manifest, durable)?;
                 manifest
             }
             found => found?,
@@ -222,8 +220,8 @@ impl Committer {
             io_error(&place)(error)
         })?;
         let journal_path = self.path.join("journal.jsonl");
-        self.journal
-            .write_all(&line(&written.shard))
+        line(&written.shard)
+            .and_then(|line| self.journal.write_all(&line))
             .and_then(|()| self.sync(&self.journal))
             .map_err(io_error(&journal_path))
     }
@@ -245,6 +243,18 @@ pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
         Err(fs::TryLockError::WouldBlock) => Err(StoreError::Locked(path.to_owned())),
         Err(fs::TryLockError::Error(error)) => Err(io_error(&lock_path)(error)),
     }
+}
+
+pub(super) fn write_manifest(
+    path: &Path,
+    manifest: &Manifest,
+    durable: bool,
+) -> Result<(), StoreError> {
+    let file = path.join("manifest.json");
+    serde_json::to_vec_pretty(manifest)
+        .map_err(io::Error::from)
+        .and_then(|json| write_whole(&file, &json, durable))
+        .map_err(io_error(&file))
 }
 
 /// The journal, open to append, and the shards that count: those with a line, and the next one if it was renamed to its
@@ -275,7 +285,7 @@ fn open_journal(
         match describe(path, manifest, &next, None) {
             Ok(shard) => {
                 sync_folder(path, durable)
-                    .and_then(|()| journal.write_all(&line(&shard)))
+                    .and_then(|()| journal.write_all(&line(&shard)?))
                     .map_err(io_error(&journal_path))?;
                 committed.push(shard);
             }
