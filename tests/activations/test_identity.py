@@ -60,6 +60,7 @@ def test_another_tokenizer_is_another_model(tmp_path, tokenizer):
 
 def test_a_store_says_which_model_it_is_of(tmp_path, tokenizer):
     model = build("llama")
+    model.config = copy.deepcopy(model.config)
     model.config._name_or_path, model.config._commit_hash = "some/model", "abc123"
     models = capture(model, tokenizer, TEXTS, store=tmp_path / "s").models
     assert models == {"texts": ModelIdentity.of(model, tokenizer)}

@@ -1,5 +1,7 @@
 """What a model cannot read is an error before it is read."""
 
+import copy
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, BloomConfig, GPT2Config, LlamaConfig, MptConfig
@@ -11,6 +13,7 @@ from valueattr.activations import ActivationStore, CaptureError, TokenLimits, ca
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_context_longer_than_the_models_is_an_error_for_every_architecture(name, tmp_path, tokenizer):
     model = build(name)
+    model.config = copy.deepcopy(model.config)
     model.config.max_position_embeddings = 64
     texts = ["the " * 30, "the emblem of " * 60]
     count = len(tokenizer(texts[1])["input_ids"])

@@ -62,7 +62,7 @@ def test_a_journal_that_was_lost_cost_the_shards(acts, untrained, texts):
     }
     done = run("rebuild", acts)
     assert done.exit_code == 0, done.output
-    assert done.output == "4 rows in 1 shards: 0 lines of the journal were kept and 1 are new\n"
+    assert done.output == "4 rows; lines of the journal that were kept: 0, that are new: 1\n"
     assert ActivationStore(acts).rows == before
     assert run("verify", acts).exit_code == 0
 

@@ -21,6 +21,4 @@ def rebuild(store: Annotated[Path, typer.Argument(help="The folder of the store.
     with render.failures(StoreError):
         kept, new = rebuild_journal(store)
         rows = ActivationStore(store).rows
-    typer.echo(
-        f"{rows:,} rows in {kept + new:,} shards: {kept:,} lines of the journal were kept and {new:,} are new"
-    )
+    typer.echo(f"{rows:,} rows; lines of the journal that were kept: {kept:,}, that are new: {new:,}")

@@ -11,17 +11,21 @@ use super::format::{Manifest, OLDEST, OPENING, Shard, VERSION, shard_name};
 /// The manifest of the store in a folder.
 pub(super) fn read_manifest(path: &Path) -> Result<Manifest, StoreError> {
     let file = path.join("manifest.json");
+    let has_shards = shard_files(path).is_ok_and(|shards| !shards.is_empty());
     let bytes = match fs::read(&file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if shard_files(path).is_ok_and(|shards| !shards.is_empty()) {
+        Err(error) if there_is_none(&error) => {
+            if has_shards {
                 return Err(lost(&file, "it is missing beside the shards".into()));
             }
             return Err(StoreError::NotAStore(path.to_owned()));
         }
         other => other.map_err(io_error(&file))?,
     };
-    let manifest: Manifest =
-        serde_json::from_slice(&bytes).map_err(|error| broken(&file, error.to_string()))?;
+    let manifest: Manifest = match serde_json::from_slice(&bytes) {
+        Ok(manifest) => manifest,
+        Err(error) if has_shards => return Err(lost(&file, error.to_string())),
+        Err(error) => return Err(broken(&file, error.to_string())),
+    };
     if !(OLDEST..=VERSION).contains(&manifest.version) {
         return Err(broken(
             &file,
@@ -32,6 +36,13 @@ pub(super) fn read_manifest(path: &Path) -> Result<Manifest, StoreError> {
         ));
     }
     Ok(manifest)
+}
+
+fn there_is_none(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
 }
 
 /// What a journal says.

@@ -22,11 +22,11 @@ pub struct Rebuilt {
 /// The folder holds no store and no shards, another process writes to it, a shard is missing, cut or another file, or is
 /// of version 2 and of one of several captures; then nothing is changed.
 pub fn rebuild(path: &Path) -> Result<Rebuilt, StoreError> {
-    let on_disk = shard_files(path)?;
-    let manifest = match (read_manifest(path), on_disk.first()) {
-        (Err(StoreError::Lost { .. }), Some(first)) => manifest_of(&path.join(first))?,
-        (read, _) => read?,
+    let (manifest, found) = match read_manifest(path) {
+        Err(StoreError::Lost { .. }) => (manifest_of(&path.join(shard_name(0)))?, false),
+        read => (read?, true),
     };
+    let on_disk = shard_files(path)?;
     let _lock = lock(path)?;
     let mut shards = Journal::read_intact(path, &manifest)?.0.committed;
     let kept = shards.len();
@@ -43,7 +43,7 @@ pub fn rebuild(path: &Path) -> Result<Rebuilt, StoreError> {
         }
         shards.push(describe(path, &manifest, name, only)?);
     }
-    if !path.join("manifest.json").exists() {
+    if !found {
         write_manifest(path, &manifest, true)?;
     }
     let mut lines = if manifest.names_captures() {

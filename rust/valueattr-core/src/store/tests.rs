@@ -149,8 +149,14 @@ fn a_journal_and_a_manifest_that_are_lost_are_refused_and_rebuilt_to_the_byte() 
     write(folder.path(), 2);
     let whole = journal_of(folder.path());
     let described = fs::read(folder.path().join("manifest.json")).expect("reads");
-    for file in ["journal.jsonl", "manifest.json"] {
-        fs::remove_file(folder.path().join(file)).expect("removes");
+    for (file, left) in [
+        ("journal.jsonl", None),
+        ("manifest.json", None),
+        ("manifest.json", Some("{")),
+    ] {
+        let path = folder.path().join(file);
+        left.map_or_else(|| fs::remove_file(&path), |left| fs::write(&path, left))
+            .expect("damages");
         assert!(matches!(
             Store::open(folder.path()),
             Err(StoreError::Lost { .. })
@@ -167,6 +173,17 @@ fn a_journal_and_a_manifest_that_are_lost_are_refused_and_rebuilt_to_the_byte() 
     Store::open(folder.path())
         .and_then(|store| store.verify())
         .expect("intact");
+}
+
+#[test]
+fn a_file_is_no_store() {
+    let file = tempfile::NamedTempFile::new().expect("file");
+    assert!(matches!(
+        Store::open(file.path()),
+        Err(StoreError::NotAStore(_))
+    ));
+    let message = Writer::open(file.path(), manifest(), false).expect_err("is a file");
+    assert!(message.to_string().contains("it is a file"));
 }
 
 #[test]

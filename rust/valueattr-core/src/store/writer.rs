@@ -57,6 +57,9 @@ impl Writer {
     /// # Errors
     /// Another process writes to it, it holds other layers, another width or dtype, or its journal was lost.
     pub fn open(path: &Path, manifest: Manifest, durable: bool) -> Result<Self, StoreError> {
+        if path.is_file() {
+            return Err(broken(path, "it is a file, expected a folder".into()));
+        }
         fs::create_dir_all(path).map_err(io_error(path))?;
         let lock = lock(path)?;
         let manifest = match read_manifest(path) {
