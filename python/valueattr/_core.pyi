@@ -119,6 +119,12 @@ class DumpScanner:
 class StoreError(Exception):
     """A store that cannot be used; the message names the file and says why."""
 
+class JournalError(StoreError):
+    """The journal or the manifest of a store is lost or broken, while its shards are there to rebuild it from."""
+
+def rebuild_journal(path: Path) -> tuple[int, int]: ...
+def xxh3(bytes: NDArray[np.uint8]) -> str: ...
+
 @final
 class StoreWriter:
     """The one writer of a store; see `valueattr.activations`."""

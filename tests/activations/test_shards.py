@@ -95,6 +95,15 @@ def test_a_second_writer_is_refused(tmp_path, tokenizer):
     assert capture(build("llama"), tokenizer, TEXTS, store=tmp_path / "s").rows == len(TEXTS)
 
 
+def test_a_thread_that_cannot_be_started_is_an_error_of_the_store(tmp_path, tokenizer, monkeypatch):
+    def submit(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(_shards.ThreadPoolExecutor, "submit", submit)
+    with pytest.raises(StoreError, match="the thread that writes cannot be started: can't start new thread"):
+        capture(build("llama"), tokenizer, TEXTS, store=tmp_path / "s")
+
+
 def test_a_full_disk_leaves_a_store_to_go_on_with(tmp_path, tokenizer, monkeypatch):
     """A limit on the size of a file stands for the disk: shards grow from text to text until one does not fit."""
     monkeypatch.setattr(_shards, "_SHARD_BYTES", 1)

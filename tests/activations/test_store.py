@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from tests.builders import a_store
-from valueattr.activations import ActivationStore, StoreError
+from valueattr.activations import ActivationStore, JournalError, StoreError, rebuild_journal
 
 WIDTH = 24
 
@@ -137,3 +137,39 @@ def test_verify_finds_any_flipped_bit(tmp_path):
         file.write_bytes(torn)
         with pytest.raises(StoreError, match="shard-00001"):
             ActivationStore(tmp_path / "s").verify()
+
+
+def test_a_store_prints_what_it_holds(tmp_path):
+    store, _ = write(tmp_path / "s", [3, 1], "bfloat16")
+    assert repr(store) == (
+        f"ActivationStore({str(tmp_path / 's')!r}: 4 rows of texts; layers 2, 5 of 24 bfloat16 values)"
+    )
+    layers = {layer: np.zeros((1, 8), np.float32) for layer in range(5)}
+    many = a_store(tmp_path / "many", layers, {"id": ["a"]})
+    assert "1 rows of texts; layers 0 to 4 of 8 float32 values" in str(many)
+    empty, _ = write(tmp_path / "empty", [])
+    assert "0 rows of no capture" in repr(empty)
+
+
+@pytest.mark.parametrize("lost", ["journal.jsonl", "manifest.json"])
+def test_a_store_without_its_journal_read_as_empty(tmp_path, lost):
+    store, written = write(tmp_path / "s", [3, 2])
+    (tmp_path / "s" / lost).unlink()
+    with pytest.raises(JournalError, match=f"{lost}: it is missing"):
+        ActivationStore(tmp_path / "s")
+    assert rebuild_journal(tmp_path / "s") == ((0, 2) if lost == "journal.jsonl" else (2, 0))
+    back = ActivationStore(tmp_path / "s")
+    back.verify()
+    assert back.index() == store.index()
+    np.testing.assert_array_equal(back.read(5), written[5])
+
+
+def test_several_captures_are_rebuilt_from_what_their_shards_say(tmp_path):
+    layers = {2: np.arange(40, dtype=np.float32).reshape(10, 4)}
+    names = [{"id": [f"{capture}{i}" for i in range(5)]} for capture in "ab"]
+    before = a_store(tmp_path / "s", layers, *names, captures=("a", "b"), shards=[2, 3]).index()
+    (tmp_path / "s" / "journal.jsonl").write_text("nothing of the kind\n")
+    with pytest.raises(JournalError, match=r"journal\.jsonl: its first line is not that of a journal"):
+        ActivationStore(tmp_path / "s")
+    assert rebuild_journal(tmp_path / "s") == (0, 4)
+    assert ActivationStore(tmp_path / "s").index() == before

@@ -137,8 +137,58 @@ def test_what_is_no_store_and_labels_that_are_no_table(store, tmp_path):
 def test_a_failure_leaves_what_was_written_before(store, tmp_path):
     out = tmp_path / "p.parquet"
     out.write_bytes(b"before")
-    assert run(store, "--labels", "none", "--out", out).exit_code == 1
+    assert run(store, "--labels", "none", "--out", out, "--force").exit_code == 1
     assert out.read_bytes() == b"before"
+
+
+def test_a_table_that_is_there_is_replaced_by_force_only(store, tmp_path):
+    out = tmp_path / "p.parquet"
+    out.write_bytes(b"before")
+    done = run(store, "--labels", "label", "--out", out, *FEW)
+    assert done.exit_code == 1
+    assert "p.parquet exists" in done.output
+    assert "--force replaces it" in done.output
+    assert out.read_bytes() == b"before"
+    assert run(store, "--labels", "label", "--out", out, "--force", *FEW).exit_code == 0
+    assert len(pd.read_parquet(out)) == 2
+
+
+def test_the_labels_are_not_overwritten_by_what_is_read_of_them(store, tmp_path):
+    file = tmp_path / "labels.parquet"
+    pd.DataFrame({"id": [f"t{i}" for i in range(90)], "truth": ["yes", "no", "no"] * 30}).to_parquet(file)
+    before = file.read_bytes()
+    done = run(store, "--labels", "truth", "--labels-file", file, "--out", file, "--force", *FEW)
+    assert done.exit_code == 1
+    assert "labels.parquet is an input" in done.output
+    assert file.read_bytes() == before
+
+
+def test_blank_labels_of_a_csv_file_are_left_out_and_counted(store, tmp_path):
+    file = tmp_path / "l.csv"
+    rows = [f"t{i},{['yes', 'no', '', ' '][i % 4]}" for i in range(80)]
+    file.write_text("id,truth\n" + "\n".join(rows) + "\n")
+    done = run(store, "--labels", "truth", "--labels-file", file, *FEW)
+    assert done.exit_code == 0, done.output
+    assert (
+        "truth: 40 rows in 40 groups, 2 classes, the most frequent .500; 50 rows without a label"
+        in done.output
+    )
+
+
+def test_a_capture_is_chosen_where_ids_collide(tmp_path):
+    X, codes, group = problem()
+    own = columns(codes, group)
+    a_store(tmp_path / "acts", {0: np.concatenate([X, X])}, own, own, captures=("a", "b"))
+    file = tmp_path / "l.csv"
+    pd.DataFrame({"id": own["id"], "truth": codes}).to_csv(file, index=False)
+    arguments = [tmp_path / "acts", "--labels", "truth", "--labels-file", file, "--json", *FEW]
+    done = run(*arguments)
+    assert done.exit_code == 1
+    assert "90 ids of the labels are of texts in several captures" in done.output
+    assert "--capture NAME" in done.output
+    done = run(*arguments, "--capture", "b")
+    assert done.exit_code == 0, done.output
+    assert {line["n"] for line in json.loads(done.stdout)} == {90}
 
 
 def test_a_terminal_sees_a_bar(store, monkeypatch):

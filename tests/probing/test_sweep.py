@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from tests.builders import a_store
-from valueattr.probing import KINDS, ProbeError, _heldout, fit_many, sweep
+from valueattr.probing import KINDS, ProbeError, SeveralCapturesError, _heldout, fit_many, sweep
 from valueattr.probing._intervals import Resampling
 from valueattr.probing._partitions import PREFIXES, control_codes, deal, prequential, resampled_groups
 
@@ -706,3 +706,64 @@ def test_every_fit_behind_a_line_counts_as_converged_or_not(tmp_path, monkeypatc
 
         monkeypatch.setattr("valueattr.probing._heldout.fit_many", once)
         assert sweep(store, "label", "subject", wordings="wording", **FAST)["converged"].item() < 1.0
+
+
+# --- labels that say less than they seem to
+
+
+@pytest.mark.parametrize("arrow", [True, False])
+@pytest.mark.parametrize("blank", ["", "  ", "\t", "\u00a0", None])
+def test_blank_texts_were_a_class(tmp_path, blank, arrow):
+    X, codes, group = problem()
+    store = a_store(tmp_path / "s", {0: X}, columns(codes, group))
+    said = [["no", "yes"][code] for code in codes]
+    kept = [name if i % 3 else blank for i, name in enumerate(said)]
+    table = pa.table if arrow else pd.DataFrame
+    found = one(sweep(store, table({"id": [f"t{i}" for i in range(90)], "label": kept}), **FAST))
+    assert (found["n"], found["left_out"], found["classes"]) == (60, 30, 2)
+    only = [i for i in range(90) if i % 3]
+    alone = {"id": [f"t{i}" for i in only], "label": [said[i] for i in only]}
+    pd.testing.assert_series_equal(found, one(sweep(store, pa.table(alone), **FAST)))
+
+
+def test_a_label_of_blanks_is_no_label(tmp_path):
+    X, codes, group = problem()
+    store = a_store(tmp_path / "s", {0: X}, columns(codes, group, blank=[" "] * 90))
+    with pytest.raises(ProbeError, match="label 'blank' is null or blank in every row"):
+        sweep(store, "blank", **FAST)
+
+
+@pytest.fixture
+def two_captures(tmp_path):
+    """The ids of both are the same, and name other texts: the signal is in the second one only."""
+    X, codes, group = problem(signal=4.0)
+    noise = np.random.default_rng(1).normal(size=X.shape).astype(np.float32)
+    own = columns(codes, group)
+    store = a_store(tmp_path / "s", {0: np.concatenate([noise, X])}, own, own, captures=("a", "b"))
+    labels = pa.table({"id": own["id"], "truth": codes})
+    return store, labels, a_store(tmp_path / "b", {0: X}, own, captures=("b",))
+
+
+def test_labels_were_joined_over_captures_whose_ids_collide(two_captures):
+    store, labels, alone = two_captures
+    with pytest.raises(
+        SeveralCapturesError,
+        match="90 ids of the labels are of texts in several captures, such as 't0' in 'a' and 'b'",
+    ):
+        sweep(store, labels, **FAST)
+    chosen = sweep(store, labels, capture="b", **FAST)
+    pd.testing.assert_frame_equal(chosen, sweep(alone, labels, **FAST))
+    assert one(chosen)["accuracy"] > 0.9 > one(sweep(store, labels, capture="a", **FAST))["accuracy"]
+    # Ids of other texts than those of the labels may collide, or be of one capture only.
+    with pytest.raises(ProbeError, match="there is no capture 'c' in the store; there is a, b"):
+        sweep(store, labels, capture="c", **FAST)
+
+
+def test_a_capture_is_read_on_the_capture_of_its_name_in_another_store(two_captures):
+    store, labels, alone = two_captures
+    both = sweep(store, labels, capture="b", apply_to={"two": store, "one": alone}, **FAST)
+    own = both[both["centre"] == "own"].set_index("store")["accuracy"]
+    assert own["two"] == own["one"] == own["fitted"]
+    # The other store has no capture "a", and the ids and tokens of its only one are those of the texts.
+    read = sweep(store, labels, capture="a", apply_to={"one": alone}, **FAST)
+    assert list(read["n"]) == [90] * 3

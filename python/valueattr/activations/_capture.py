@@ -14,6 +14,8 @@ import pyarrow as pa
 
 from valueattr.activations._encoding import EncodedText, Position, check_positions, encoded_texts
 from valueattr.activations._hooks import BlockHooks, blocks_of
+from valueattr.activations._identity import ModelIdentity
+from valueattr.activations._limits import TokenLimits
 from valueattr.activations._shards import (
     CaptureError,
     Dtype,
@@ -24,8 +26,10 @@ from valueattr.activations._shards import (
     filled,
 )
 from valueattr.activations._store import ActivationStore
+from valueattr.activations._texts import as_arrow
 
 if TYPE_CHECKING:
+    import pandas as pd
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 __all__ = ["capture"]
@@ -42,7 +46,7 @@ def capture(
     batch_size: int = 128,
     store: str | Path | None = None,
     name: str = "texts",
-    table: pa.Table | None = None,
+    table: "pa.Table | pd.DataFrame | None" = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ActivationStore:
     """Capture the residual stream at chosen layers, and return the whole store.
@@ -55,20 +59,24 @@ def capture(
         exclusive), of which the last token that overlaps it is taken.
     batch_size: number of texts in a forward pass; they are of similar length.
     store: the folder to keep the rows in. Rows that an interrupted capture of this name left there are not computed
-        again, and more texts can be added behind the same ones. Captures of other names lie beside it. By default it is
-        a temporary folder, which is deleted with the object and is not synced to the disk.
+        again, and more texts can be added behind the same ones. Captures of other names lie beside it. All are of one
+        model, which is recorded: see `ActivationStore.models`. By default it is a temporary folder, which is deleted
+        with the object and is not synced to the disk.
     table: one row per text with whatever belongs to it, such as labels and groups. Its column `id`, which is unique,
-        names the texts; without it they are numbered. It is kept beside the shards; see `ActivationStore.index`.
+        names the texts; without it they are numbered. It is kept beside the shards; see `ActivationStore.index`, whose
+        own columns `capture`, `token` and `text` it cannot have.
     progress: called with the number of texts that are done and the number of all texts.
 
     Texts are padded on the right, which a causal model does not see, so rows do not depend on the tokenizer's side.
 
     Raises:
-        CaptureError: the model lacks a layer, a text is empty, a span is outside its text, an activation is not finite
-            in `dtype` (the message names text and layer), or the store holds a capture of this name with other texts.
-        StoreError: the store has other layers, another process writes to it, or the disk is full. What was committed
-            is kept.
+        CaptureError: the model lacks a layer, a text is empty or longer than the model's context, a span is outside
+            its text, an activation is not finite in `dtype` (the message names text and layer), or the store holds a
+            capture of this name with other texts, or activations of another model.
+        StoreError: the store has other layers, its journal is lost (`JournalError`), another process writes to it, or
+            the disk is full. What was committed is kept.
     """
+    texts = list(texts)
     blocks = blocks_of(model)
     wanted = list(range(len(blocks) + 1)) if layers == "all" else [int(layer) for layer in layers]
     for layer in wanted:
@@ -79,9 +87,12 @@ def capture(
     folder = Path(temporary.name if temporary else store or "")
     shape = StateShape(wanted, model.config.hidden_size, dtype)
     described = _described(texts, table, positions)
+    # Nothing is added to a temporary store.
+    identity = None if temporary else ModelIdentity.of(model, tokenizer)
+    limits = TokenLimits.of(model)
     shown = progress or (lambda done, of: None)
-    with ShardRecorder(folder, shape, name, described, durable=temporary is None) as recorder:
-        encoded = encoded_texts(tokenizer, texts, positions, recorder.done)
+    with ShardRecorder(folder, shape, name, described, identity, durable=temporary is None) as recorder:
+        encoded = encoded_texts(tokenizer, texts, positions, recorder.done, limits)
         for group in filled(encoded, shape, batch_size):
             recorder.append(_staged(model, blocks, group, shape, batch_size, positions == "mean"))
             shown(recorder.done, len(texts))
@@ -90,25 +101,53 @@ def capture(
     return captured
 
 
-def _described(texts: Sequence[str], table: pa.Table | None, positions: Position) -> pa.Table:
+def _described(
+    texts: Sequence[str], table: "pa.Table | pd.DataFrame | None", positions: Position
+) -> pa.Table:
     """What is kept beside the shards: `id`, `text`, the table's other columns, and the positions taken."""
     described = {
         "id": pa.array(map(str, range(len(texts))), pa.string()),
         "text": pa.array(texts, pa.string()),
     }
-    for column in table.column_names if table is not None else ():
-        assert table is not None
-        if len(table) != len(texts):
-            raise CaptureError(f"the table has {len(table)} rows for {len(texts)} texts")
-        values = table[column].combine_chunks()
-        described[column] = values.cast(pa.string()) if column == "id" else values
+    if table is not None:
+        described |= _columns(table, len(texts))
     if len(described["id"].unique()) < len(texts):
         raise CaptureError("two texts have the same id")
     if not isinstance(positions, str):
-        described["start"] = pa.array([start for start, _ in positions], pa.int64())
-        described["end"] = pa.array([end for _, end in positions], pa.int64())
+        for column, of_texts in (
+            ("start", [start for start, _ in positions]),
+            ("end", [end for _, end in positions]),
+        ):
+            if column in described and described[column].to_pylist() != of_texts:
+                raise CaptureError(
+                    f"the table has a column {column!r} with other numbers than the spans; rename it"
+                )
+            described[column] = pa.array(of_texts, pa.int64())
     taken = positions if isinstance(positions, str) else "span"
     return pa.table(described).replace_schema_metadata({"positions": taken})
+
+
+def _columns(table: "pa.Table | pd.DataFrame", rows: int) -> dict[str, pa.Array]:
+    try:
+        arrow = as_arrow(table)
+    except ValueError as error:
+        raise CaptureError(f"the table cannot be kept: {error}") from None
+    if arrow.column_names and len(arrow) != rows:
+        raise CaptureError(f"the table has {len(arrow)} rows for {rows} texts")
+    for column in ("capture", "token", "text"):
+        if column in arrow.column_names:
+            raise CaptureError(
+                f"the table has a column {column!r}, which the store has of its own; rename or drop it"
+            )
+    columns = {column: arrow[column].combine_chunks() for column in arrow.column_names}
+    if "id" in columns:
+        try:
+            columns["id"] = columns["id"].cast(pa.string())
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            raise CaptureError(f"the ids hold {columns['id'].type}; expected texts or integers") from None
+        if columns["id"].null_count:
+            raise CaptureError(f"row {columns['id'].is_null().index(True).as_py()} of the table has no id")
+    return columns
 
 
 def _staged(

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from valueattr.activations._limits import TokenLimits
 from valueattr.activations._shards import CaptureError, Selection
 
 if TYPE_CHECKING:
@@ -28,11 +29,17 @@ def check_positions(texts: Sequence[str], positions: Position) -> None:
     """Check, before any model runs, that every text has the characters that are asked for.
 
     Raises:
-        CaptureError: a text is empty, the positions are unknown, or a span is not in its text.
+        CaptureError: a text is empty, no text, or no Unicode, the positions are unknown, or a span is not in its text.
     """
     for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise CaptureError(f"text {i} is {type(text).__name__}, expected a text")
         if not text:
             raise CaptureError(f"text {i} is empty")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise CaptureError(f"text {i} has half of a surrogate pair at character {error.start}") from None
     if isinstance(positions, str):
         if positions not in ("last", "all", "mean"):
             raise CaptureError(
@@ -47,20 +54,27 @@ def check_positions(texts: Sequence[str], positions: Position) -> None:
 
 
 def encoded_texts(
-    tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str], positions: Position, first: int
+    tokenizer: "PreTrainedTokenizerBase",
+    texts: Sequence[str],
+    positions: Position,
+    first: int,
+    limits: TokenLimits,
 ) -> Iterator[EncodedText]:
     """The texts from number `first` on.
 
     Raises:
-        CaptureError: a text has no token, or its span overlaps none.
+        CaptureError: a text has no token, more or others than the model can read, or its span overlaps none.
     """
     spans = None if isinstance(positions, str) else positions
     for start in range(first, len(texts), _TEXTS_AT_ONCE):
         chunk = list(texts[start : start + _TEXTS_AT_ONCE])
-        encoded = tokenizer(chunk, return_offsets_mapping=spans is not None)
+        # What is too long is an error of ours; the tokenizer would only warn.
+        encoded = tokenizer(chunk, return_offsets_mapping=spans is not None, verbose=False)
         for i, ids in enumerate(encoded["input_ids"], start):
             if not ids:
                 raise CaptureError(f"text {i} is empty: it has no token")
+            if complaint := limits.complaint(ids):
+                raise CaptureError(f"text {i} {complaint}: {_beginning(texts[i])}")
             tokens: range | None = range(len(ids) - 1, len(ids))
             if spans is not None:
                 last = _last_token(encoded["offset_mapping"][i - start], *spans[i])
@@ -70,6 +84,10 @@ def encoded_texts(
             elif positions != "last":
                 tokens = range(len(ids)) if positions == "all" else None
             yield EncodedText(i, tokens, ids)
+
+
+def _beginning(text: str) -> str:
+    return repr(text if len(text) <= 60 else f"{text[:60]}...")
 
 
 def _outside(i: int, text: str, start: int, end: int) -> CaptureError:

@@ -4,6 +4,7 @@ While one shard is written, the next is staged. Importing this does not import t
 """
 
 import contextlib
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,11 +15,12 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from valueattr import _core
-from valueattr.activations._store import StoreError, texts_file
+from valueattr.activations._identity import ModelIdentity, without_model
+from valueattr.activations._store import StoreError, recorded_models
+from valueattr.activations._texts import has_texts, read_texts, write_texts
 
 if TYPE_CHECKING:
     import torch
@@ -184,42 +186,81 @@ class ShardRecorder:
 
     An error of the thread is raised by the next call, at the latest when the context ends.
 
+    model: which one the rows are of, where that is known. It is recorded with the texts, and logged where it cannot be
+        compared with that of rows that are there.
     durable: whether shards are synced to the disk.
 
     Raises:
-        CaptureError: the name cannot name a capture, or the store holds a capture of this name with other texts.
+        CaptureError: the name cannot name a capture, or the store holds a capture of this name with other texts, or
+            rows of another model.
         StoreError: the store cannot be written to.
     """
 
-    def __init__(self, folder: Path, shape: StateShape, name: str, texts: pa.Table, *, durable: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        shape: StateShape,
+        name: str,
+        texts: pa.Table,
+        model: ModelIdentity | None,
+        *,
+        durable: bool,
+    ) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
             raise CaptureError(f"{name!r} does not name a capture; use only letters, digits, - and _")
         self._writer = _core.StoreWriter(folder, shape.layers, shape.width, shape.dtype, durable)
-        self._name = name
+        self._folder, self._name = folder, name
         self.done = sum(texts for capture, texts, _ in self._writer.committed if capture == name)
         """Number of texts that have been appended."""
         try:
-            self._keep(folder / texts_file(name), texts)
+            self._check_model(model)
+            self._keep(texts, model)
         except BaseException:
             self._writer.finish()  # so that another writer may open the store
             raise
         self._thread = ThreadPoolExecutor(1, "valueattr-store")
         self._last: Future[None] | None = None
 
-    def _keep(self, path: Path, texts: pa.Table) -> None:
-        """Write the table of texts, which must be there before the first of their rows."""
-        if path.exists():
-            before = pq.read_table(path)
-            same = before.schema.equals(texts.schema, check_metadata=True)
-            if not same or not texts.slice(0, len(before)).equals(before):
+    def _check_model(self, model: ModelIdentity | None) -> None:
+        committed = dict.fromkeys(capture for capture, _, _ in self._writer.committed)
+        recorded = recorded_models(self._folder, committed)
+        for other in recorded.values():
+            if model is not None and other is not None and (differs := model.differences(other)):
                 raise CaptureError(
-                    f"{path.parent} holds a capture {self._name!r} of other texts, columns or positions"
+                    f"{self._folder} holds activations of another model: {_listed(differs)} differ "
+                    f"(there {other}, here {model}); capture into another store"
                 )
-            if len(before) == len(texts):
+        unchecked = [capture for capture, other in recorded.items() if (other is None) != (model is None)]
+        if unchecked:
+            logging.getLogger("valueattr").warning(
+                "%s: whether %s and this capture are of one model is not checked, as it was not recorded",
+                self._folder,
+                _listed(list(map(repr, unchecked))),
+            )
+
+    def _keep(self, texts: pa.Table, model: ModelIdentity | None) -> None:
+        """Write the table of texts, which must be there before the first of their rows."""
+        if self.done and not has_texts(self._folder, self._name):
+            read_texts(self._folder, self._name)  # says that it is missing
+        if has_texts(self._folder, self._name):
+            before = read_texts(self._folder, self._name)
+            same = without_model(before.schema).equals(texts.schema, check_metadata=True)
+            columns = texts.slice(0, len(before))
+            if not same or not columns.equals(before):
+                raise CaptureError(
+                    f"{self._folder} holds a capture {self._name!r} of other texts, columns or positions"
+                )
+            recorded = ModelIdentity.read_from(before.schema)
+            if self.done:  # what was not recorded of the rows that are there stays unknown
+                model = recorded
+            if len(before) == len(texts) and model == recorded:
                 return
-        buffer = pa.BufferOutputStream()
-        pq.write_table(texts, buffer)
-        self._writer.write_beside(path.name, buffer.getvalue().to_pybytes())
+        if model is not None:
+            texts = texts.cast(model.recorded_in(texts.schema))
+        try:
+            write_texts(self._writer, self._folder, self._name, texts)
+        except pa.ArrowException as error:
+            raise CaptureError(f"the table cannot be kept in Parquet: {error}") from None
 
     def append(self, staged: StagedShard) -> None:
         """Hand a shard to the thread, once the one before is written."""
@@ -227,9 +268,12 @@ class ShardRecorder:
 
         self._wait()
         layers = [states.view(torch.uint8).numpy().reshape(-1) for states in staged.states]
-        self._last = self._thread.submit(
-            self._writer.append, self._name, staged.texts, staged.text, staged.token, layers
-        )
+        try:
+            self._last = self._thread.submit(
+                self._writer.append, self._name, staged.texts, staged.text, staged.token, layers
+            )
+        except RuntimeError as error:
+            raise StoreError(f"{self._folder}: the thread that writes cannot be started: {error}") from None
         self.done += staged.texts
 
     def _wait(self) -> None:
@@ -249,3 +293,7 @@ class ShardRecorder:
             self._writer.finish()
         if error is None:
             self._wait()
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1])] * (len(names) > 1) + [names[-1]])

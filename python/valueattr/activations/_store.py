@@ -5,24 +5,35 @@ Importing this does not import torch.
 
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from valueattr import _core
-from valueattr._core import StoreError
+from valueattr._core import JournalError, StoreError
+from valueattr.activations._identity import ModelIdentity
 from valueattr.activations._order import RowOrder
+from valueattr.activations._texts import has_checksum, has_texts, read_texts
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["ActivationStore", "Batch", "Layer", "StoreError"]
+__all__ = [
+    "ActivationStore",
+    "Batch",
+    "JournalError",
+    "Layer",
+    "Rebuilt",
+    "StoreError",
+    "Verified",
+    "rebuild_journal",
+    "recorded_models",
+]
 
 _NUMPY: dict[str, np.dtype[Any]] = {
     "float32": np.dtype("<f4"),
@@ -59,12 +70,44 @@ class Layer:
         return self.source[0].width
 
 
+class Verified(NamedTuple):
+    """What `ActivationStore.verify` compared: the number of `shards`, and the captures whose `texts` it covers.
+
+    `unchecked` are those whose texts were only read, as a store of before has no checksum of them.
+    """
+
+    shards: int
+    texts: tuple[str, ...]
+    unchecked: tuple[str, ...]
+
+
+class Rebuilt(NamedTuple):
+    """The lines of a journal that were `kept`, and the `new` ones, whose checksums were taken from the shards."""
+
+    kept: int
+    new: int
+
+
+def rebuild_journal(path: str | Path) -> Rebuilt:
+    """Write the journal of a store anew where it is lost or broken, and the manifest where that is missing.
+
+    Lines that are intact are kept. The other shards get new ones, with checksums of what they hold now: damage that
+    they had taken before is not found by `verify` any more.
+
+    Raises:
+        StoreError: the folder holds no store, another process writes to it, a shard is missing, cut or another file, or
+            shards of a store of version 2 are of one of several captures. Then nothing was changed.
+    """
+    return Rebuilt(*_core.rebuild_journal(Path(path)))
+
+
 class ActivationStore:
     """Captured rows of several layers, in the order in which they were captured.
 
     A store can be handed to other processes, which open the folder anew.
 
     Raises:
+        JournalError: the journal or the manifest is lost; see `rebuild_journal`.
         StoreError: the folder is not a store or is of another version, or a shard is missing, cut short or another file.
     """
 
@@ -78,6 +121,12 @@ class ActivationStore:
 
     def __reduce__(self) -> tuple[type["ActivationStore"], tuple[Path]]:
         return ActivationStore, (self.path,)
+
+    def __repr__(self) -> str:
+        return (
+            f"ActivationStore({str(self.path)!r}: {self.rows:,} rows of {', '.join(self.captures) or 'no capture'}; "
+            f"layers {_spoken(self.layers)} of {self.width:,} {self.dtype} values)"
+        )
 
     @property
     def rows(self) -> int:
@@ -97,21 +146,33 @@ class ActivationStore:
 
         Raises:
             KeyError: there is no such capture.
+            StoreError: the table is missing, broken, or not what was written.
         """
-        path = self.path / texts_file(capture)
-        if not path.exists():
+        if capture not in self.captures and not has_texts(self.path, capture):
             raise KeyError(f"there is no capture {capture!r}; there is {', '.join(self.captures) or 'none'}")
-        return pq.read_table(path)
+        return read_texts(self.path, capture)
+
+    @property
+    def models(self) -> dict[str, ModelIdentity | None]:
+        """The model of each capture; None where it is not known: in stores of before, and of what vLLM wrote.
+
+        Raises:
+            StoreError: a table of texts is missing or broken.
+        """
+        return recorded_models(self.path, self.captures)
 
     def index(self) -> pa.Table:
-        """One row per row of the store: `capture`, `token` (counted from 0, null for a mean) and its text's columns."""
+        """One row per row of the store: `capture`, `token` (counted from 0, null for a mean) and its text's columns.
+
+        Raises:
+            StoreError: a table of texts is missing, broken, or not that of the rows.
+        """
         text, token = self._reader.sources()
-        of_shard = [np.full(rows, self.captures.index(capture)) for capture, _, rows in self._reader.shards]
-        capture_of = np.concatenate([np.empty(0, np.int64), *of_shard])
+        capture_of = self._capture_of_rows()
         parts, places = [], []
         for i, capture in enumerate(self.captures):
             at = np.flatnonzero(capture_of == i)
-            own = self.texts(capture).take(text[at])
+            own = self._texts_of(capture, text[at]).take(text[at])
             own = own.add_column(0, "token", pa.array(token[at], mask=token[at] < 0))
             parts.append(own.add_column(0, "capture", pa.array([capture] * len(at), pa.string())))
             places.append(at)
@@ -120,7 +181,12 @@ class ActivationStore:
             return pa.schema(kinds.items()).empty_table()
         # Captures that went on in turns lie in turns.
         order = np.argsort(np.concatenate(places), kind="stable")
-        return pa.concat_tables(parts, promote_options="permissive").take(order)
+        try:
+            return pa.concat_tables(parts, promote_options="permissive").take(order)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise StoreError(
+                f"{self.path}: two captures have a column of one name and two kinds: {error}"
+            ) from None
 
     def read(self, layer: int) -> NDArray[Any]:
         """The rows of a layer, (rows, width): a view of the file if they lie in one shard, otherwise a copy.
@@ -221,13 +287,39 @@ class ActivationStore:
         """
         return Dataset(self, layers)
 
-    def verify(self) -> None:
-        """Read the whole store and compare checksums.
+    def verify(self) -> Verified:
+        """Read the whole store and compare checksums: of every shard, and of the table of texts of every capture.
 
         Raises:
-            StoreError: a shard differs; the message names the first.
+            StoreError: a shard or a table differs, or is missing; the message names the first.
         """
         self._reader.verify()
+        text, _ = self._reader.sources()
+        capture_of = self._capture_of_rows()
+        for i, capture in enumerate(self.captures):
+            self._texts_of(capture, text[capture_of == i])
+        unchecked = [capture for capture in self.captures if not has_checksum(self.path, capture)]
+        checked = [capture for capture in self.captures if capture not in unchecked]
+        return Verified(len(self._reader.shards), tuple(checked), tuple(unchecked))
+
+    def _texts_of(self, capture: str, numbers: NDArray[np.int64]) -> pa.Table:
+        """The table of a capture, which has texts of these numbers."""
+        texts = read_texts(self.path, capture)
+        if len(numbers) and not 0 <= numbers.min() <= numbers.max() < len(texts):
+            raise StoreError(
+                f"{self.path}: the texts of capture {capture!r} are {len(texts):,}, and its rows are of texts "
+                f"{numbers.min():,} to {numbers.max():,}: the table is another one; bring it back from a copy"
+            )
+        return texts
+
+    def _capture_of_rows(self) -> NDArray[np.int64]:
+        """For each row the number of its capture."""
+        numbers = {capture: i for i, capture in enumerate(self.captures)}
+        shards = self._reader.shards
+        return np.repeat(
+            np.array([numbers[capture] for capture, _, _ in shards], np.int64),
+            np.array([rows for _, _, rows in shards], np.int64),
+        )
 
     def _map(self, layer: int, mode: Literal["r", "c"]) -> list[NDArray[Any]]:
         places = zip(self._reader.shards, self._reader.locate(self._index(layer)), strict=True)
@@ -280,6 +372,23 @@ class Dataset:
         return {"rows": rows, **states}
 
 
-def texts_file(capture: str) -> str:
-    """The name of the file beside the shards that holds a capture's texts."""
-    return f"texts-{capture}.parquet"
+def recorded_models(folder: Path, captures: Iterable[str]) -> dict[str, ModelIdentity | None]:
+    """The model that is recorded for each of these captures.
+
+    Raises:
+        StoreError: a table of texts is missing or broken.
+    """
+    models = {}
+    for capture in captures:
+        try:
+            models[capture] = ModelIdentity.read_from(read_texts(folder, capture).schema)
+        except ValueError as error:
+            raise StoreError(f"{folder}, texts of capture {capture!r}: {error}") from None
+    return models
+
+
+def _spoken(layers: Sequence[int]) -> str:
+    """Layers by their numbers, or by the first and the last if none between is missing."""
+    if len(layers) > 2 and list(layers) == list(range(layers[0], layers[-1] + 1)):
+        return f"{layers[0]} to {layers[-1]}"
+    return ", ".join(map(str, layers))

@@ -22,8 +22,10 @@ from valueattr.activations._shards import (
     filled,
 )
 from valueattr.activations._store import ActivationStore
+from valueattr.activations._texts import as_arrow
 
 if TYPE_CHECKING:
+    import pandas as pd
     import torch
 
 __all__ = ["import_vllm"]
@@ -37,7 +39,7 @@ def import_vllm(
     positions: Literal["last", "all", "mean"] = "last",
     dtype: Dtype = "bfloat16",
     name: str = "vllm",
-    table: pa.Table | None = None,
+    table: "pa.Table | pd.DataFrame | None" = None,
 ) -> ActivationStore:
     """Bring in what vLLM's hidden-state connector wrote: one safetensors file per request.
 
@@ -63,7 +65,7 @@ def import_vllm(
     described = described.replace_schema_metadata({"positions": positions})
     first = _read_states(files[0], len(layers), None)
     shape = StateShape(list(layers), first.shape[2], dtype)
-    with ShardRecorder(Path(store), shape, name, described, durable=True) as recorder:
+    with ShardRecorder(Path(store), shape, name, described, None, durable=True) as recorder:
         requests = (
             _request(text, _read_states(files[text], len(layers), first.shape[2]), positions)
             for text in range(recorder.done, len(files))
@@ -102,7 +104,7 @@ def _read_states(file: Path, layers: int, width: int | None) -> "torch.Tensor":
             tokens: torch.Tensor = tensors.get_tensor("token_ids")
             states: torch.Tensor = tensors.get_tensor("hidden_states")
     except (SafetensorError, OSError) as error:
-        raise CaptureError(f"{file}: {error}") from None
+        raise CaptureError(f"{file} is cut short or not what vLLM wrote: {error}") from None
     expected = (tokens.numel(), layers, states.shape[-1] if states.ndim and width is None else width)
     if tuple(states.shape) != expected or not tokens.numel():
         raise CaptureError(
@@ -111,8 +113,17 @@ def _read_states(file: Path, layers: int, width: int | None) -> "torch.Tensor":
     return states
 
 
-def _joined(texts: pa.Table, table: pa.Table) -> pa.Table:
+def _joined(texts: pa.Table, table: "pa.Table | pd.DataFrame") -> pa.Table:
     """The texts with the columns that `table` has for their ids."""
+    try:
+        table = as_arrow(table)
+    except ValueError as error:
+        raise CaptureError(f"the table cannot be kept: {error}") from None
+    for column in ("capture", "token"):
+        if column in table.column_names:
+            raise CaptureError(
+                f"the table has a column {column!r}, which the store has of its own; rename or drop it"
+            )
     if "id" not in table.column_names:
         raise CaptureError("the table has no column `id` to join by")
     of = {name: row for row, name in enumerate(table["id"].cast(pa.string()).to_pylist())}

@@ -59,13 +59,14 @@ def capture(
 
     They can be probed with valueattr probe, or trained on.
     """
-    from valueattr.activations import CaptureError, StoreError, import_vllm
+    from valueattr.activations import CaptureError, JournalError, StoreError, import_vllm
     from valueattr.activations import capture as capture_texts
     from valueattr.model import ModelError, load_model, load_tokenizer
     from valueattr.tables import TableError, read_texts
 
     wanted = parsing.layers(layers)
-    with render.failures(CaptureError, ModelError, StoreError, TableError):
+    hints: dict[type[Exception], str] = {JournalError: parsing.rebuild_hint(out)}
+    with render.failures(CaptureError, ModelError, StoreError, TableError, hints=hints):
         if vllm is not None:
             if model or texts or positions == "span" or wanted == "all":
                 render.fail(
@@ -108,7 +109,10 @@ def capture(
 
 
 def _spans(path: Path, table: "pa.Table") -> list[tuple[int, int]]:
+    import pyarrow as pa
+
     for column in ("start", "end"):
-        if column not in table.column_names or table[column].null_count:
-            render.fail(f"{path}: --positions span needs a number in column {column!r} of every row")
+        kind = table[column].type if column in table.column_names else None
+        if kind is None or not pa.types.is_integer(kind) or table[column].null_count:
+            render.fail(f"{path}: --positions span needs a whole number in column {column!r} of every row")
     return list(zip(table["start"].to_pylist(), table["end"].to_pylist(), strict=True))

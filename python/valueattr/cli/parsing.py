@@ -1,5 +1,6 @@
-"""Options that hold several values in one word. What cannot be read is bad usage."""
+"""Options that hold several values in one word, and a hint that commands share. What cannot be read is bad usage."""
 
+import shlex
 from pathlib import Path
 from typing import Literal
 
@@ -30,3 +31,8 @@ def named_store(text: str) -> tuple[str, Path]:
     if not (name and folder):
         render.fail(f"--apply-to {text}: expected NAME=STORE", render.BAD_USAGE)
     return name, Path(folder)
+
+
+def rebuild_hint(store: Path) -> str:
+    """What to type where a store has lost its journal."""
+    return f"valueattr rebuild {shlex.quote(str(store))} does that."

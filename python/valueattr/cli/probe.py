@@ -1,6 +1,7 @@
 """`valueattr probe`: what linear probes read in a store of activations."""
 
 from collections.abc import Hashable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,6 +45,10 @@ def probe(
         str | None,
         typer.Option(help="The column that names the wording, for selectivity; needs --groups."),
     ] = None,
+    capture: Annotated[
+        str | None,
+        typer.Option(help="The name of the capture to probe; by default all captures of the store."),
+    ] = None,
     layers: Annotated[str, typer.Option(help="The layers to probe: all, or numbers such as 0,6,12.")] = "all",
     kinds: Annotated[
         str,
@@ -76,15 +81,18 @@ def probe(
     out: Annotated[
         Path | None, typer.Option(help="A .parquet file to write, with all lines and columns.")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the file at --out if there is one.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print all lines as JSON for machines.")] = False,
 ) -> None:
     """Fit linear probes to the layers of a store.
 
     What they read is shown with intervals and controls, the best layers first.
     """
-    from valueattr.activations import ActivationStore, StoreError
-    from valueattr.probing import KINDS, L2, ProbeError, sweep
-    from valueattr.results import RunDirectoryError, write_atomically
+    from valueattr.activations import ActivationStore, JournalError, StoreError
+    from valueattr.outputs import OutputError, OutputExistsError, new_output
+    from valueattr.probing import KINDS, L2, ProbeError, SeveralCapturesError, sweep
     from valueattr.tables import TableError
 
     asked, numbers = kinds.split(","), parsing.layers(layers)
@@ -95,13 +103,23 @@ def probe(
     others = [parsing.named_store(other) for other in apply_to or []]
     if out is not None and (out.suffix != ".parquet" or not out.parent.is_dir()):
         render.fail(f"--out {out}: expected a .parquet file in a folder that is there", render.BAD_USAGE)
-    with render.failures(ProbeError, StoreError, TableError, RunDirectoryError, OSError):
+    hints = {
+        JournalError: parsing.rebuild_hint(store),
+        OutputExistsError: "--force replaces it.",
+        SeveralCapturesError: "--capture NAME says which.",
+    }
+    inputs = [labels_file] if labels_file else []
+    with (
+        render.failures(ProbeError, StoreError, TableError, OutputError, OSError, hints=hints),
+        new_output(out, inputs=inputs, overwrite=force) if out else nullcontext() as place,
+    ):
         names = labels.split(",")
         with render.counted("probes", None) as progress:
             table = sweep(
                 ActivationStore(store),
                 _label_table(labels_file, names, [groups, wordings, sample_weight]) if labels_file else names,
                 groups,
+                capture=capture,
                 wordings=wordings,
                 layers=None if numbers == "all" else numbers,
                 kinds=[kind for kind in KINDS if kind in asked],
@@ -113,8 +131,8 @@ def probe(
                 apply_to={name: ActivationStore(other) for name, other in others},
                 progress=progress,
             )
-        if out is not None:
-            write_atomically(out, table.to_parquet)
+        if place is not None:
+            table.to_parquet(place)
     if as_json:
         typer.echo(table.to_json(orient="records"))
         return
@@ -183,9 +201,15 @@ def _about(fitted: "pd.DataFrame", shown: int, out: Path | None) -> str:
     """What the numbers rest on, and what was left out of the table."""
     from rich.markup import escape
 
+    weightless = " or of weight 0" if fitted.attrs.get("sample_weight") else ""
     notes = [
         f"{escape(str(line['label']))}: {line['n']:,} rows in {line['groups']:,} groups, "
         f"{line['classes']} classes, the most frequent {_short(line['majority'])}"
+        + (
+            f"; {line['left_out']:,} rows without a label{weightless} are left out"
+            if line["left_out"]
+            else ""
+        )
         for line in fitted.drop_duplicates("label").to_dict("records")
     ]
     if shown < len(fitted):

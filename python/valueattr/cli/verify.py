@@ -5,17 +5,29 @@ from typing import Annotated
 
 import typer
 
-from valueattr.cli import render
+from valueattr.cli import parsing, render
 
 app = typer.Typer()
 
 
 @app.command(epilog=render.example("valueattr verify acts"))
 def verify(store: Annotated[Path, typer.Argument(help="The folder of the store.")]) -> None:
-    """Read a whole store of activations and compare its checksums."""
-    from valueattr.activations import ActivationStore, StoreError
+    """Read a whole store of activations and compare its checksums.
 
-    with render.failures(StoreError):
+    They cover every shard, and the table of texts of every capture.
+    """
+    from valueattr.activations import ActivationStore, JournalError, StoreError
+
+    with render.failures(StoreError, hints={JournalError: parsing.rebuild_hint(store)}):
         opened = ActivationStore(store)
-        opened.verify()
-    typer.echo(f"{opened.rows:,} rows are as they were written")
+        checked = opened.verify()
+    typer.echo(
+        f"{opened.rows:,} rows are as they were written: {_counted(checked.shards, 'shard')} and "
+        f"{_counted(len(checked.texts), 'table')} of texts have their checksums"
+    )
+    for capture in checked.unchecked:
+        render.warn(f"The texts of capture {capture!r} have no checksum; they were only read")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("" if number == 1 else "s")

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from valueattr.model._loading import accepts, position_ids
+from valueattr.activations import TokenLimits
+from valueattr.model._loading import ModelError, accepts, position_ids
 
 ROWS_PER_BATCH = 256
 
@@ -60,10 +61,14 @@ def closed_set_log_probs(
 
     Every text is read once, and its keys and values serve all of its candidates; a model that keeps none (a recurrent one)
     reads the text again before each.
+
+    Raises:
+        ModelError: a text with a candidate is longer than the model's context, or of tokens that it lacks.
     """
     if not texts:
         return []
     parted = _parted(tokenizer, texts, candidates)
+    _check_limits(model, texts, [prefix + max(added, key=len, default=[]) for prefix, added in parted])
     found: list[list[NDArray[np.float64]]] = [[] for _ in texts]
     for rows, ids, mask in _batches(model, tokenizer, [prefix for prefix, _ in parted]):
         of_rows = _after_prefixes(model, tokenizer, ids, mask, [parted[i][1] for i in rows])
@@ -79,14 +84,28 @@ def closed_set_log_probs(
 def log_p_per_token(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]
 ) -> NDArray[np.float64]:
-    """Mean log probability of each text's tokens but its first, in nats, shape (len(texts),)."""
+    """Mean log probability of each text's tokens but its first, in nats, shape (len(texts),).
+
+    Raises:
+        ModelError: a text is longer than the model's context, or of tokens that it lacks.
+    """
     result = np.zeros(len(texts))
-    for rows, ids, mask in _batches(model, tokenizer, tokenizer(list(texts))["input_ids"]):
+    sequences = tokenizer(list(texts), verbose=False)["input_ids"]
+    _check_limits(model, texts, sequences)
+    for rows, ids, mask in _batches(model, tokenizer, sequences):
         log_p = _log_probs_of(model, ids, mask, ids.shape[1] - 1)
         scored = mask[:, :-1] * mask[:, 1:]
         means = (log_p * scored).sum(1) / scored.sum(1).clamp(min=1)
         result[rows] = means.double().cpu().numpy()
     return result
+
+
+def _check_limits(model: PreTrainedModel, texts: Sequence[str], sequences: Sequence[list[int]]) -> None:
+    limits = TokenLimits.of(model)
+    for i, (text, ids) in enumerate(zip(texts, sequences, strict=True)):
+        if complaint := limits.complaint(ids):
+            beginning = text if len(text) <= 60 else f"{text[:60]}..."
+            raise ModelError(f"text {i} {complaint}: {beginning!r}")
 
 
 def _logits(model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, last: int) -> torch.Tensor:

@@ -11,6 +11,7 @@ Marks and Tegmark 2023). `fit_many` solves fits that share X (penalties, label s
 
 from valueattr._core import NotFiniteError, ProbeError
 from valueattr.probing._batch import FittedProbes, fit_many
+from valueattr.probing._columns import SeveralCapturesError
 from valueattr.probing._estimators import LDAProbe, LogisticProbe, MeanDifferenceProbe, RidgeProbe
 from valueattr.probing._heldout import KINDS, CrossFit, Held, Target, cross_fit, held_out_scores, recentred
 from valueattr.probing._intervals import log_odds
@@ -28,6 +29,7 @@ __all__ = [
     "NotFiniteError",
     "ProbeError",
     "RidgeProbe",
+    "SeveralCapturesError",
     "Target",
     "cross_fit",
     "fit_many",

@@ -18,10 +18,15 @@ Ints = NDArray[np.int64]
 _MOST_FLOAT_CLASSES = 20
 
 
+class SeveralCapturesError(ProbeError):
+    """Labels are joined by an id that texts of several captures have; one capture has to be chosen."""
+
+
 def by_id(texts: pa.Table, table: pa.Table | pd.DataFrame) -> pa.Table:
     """The rows of `table` that belong to each of `texts`, joined by `id`; all null where it has none.
 
     Raises:
+        SeveralCapturesError: an id of the table is that of texts in several captures.
         ProbeError: no column `id`, a null or an id twice in the table, or an id that no text has.
     """
     table = _as_arrow(table)
@@ -39,8 +44,24 @@ def by_id(texts: pa.Table, table: pa.Table | pd.DataFrame) -> pa.Table:
             f"{len(unknown):,} of the {len(ids):,} ids of the labels are of no text in the store, such as "
             f"{unknown[0]!r}; there, ids are such as {of_text[0]!r}"
         )
+    _check_one_capture(texts, ids)
     at = ids.get_indexer(of_text)
     return table.take(pa.array(at, mask=at < 0))
+
+
+def _check_one_capture(texts: pa.Table, ids: "pd.Index[str]") -> None:
+    """Ids name the texts of one capture; in another one they may name other texts."""
+    if len(texts["capture"].unique()) < 2:
+        return
+    pairs = texts.select(["id", "capture"]).to_pandas().drop_duplicates()
+    several = pairs[pairs["id"].isin(ids) & pairs["id"].duplicated(keep=False)]
+    if len(several):
+        first = several["id"].iloc[0]
+        captures = " and ".join(map(repr, several.loc[several["id"] == first, "capture"]))
+        raise SeveralCapturesError(
+            f"{several['id'].nunique():,} ids of the labels are of texts in several captures, such as {first!r} in "
+            f"{captures}; name the capture that is to be probed"
+        )
 
 
 def column(tables: Sequence[pa.Table], name: str) -> pa.Array:
@@ -95,7 +116,7 @@ def encoded(values: pa.Array, name: str) -> Codes:
 
 
 def classes(values: pa.Array, name: str) -> Codes:
-    """The classes of a label; null where a row has none.
+    """The classes of a label; a row has none where it is null or a blank text, as an empty cell of a CSV file is.
 
     Raises:
         ProbeError: the column holds numbers or something else that is no class, or fewer than two classes.
@@ -104,6 +125,13 @@ def classes(values: pa.Array, name: str) -> Codes:
     named = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_string, pa.types.is_large_string)
     if not (pa.types.is_floating(kind) or pa.types.is_null(kind) or any(test(kind) for test in named)):
         raise ProbeError(f"label {name!r} holds {kind}; expected classes: texts, integers or true and false")
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    blank = False
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        blanks = pc.equal(pc.utf8_trim_whitespace(values), "")
+        blank = bool(pc.any(blanks).as_py())
+        values = pc.if_else(blanks, None, values)
     label = encoded(values, name)
     if pa.types.is_floating(kind) and len(label.values) > _MOST_FLOAT_CLASSES:
         raise ProbeError(
@@ -111,7 +139,7 @@ def classes(values: pa.Array, name: str) -> Codes:
             "RidgeProbe reads numbers"
         )
     if not label.values:
-        raise ProbeError(f"label {name!r} is null in every row")
+        raise ProbeError(f"label {name!r} is {'null or blank' if blank else 'null'} in every row")
     if len(label.values) == 1:
         raise ProbeError(f"label {name!r} is constant: {label.values[0]!r} in every row that has one")
     counts = np.bincount(label.codes[label.codes >= 0])

@@ -51,6 +51,7 @@ def sweep(
     labels: str | Sequence[str] | pa.Table | pd.DataFrame,
     groups: str | None = None,
     *,
+    capture: str | None = None,
     wordings: str | None = None,
     layers: Sequence[int] | None = None,
     kinds: Sequence[Kind] = ("logistic",),
@@ -73,9 +74,11 @@ def sweep(
     Args:
         store: activations (rows, d) of each layer.
         labels: columns of the store's texts; or a table with a column `id` and a column per label, joined by id. Classes
-            are texts, integers or booleans; a row that is null has no part in that label.
+            are texts, integers or booleans; a row that is null or blank has no part in that label.
         groups: column (here and below, of the store's texts or of the table) of what must not stand in two folds, such as
             the subject; by default the id, so that all rows of a text stay together.
+        capture: the one whose rows are probed, and of other stores those of the capture of this name if they have it; by
+            default the rows of all captures.
         wordings: column of the wording in which a text puts its group's content, for the control task: see below.
         layers: by default all.
         kinds: of `fit_many`: logistic, ridge, lda, mean-difference, mean-difference-whitened.
@@ -95,7 +98,7 @@ def sweep(
         probe's training mean is subtracted; "recentred": the other store's mean over the same rows). `attrs` holds the
         settings. Columns:
 
-        - `n` rows, `groups`, `classes`, `majority` (share of the most frequent class).
+        - `n` rows, `left_out` rows (without a label, or of weight 0), `groups`, `classes`, `majority` (share of the most frequent class).
         - `accuracy`, `auroc` (macro one-vs-rest for more than two classes; within folds, averaged by rows), each with
           `_low` and `_high`: a 95% percentile interval by bootstrap over groups, given the probes.
         - `real`, `control`, `selectivity` (real - control, with an interval as above), with `wordings`: accuracy on
@@ -108,6 +111,7 @@ def sweep(
         What does not apply is null.
 
     Raises:
+        SeveralCapturesError: a table of labels has ids of texts in several captures, and `capture` names none.
         ProbeError: labels, groups, layers or settings that cannot be used, an activation that is not finite (layer and
             text are named), or rows that a store of `apply_to` lacks.
         StoreError: a store's files cannot be read.
@@ -120,14 +124,14 @@ def sweep(
         raise ProbeError(
             "wordings need groups: the column of what is put in several wordings, such as the subject"
         )
-    index = store.index()
+    index, at = _index(store, capture)
     tables, names = _tables(index, labels, {groups, wordings, sample_weight})
     path = [float(value) for value in l2]
     about = _Columns(tables, groups, wordings, sample_weight)
     studies = [
         _study(about, name, folds, seeds, class_weight == "balanced", _chooses(kinds, path)) for name in names
     ]
-    rows_of = {name: matched(index, other.index(), name) for name, other in others.items()}
+    rows_of = {name: _matched(index, other, name, capture) for name, other in others.items()}
     resampling = Resampling(resamples, threads)
     done, total = 0, len(chosen) * len(studies) * len(kinds) * len(seeds)
     lines: list[dict[str, Any]] = []
@@ -138,7 +142,15 @@ def sweep(
                 if progress is not None:
                     progress(done, total)
                 try:
-                    lines += _cell(store, layer, kind, study, path, applied_to, resampling, threads)
+                    lines += _cell(
+                        Stored(store, layer, at[study.rows]),
+                        kind,
+                        study,
+                        path,
+                        applied_to,
+                        resampling,
+                        threads,
+                    )
                 except ProbeError as error:
                     raise ProbeError(f"label {study.label!r}: {error}") from None
                 done += len(seeds)
@@ -147,6 +159,7 @@ def sweep(
     table = pd.DataFrame(lines)
     table.attrs = {
         "labels": names,
+        "capture": capture,
         "groups": groups,
         "wordings": wordings,
         "l2": path,
@@ -195,10 +208,11 @@ class _Control:
 
 @dataclass(frozen=True)
 class _Study:
-    """A label on the rows (n,) of the store that have it: its target, their groups (n,) and, per seed, their folds (n,)."""
+    """A label on the rows (n,) of the index that have it: its target, their groups (n,) and, per seed, their folds (n,)."""
 
     label: str
     rows: Ints
+    left_out: int
     target: Target
     group: Ints
     seeds: Sequence[int]
@@ -207,8 +221,7 @@ class _Study:
 
 
 def _cell(
-    store: ActivationStore,
-    layer: int,
+    activations: Stored,
     kind: Kind,
     study: _Study,
     l2: Sequence[float],
@@ -217,12 +230,13 @@ def _cell(
     threads: int | None,
 ) -> list[dict[str, Any]]:
     """The lines of one layer, kind and label."""
-    target, activations = study.target, Stored(store, layer, study.rows)
+    target, layer = study.target, activations.layer
     fitted = cross_fit(target, activations, kind, l2, study.folds, threads)
     counts = np.bincount(target.codes)
     keys = {"layer": layer, "kind": kind, "label": study.label}
     about = {
         "n": len(target.codes),
+        "left_out": study.left_out,
         "groups": int(study.group.max()) + 1,
         "classes": target.classes,
         "majority": float(counts.max() / counts.sum()),
@@ -326,7 +340,7 @@ def _study(
     dealt = [deal(group, codes, folds, seed) for seed in seeds]
     for part in dealt:
         _check_training(name, "a fold is", part, codes, chooses)
-    return _Study(name, rows, target, group, seeds, dealt, controls)
+    return _Study(name, rows, len(there) - len(rows), target, group, seeds, dealt, controls)
 
 
 def _control(label: str, group: Ints, part: Ints, codes: Ints, seed: int) -> _Control:
@@ -359,6 +373,25 @@ def _renumbered(codes: Ints) -> tuple[Ints, int]:
     """Codes without gaps, in their order, and how many there are."""
     values, renumbered = np.unique(codes, return_inverse=True)
     return renumbered.astype(np.int64), len(values)
+
+
+def _index(store: ActivationStore, capture: str | None) -> tuple[pa.Table, Ints]:
+    """What is known of each row that is probed, and which rows of the store they are."""
+    index = store.index()
+    if capture is None:
+        return index, np.arange(len(index))
+    if capture not in store.captures:
+        raise ProbeError(
+            f"there is no capture {capture!r} in the store; there is {', '.join(store.captures)}"
+        )
+    at = np.flatnonzero(np.array(index["capture"].to_pylist(), object) == capture)
+    return index.take(at), at
+
+
+def _matched(index: pa.Table, other: ActivationStore, name: str, capture: str | None) -> Ints:
+    """Of each row of `index`, the row of the other store."""
+    others, at = _index(other, capture if capture in other.captures else None)
+    return at[matched(index, others, name)]
 
 
 def _tables(

@@ -8,14 +8,20 @@ use pyo3::create_exception;
 use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
 use valueattr_core::probe::Rows;
-use valueattr_core::store::{Dtype, Manifest, NewShard, Store, StoreError as CoreError, Writer};
+use valueattr_core::store::{
+    self, Dtype, Manifest, NewShard, Rebuilt, Store, StoreError as CoreError, Writer,
+};
 
 create_exception!(valueattr._core, StoreError, PyException);
+create_exception!(valueattr._core, JournalError, StoreError);
 
 // It takes the error by value because `map_err` hands it over so.
 #[allow(clippy::needless_pass_by_value)]
 fn store_error(error: CoreError) -> PyErr {
-    StoreError::new_err(error.to_string())
+    match error {
+        CoreError::Lost { .. } => JournalError::new_err(error.to_string()),
+        _ => StoreError::new_err(error.to_string()),
+    }
 }
 
 fn dtype(name: &str) -> PyResult<Dtype> {
@@ -226,8 +232,27 @@ impl StoreReader {
     }
 }
 
+/// Writes the journal of a store anew from its shards; how many lines were kept, and how many are new.
+#[pyfunction]
+#[allow(clippy::needless_pass_by_value)]
+fn rebuild_journal(py: Python<'_>, path: PathBuf) -> PyResult<(usize, usize)> {
+    let Rebuilt { kept, new } = (py.detach(|| store::rebuild(&path))).map_err(store_error)?;
+    Ok((kept, new))
+}
+
+/// XXH3 of some bytes, in hexadecimal.
+#[pyfunction]
+#[allow(clippy::needless_pass_by_value)]
+fn xxh3(py: Python<'_>, bytes: PyReadonlyArray1<'_, u8>) -> PyResult<String> {
+    let bytes = bytes.as_slice()?;
+    Ok(py.detach(|| store::xxh3(bytes)))
+}
+
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("StoreError", module.py().get_type::<StoreError>())?;
+    module.add("JournalError", module.py().get_type::<JournalError>())?;
+    module.add_function(wrap_pyfunction!(rebuild_journal, module)?)?;
+    module.add_function(wrap_pyfunction!(xxh3, module)?)?;
     module.add_class::<StoreWriter>()?;
     module.add_class::<StoreReader>()
 }

@@ -16,6 +16,8 @@ pub enum StoreError {
     NotAStore(PathBuf),
     #[error("{path}: {message}")]
     Broken { path: PathBuf, message: String },
+    #[error("{path}: {message}; nothing was changed, and it can be rebuilt from the shards")]
+    Lost { path: PathBuf, message: String },
     #[error("{path} holds {found}, not {expected}")]
     Mismatch {
         path: PathBuf,
@@ -50,6 +52,14 @@ pub(super) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> StoreError + us
 /// The error that a file is not what a store of this version holds.
 pub(super) fn broken(path: &Path, message: String) -> StoreError {
     StoreError::Broken {
+        path: path.to_owned(),
+        message,
+    }
+}
+
+/// The error that what a store keeps about its shards is lost, while the shards are there.
+pub(super) fn lost(path: &Path, message: String) -> StoreError {
+    StoreError::Lost {
         path: path.to_owned(),
         message,
     }

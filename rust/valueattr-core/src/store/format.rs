@@ -5,8 +5,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Stores of other versions are refused.
-pub(super) const VERSION: u32 = 2;
+/// The version that is written. In version 2, which is still read and gone on with, shards do not say to which capture
+/// they belong and the journal has no first line; others are refused.
+pub(super) const VERSION: u32 = 3;
+pub(super) const OLDEST: u32 = 2;
+
+/// The first line of a journal: without it, a journal that was emptied could not be told from a new one.
+pub(super) const OPENING: &[u8] = b"{\"version\":3}\n";
 
 /// How a value is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +26,11 @@ impl Dtype {
     #[must_use]
     pub fn size(self) -> usize {
         if self == Self::F32 { 4 } else { 2 }
+    }
+
+    pub(super) fn of_name(name: &str) -> Option<Self> {
+        let all = [Self::F32, Self::F16, Self::BF16];
+        all.into_iter().find(|dtype| dtype.name() == name)
     }
 
     fn name(self) -> &'static str {
@@ -58,6 +68,13 @@ impl Manifest {
         }
     }
 
+    pub(super) fn of_version_2(self) -> Self {
+        Self {
+            version: OLDEST,
+            ..self
+        }
+    }
+
     // A hostile manifest or journal may hold any number; no file has the length that these then ask for.
 
     pub(super) fn row_bytes(&self) -> usize {
@@ -74,8 +91,22 @@ impl Manifest {
             .saturating_add(index.saturating_mul(self.layer_bytes(rows)))
     }
 
+    /// Bytes of a shard behind its header.
+    pub(super) fn data_bytes(&self, rows: usize) -> usize {
+        self.layer_offset(rows, self.layers.len())
+    }
+
+    /// The same layers, width and dtype, in whatever version.
+    pub(super) fn holds_the_same(&self, other: &Self) -> bool {
+        (&self.layers, self.width, self.dtype) == (&other.layers, other.width, other.dtype)
+    }
+
+    pub(super) fn names_captures(&self) -> bool {
+        self.version > OLDEST
+    }
+
     /// The safetensors header of a shard, padded so that data starts at a multiple of 64 bytes.
-    pub(super) fn header(&self, rows: usize) -> Vec<u8> {
+    pub(super) fn header(&self, rows: usize, capture: &str, texts: usize) -> Vec<u8> {
         let tensor = |name: &str, dtype: &str, shape: &str, from: usize, to: usize| {
             format!(
                 r#""{name}":{{"dtype":"{dtype}","shape":[{shape}],"data_offsets":[{from},{to}]}}"#
@@ -91,7 +122,14 @@ impl Manifest {
             let (from, to) = (self.layer_offset(rows, i), self.layer_offset(rows, i + 1));
             tensor(&format!("layer.{layer}"), self.dtype.name(), &two, from, to)
         });
-        let tensors: Vec<String> = sources.into_iter().chain(layers).collect();
+        let metadata = self.names_captures().then(|| {
+            let metadata = serde_json::json!({"capture": capture, "texts": texts.to_string()});
+            format!(r#""__metadata__":{metadata}"#)
+        });
+        let tensors: Vec<String> = (metadata.into_iter())
+            .chain(sources)
+            .chain(layers)
+            .collect();
         let mut json = format!("{{{}}}", tensors.join(",")).into_bytes();
         json.resize((json.len() + 8).next_multiple_of(64) - 8, b' ');
         [&(json.len() as u64).to_le_bytes()[..], &json].concat()

@@ -8,11 +8,11 @@ use std::time::SystemTime;
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 use half::{bf16, f16};
 use memmap2::{Advice, Mmap};
-use xxhash_rust::xxh3::Xxh3;
 
 use super::error::{StoreError, broken, io_error};
 use super::format::{Dtype, Manifest, SOURCE_BYTES, Shard};
-use super::journal::{read_journal, read_manifest};
+use super::journal::{Journal, read_manifest};
+use super::shard::{checksum, open_checked};
 
 /// A committed store, mapped.
 #[derive(Debug)]
@@ -50,11 +50,11 @@ impl Store {
     /// Opens what is committed.
     ///
     /// # Errors
-    /// The folder is no store, is of another version, or a committed shard is missing, has another length, or another
-    /// header than its journal line asks for.
+    /// The folder is no store, is of another version, its journal was lost, or a committed shard is missing, has another
+    /// length, or another header than its journal line asks for.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let manifest = read_manifest(path)?;
-        let shards = read_journal(path)?.0;
+        let shards = Journal::read(path, &manifest)?.committed;
         let mut store = Self {
             path: path.to_owned(),
             manifest,
@@ -65,43 +65,24 @@ impl Store {
             shards: Vec::new(),
         };
         for shard in shards {
-            let header = store.manifest.header(shard.rows);
-            let (map, changed) = store.map(&shard, &header)?;
+            let (map, changed, header_bytes) = store.map(&shard)?;
             store.maps.push(map);
             store.changed.push(changed);
-            store.data.push(header.len());
+            store.data.push(header_bytes);
             store.first_rows.push(store.rows() + shard.rows);
             store.shards.push(shard);
         }
         Ok(store)
     }
 
-    fn map(&self, shard: &Shard, header: &[u8]) -> Result<(Mmap, SystemTime), StoreError> {
+    fn map(&self, shard: &Shard) -> Result<(Mmap, SystemTime, usize), StoreError> {
         let path = self.path.join(&shard.file);
-        let mut file = File::open(&path).map_err(io_error(&path))?;
-        let metadata = file.metadata().map_err(io_error(&path))?;
+        let (file, metadata, header_bytes) = open_checked(&self.path, &self.manifest, shard)?;
         let changed = metadata.modified().map_err(io_error(&path))?;
-        let found = metadata.len();
-        let data = self
-            .manifest
-            .layer_offset(shard.rows, self.manifest.layers.len());
-        let expected = header.len().saturating_add(data) as u64;
-        if found != expected {
-            return Err(broken(
-                &path,
-                format!("{found} bytes, expected {expected}: it was cut or is another file"),
-            ));
-        }
-        let mut there = vec![0; header.len()];
-        file.read_exact(&mut there).map_err(io_error(&path))?;
-        if there != header {
-            let message = "its header is not that of the shard in the journal: it is another file";
-            return Err(broken(&path, message.into()));
-        }
         // SAFETY: a shard never changes after it is renamed to its place. Whoever changes or cuts it under a reader breaks
         // the contract of every mapped file.
         let map = unsafe { Mmap::map(&file) }.map_err(io_error(&path))?;
-        Ok((map, changed))
+        Ok((map, changed, header_bytes))
     }
 
     /// Rows of every layer.
@@ -287,7 +268,8 @@ impl Store {
     pub fn verify(&self) -> Result<(), StoreError> {
         for shard in &self.shards {
             let path = self.path.join(&shard.file);
-            let found = checksum(&path)?;
+            let mut file = File::open(&path).map_err(io_error(&path))?;
+            let found = checksum(&path, &mut file)?;
             if found != shard.xxh3 {
                 return Err(broken(
                     &path,
@@ -314,17 +296,5 @@ fn widen(values: &[u8], out: &mut [f32], convert: impl Fn(&[u16], &mut [f32])) {
             *to = u16::from_le_bytes(from);
         }
         convert(&aligned[..out.len()], out);
-    }
-}
-
-fn checksum(path: &Path) -> Result<String, StoreError> {
-    let mut file = File::open(path).map_err(io_error(path))?;
-    let mut hash = Xxh3::new();
-    let mut block = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut block).map_err(io_error(path))? {
-            0 => return Ok(format!("{:016x}", hash.digest())),
-            n => hash.update(&block[..n]),
-        }
     }
 }

@@ -139,6 +139,179 @@ fn shards_without_a_journal_line_and_half_written_ones_do_not_count() {
     store.verify().expect("intact");
 }
 
+fn journal_of(path: &Path) -> Vec<u8> {
+    fs::read(path.join("journal.jsonl")).expect("reads")
+}
+
+#[test]
+fn a_journal_and_a_manifest_that_are_lost_are_refused_and_rebuilt_to_the_byte() {
+    let folder = tempfile::tempdir().expect("folder");
+    write(folder.path(), 2);
+    let whole = journal_of(folder.path());
+    let described = fs::read(folder.path().join("manifest.json")).expect("reads");
+    for (file, left) in [
+        ("journal.jsonl", None),
+        ("manifest.json", None),
+        ("manifest.json", Some("{")),
+    ] {
+        let path = folder.path().join(file);
+        left.map_or_else(|| fs::remove_file(&path), |left| fs::write(&path, left))
+            .expect("damages");
+        assert!(matches!(
+            Store::open(folder.path()),
+            Err(StoreError::Lost { .. })
+        ));
+        assert!(matches!(
+            Writer::open(folder.path(), manifest(), true),
+            Err(StoreError::Lost { .. })
+        ));
+        rebuild(folder.path()).expect("rebuilds");
+    }
+    assert_eq!(journal_of(folder.path()), whole);
+    let again = fs::read(folder.path().join("manifest.json")).expect("reads");
+    assert_eq!(again, described);
+    Store::open(folder.path())
+        .and_then(|store| store.verify())
+        .expect("intact");
+}
+
+#[test]
+fn a_file_is_no_store() {
+    let file = tempfile::NamedTempFile::new().expect("file");
+    assert!(matches!(
+        Store::open(file.path()),
+        Err(StoreError::NotAStore(_))
+    ));
+    let message = Writer::open(file.path(), manifest(), false).expect_err("is a file");
+    assert!(message.to_string().contains("it is a file"));
+}
+
+#[test]
+fn a_journal_that_was_emptied_is_not_that_of_a_new_store() {
+    let folder = tempfile::tempdir().expect("folder");
+    write(folder.path(), 1);
+    fs::write(folder.path().join("journal.jsonl"), b"").expect("empties");
+    assert!(matches!(
+        Store::open(folder.path()),
+        Err(StoreError::Lost { .. })
+    ));
+    assert_eq!(
+        rebuild(folder.path()).expect("rebuilds"),
+        Rebuilt { kept: 0, new: 1 }
+    );
+    assert_eq!(Store::open(folder.path()).expect("opens").rows(), 3);
+}
+
+#[test]
+fn a_rebuild_keeps_the_checksums_that_it_finds_and_refuses_gaps_and_cut_shards() {
+    let folder = tempfile::tempdir().expect("folder");
+    write(folder.path(), 3);
+    let lines = journal_of(folder.path());
+    let second = lines
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == b'\n')
+        .nth(1);
+    let kept = [&lines[..=second.expect("there").0], b"broken\n"].concat();
+    fs::write(folder.path().join("journal.jsonl"), &kept).expect("writes");
+    let first = folder.path().join("shard-00000.safetensors");
+    let mut flipped = fs::read(&first).expect("reads");
+    *flipped.last_mut().expect("not empty") ^= 1;
+    fs::write(&first, flipped).expect("writes");
+    let last = folder.path().join("shard-00002.safetensors");
+    let whole = fs::read(&last).expect("reads");
+    fs::write(&last, &whole[..whole.len() - 1]).expect("cuts");
+    assert!(rebuild(folder.path()).is_err());
+    assert_eq!(journal_of(folder.path()), kept);
+    fs::write(&last, whole).expect("writes");
+    fs::rename(
+        folder.path().join("shard-00001.safetensors"),
+        folder.path().join("away"),
+    )
+    .expect("moves");
+    let gap = rebuild(folder.path())
+        .expect_err("a shard is missing")
+        .to_string();
+    assert!(gap.contains("shard-00001.safetensors"), "{gap}");
+    fs::rename(
+        folder.path().join("away"),
+        folder.path().join("shard-00001.safetensors"),
+    )
+    .expect("moves");
+    assert_eq!(
+        rebuild(folder.path()).expect("rebuilds"),
+        Rebuilt { kept: 1, new: 2 }
+    );
+    let store = Store::open(folder.path()).expect("opens");
+    assert!(
+        store
+            .verify()
+            .expect_err("differs")
+            .to_string()
+            .contains("shard-00000")
+    );
+}
+
+#[test]
+fn a_shard_that_a_kill_left_without_its_line_is_gone_on_with() {
+    let folder = tempfile::tempdir().expect("folder");
+    write(folder.path(), 2);
+    let whole = journal_of(folder.path());
+    let cut = whole[..whole.len() - 1]
+        .iter()
+        .rposition(|&byte| byte == b'\n');
+    fs::write(
+        folder.path().join("journal.jsonl"),
+        &whole[..=cut.expect("lines")],
+    )
+    .expect("cuts");
+    assert_eq!(Store::open(folder.path()).expect("opens").rows(), 3);
+    let writer = Writer::open(folder.path(), manifest(), true).expect("opens");
+    assert_eq!(writer.committed().len(), 2);
+    drop(writer);
+    assert_eq!(journal_of(folder.path()), whole);
+}
+
+/// What version 2 wrote: shards without their capture, and a journal without a first line.
+fn write_version_2(path: &Path, shards: usize) {
+    fs::create_dir_all(path).expect("folder");
+    let json = serde_json::json!(manifest().of_version_2()).to_string();
+    fs::write(path.join("manifest.json"), json).expect("writes");
+    fs::write(path.join("journal.jsonl"), b"").expect("writes");
+    write(path, shards);
+}
+
+#[test]
+fn stores_of_version_2_are_read_gone_on_with_and_rebuilt() {
+    let folder = tempfile::tempdir().expect("folder");
+    write_version_2(folder.path(), 2);
+    write(folder.path(), 1);
+    let whole = journal_of(folder.path());
+    assert!(whole.starts_with(b"{\"file\""));
+    let store = Store::open(folder.path()).expect("opens");
+    assert_eq!(store.rows(), 9);
+    store.verify().expect("intact");
+    drop(store);
+    let shard = fs::read(folder.path().join("shard-00002.safetensors")).expect("reads");
+    assert!(!shard.windows(12).any(|bytes| bytes == b"__metadata__"));
+
+    fs::remove_file(folder.path().join("journal.jsonl")).expect("removes");
+    assert!(matches!(
+        Store::open(folder.path()),
+        Err(StoreError::Lost { .. })
+    ));
+    let unnamed = rebuild(folder.path())
+        .expect_err("no capture is named")
+        .to_string();
+    assert!(
+        unnamed.contains("does not say to which capture"),
+        "{unnamed}"
+    );
+    fs::write(folder.path().join("texts-test.parquet"), b"").expect("writes");
+    rebuild(folder.path()).expect("rebuilds");
+    assert_eq!(journal_of(folder.path()), whole);
+}
+
 #[test]
 fn a_refused_commit_is_told_and_leaves_what_was_committed() {
     let folder = tempfile::tempdir().expect("folder");
@@ -239,7 +412,7 @@ proptest! {
     }
 
     #[test]
-    fn a_journal_cut_anywhere_loses_only_the_torn_line(cut in 0usize..400) {
+    fn a_journal_cut_anywhere_loses_no_shard(cut in 0usize..400) {
         let folder = tempfile::tempdir().expect("folder");
         write(folder.path(), 3);
         let file = folder.path().join("journal.jsonl");
@@ -247,11 +420,23 @@ proptest! {
         let cut = cut.min(whole.len());
         fs::write(&file, &whole[..cut]).expect("writes");
         let lines = whole[..cut].split(|&byte| byte == b'\n').count() - 1;
-        write(folder.path(), 0);
-        prop_assert_eq!(Store::open(folder.path()).expect("opens").rows(), 3 * lines);
+        if lines < 3 {
+            // A kill leaves one shard without a line; here are more, which nobody may remove.
+            let (read, written) = (Store::open(folder.path()), Writer::open(folder.path(), manifest(), true));
+            let refused = matches!((read, written), (Err(StoreError::Lost { .. }), Err(StoreError::Lost { .. })));
+            prop_assert!(refused);
+            prop_assert_eq!(fs::read(&file).expect("reads"), &whole[..cut]);
+            let kept = lines.saturating_sub(1);
+            prop_assert_eq!(rebuild(folder.path()).expect("rebuilds"), Rebuilt { kept, new: 3 - kept });
+        } else {
+            let committed = lines - 1;
+            prop_assert_eq!(Store::open(folder.path()).expect("opens").rows(), 3 * committed);
+            write(folder.path(), 0);
+        }
+        prop_assert_eq!(fs::read(&file).expect("reads"), whole);
         write(folder.path(), 1);
         let store = Store::open(folder.path()).expect("opens");
-        prop_assert_eq!(store.rows(), 3 * lines + 3);
+        prop_assert_eq!(store.rows(), 12);
         store.verify().expect("intact");
     }
 

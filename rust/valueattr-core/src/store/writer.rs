@@ -9,8 +9,9 @@ use std::thread::{self, JoinHandle};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::error::{StoreError, broken, io_error};
-use super::format::{Manifest, Shard, shard_name};
-use super::journal::{read_journal, read_manifest};
+use super::format::{Manifest, OPENING, Shard, shard_name};
+use super::journal::{Journal, line, read_manifest, shard_files};
+use super::shard::describe;
 
 /// Bytes that are hashed at once: they are still in the cache when they are written.
 const BLOCK: usize = 1 << 20;
@@ -54,33 +55,28 @@ impl Writer {
     /// Starts a store, or goes on with one of the same manifest. A durable writer survives a power cut, others a kill.
     ///
     /// # Errors
-    /// Another process writes to it, or it holds other layers, another width or dtype.
+    /// Another process writes to it, it holds other layers, another width or dtype, or its journal was lost.
     pub fn open(path: &Path, manifest: Manifest, durable: bool) -> Result<Self, StoreError> {
+        if path.is_file() {
+            return Err(broken(path, "it is a file, expected a folder".into()));
+        }
         fs::create_dir_all(path).map_err(io_error(path))?;
         let lock = lock(path)?;
-        let manifest_path = path.join("manifest.json");
-        if manifest_path.exists() {
-            let found = read_manifest(path)?;
-            if found != manifest {
+        let manifest = match read_manifest(path) {
+            Ok(found) if !found.holds_the_same(&manifest) => {
                 return Err(StoreError::Mismatch {
                     path: path.to_owned(),
                     found: Box::new(found),
                     expected: Box::new(manifest),
                 });
             }
-        } else {
-            let json = serde_json::to_vec_pretty(&manifest)
-                .map_err(|error| broken(&manifest_path, error.to_string()))?;
-            write_whole(&manifest_path, &json, durable).map_err(io_error(&manifest_path))?;
-        }
-        let journal_path = path.join("journal.jsonl");
-        let (committed, whole) = read_journal(path)?;
-        let journal = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&journal_path)
-            .map_err(io_error(&journal_path))?;
-        journal.set_len(whole).map_err(io_error(&journal_path))?;
+            Err(StoreError::NotAStore(_)) => {
+                write_manifest(path, &manifest, durable)?;
+                manifest
+            }
+            found => found?,
+        };
+        let (journal, committed) = open_journal(path, &manifest, durable)?;
         remove_uncommitted(path, &committed)?;
 
         let (written, to_commit) = sync_channel(WAITING);
@@ -122,7 +118,7 @@ impl Writer {
         let name = shard_name(self.appended);
         let temporary = self.path.join(format!(".writing-{name}"));
         let (header, text, token) = (
-            self.manifest.header(rows),
+            self.manifest.header(rows, new.capture, new.texts),
             little_endian(new.text),
             little_endian(new.token),
         );
@@ -227,11 +223,8 @@ impl Committer {
             io_error(&place)(error)
         })?;
         let journal_path = self.path.join("journal.jsonl");
-        let mut line = serde_json::to_vec(&written.shard)
-            .map_err(|error| broken(&journal_path, error.to_string()))?;
-        line.push(b'\n');
-        self.journal
-            .write_all(&line)
+        line(&written.shard)
+            .and_then(|line| self.journal.write_all(&line))
             .and_then(|()| self.sync(&self.journal))
             .map_err(io_error(&journal_path))
     }
@@ -245,7 +238,7 @@ impl Committer {
     }
 }
 
-fn lock(path: &Path) -> Result<File, StoreError> {
+pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
     let lock_path = path.join(".lock");
     let lock = File::create(&lock_path).map_err(io_error(&lock_path))?;
     match lock.try_lock() {
@@ -255,15 +248,70 @@ fn lock(path: &Path) -> Result<File, StoreError> {
     }
 }
 
+pub(super) fn write_manifest(
+    path: &Path,
+    manifest: &Manifest,
+    durable: bool,
+) -> Result<(), StoreError> {
+    let file = path.join("manifest.json");
+    serde_json::to_vec_pretty(manifest)
+        .map_err(io::Error::from)
+        .and_then(|json| write_whole(&file, &json, durable))
+        .map_err(io_error(&file))
+}
+
+/// The journal, open to append, and the shards that count: those with a line, and the next one if it was renamed to its
+/// place before the kill. Such a shard is whole, and may be of another capture than the one that goes on.
+fn open_journal(
+    path: &Path,
+    manifest: &Manifest,
+    durable: bool,
+) -> Result<(File, Vec<Shard>), StoreError> {
+    let journal_path = path.join("journal.jsonl");
+    let Journal {
+        mut committed,
+        length,
+    } = Journal::read(path, manifest)?;
+    if length == 0 && manifest.names_captures() {
+        write_whole(&journal_path, OPENING, durable).map_err(io_error(&journal_path))?;
+    }
+    let mut journal = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&journal_path)
+        .map_err(io_error(&journal_path))?;
+    if length > 0 || !manifest.names_captures() {
+        journal.set_len(length).map_err(io_error(&journal_path))?;
+    }
+    let next = shard_name(committed.len());
+    if shard_files(path)?.contains(&next) {
+        match describe(path, manifest, &next, None) {
+            Ok(shard) => {
+                sync_folder(path, durable)
+                    .and_then(|()| journal.write_all(&line(&shard)?))
+                    .map_err(io_error(&journal_path))?;
+                committed.push(shard);
+            }
+            Err(StoreError::Broken { .. }) => {} // it is removed
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((journal, committed))
+}
+
 fn remove_uncommitted(path: &Path, committed: &[Shard]) -> Result<(), StoreError> {
+    let mut names = shard_files(path)?;
+    names.retain(|name| *name == shard_name(committed.len()));
     for entry in fs::read_dir(path).map_err(io_error(path))? {
         let name = entry.map_err(io_error(path))?.file_name();
         let name = name.to_string_lossy();
-        let ours = name.starts_with("shard-") || name.starts_with(".writing-");
-        if ours && !committed.iter().any(|shard| shard.file == name) {
-            let file = path.join(&*name);
-            fs::remove_file(&file).map_err(io_error(&file))?;
+        if name.starts_with(".writing-") {
+            names.push(name.into_owned());
         }
+    }
+    for name in names {
+        let file = path.join(name);
+        fs::remove_file(&file).map_err(io_error(&file))?;
     }
     Ok(())
 }
@@ -279,7 +327,7 @@ fn write_and_hash(path: &Path, parts: &[&[u8]]) -> io::Result<(File, String)> {
 }
 
 /// Writes a file that appears under its name only when whole.
-fn write_whole(path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
+pub(super) fn write_whole(path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(format!(".writing-{name}"));
     fs::write(&temporary, bytes)?;
