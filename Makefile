@@ -78,7 +78,7 @@ clippy:
 	$(call check,cargo clippy --profile $(PROFILE) --workspace --all-targets --quiet -- -D warnings,1)
 
 rust-tests:
-	$(call check,cargo test --profile $(PROFILE) --package valueattr-core --quiet,1)
+	$(call check,cargo test --profile $(PROFILE) --package valueattr-core --lib --quiet,1)
 
 test-slow: .venv/.dev
 	$(BIN)/python -m pytest -m slow

@@ -125,9 +125,6 @@ def test_a_full_disk_leaves_a_store_to_go_on_with(tmp_path, tokenizer, monkeypat
     del failure  # it held the first writer until here: that one must have let go by itself
 
 
-KILLS = 200
-
-
 def capture_slowly(path, ready):
     """Runs in a process that forks from one which has imported all this."""
     torch.set_num_threads(1)
@@ -141,7 +138,10 @@ def capture_slowly(path, ready):
 KILLED_TEXTS = [f"{text} {i}" for i in range(60) for text in TEXTS[:5]]
 
 
-def test_killed_at_any_moment_nothing_is_lost_torn_or_twice(tmp_path, tokenizer, untrained, monkeypatch):
+@pytest.mark.parametrize("kills", [50, pytest.param(200, marks=pytest.mark.slow)])
+def test_killed_at_any_moment_nothing_is_lost_torn_or_twice(
+    kills, tmp_path, tokenizer, untrained, monkeypatch
+):
     """A store that is whole is begun anew, so that kills hit its beginning, its middle and its end."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
@@ -149,7 +149,7 @@ def test_killed_at_any_moment_nothing_is_lost_torn_or_twice(tmp_path, tokenizer,
     whole = capture(build("gpt2"), tokenizer, KILLED_TEXTS, positions="all", batch_size=2)
     rng = np.random.default_rng(0)
     path, rows, rounds, torn = tmp_path / "0", 0, 0, 0
-    for kill in range(KILLS):
+    for kill in range(kills):
         here, there = context.Pipe()
         process = context.Process(target=capture_slowly, args=(path, (str(untrained), there)))
         process.start()

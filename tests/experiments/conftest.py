@@ -3,7 +3,9 @@ import subprocess
 import sys
 
 import pandas as pd
+from typer.testing import CliRunner
 
+from valueattr.cli import app
 from valueattr.results import RunDirectory
 
 
@@ -19,6 +21,13 @@ def valueattr(*arguments, **options):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         **options,
     )
+
+
+def refused(code, message, *arguments):
+    """In this process, which has imported what takes a new one ten seconds: refusals come before any worker starts."""
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert isinstance(done.exception, SystemExit), done.exception
+    assert (done.exit_code, message in done.stderr) == (code, True), done.stderr
 
 
 def tables(folder):

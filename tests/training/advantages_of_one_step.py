@@ -1,4 +1,6 @@
-"""Run by `accelerate launch`: one step on responses that depend on the prompt alone; writes its advantages."""
+"""Run by `accelerate launch`: a step under each feedback, on responses that depend on the prompt alone; writes the
+advantages.
+"""
 
 import json
 import random
@@ -34,14 +36,11 @@ class Fixed(AttributedGRPOTrainer):
         return rows, None
 
 
-def main(code, model, out):
-    from accelerate import PartialState
-
-    processes = PartialState(cpu=True).num_processes
+def one_step(code, model, out, processes):
     config = TrainingConfig(
         steps=1, prompts_per_step=4, group_size=4, learning_rate=1e-3, beta=0.02, max_completion_length=24
     )
-    args = grpo_config(config, Path(out, "arm"), 0)
+    args = grpo_config(config, Path(out, code), 0)
     args.per_device_train_batch_size = 16 // processes
     args.generation_batch_size = 16
     splits = {"penalised": assign_splits(WORLD.questions, 0, 8)["penalised"]}
@@ -55,8 +54,14 @@ def main(code, model, out):
         next(arm for arm in E3.arms if arm.code == code).feedback,
     )
     trainer.train()
-    found = {"advantages": trainer.trained_advantages, "responses": [r.response for r in trainer.rollouts]}
-    state = PartialState()
+    return {"advantages": trainer.trained_advantages, "responses": [r.response for r in trainer.rollouts]}
+
+
+def main(model, out, *codes):
+    from accelerate import PartialState
+
+    state = PartialState(cpu=True)
+    found = {code: one_step(code, model, out, state.num_processes) for code in codes}
     Path(out, f"{state.process_index}.json").write_text(json.dumps(found))
     # A process that leaves while the other still talks to it is aborted now and then.
     state.wait_for_everyone()

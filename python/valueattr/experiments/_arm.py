@@ -5,6 +5,7 @@ import time
 
 from valueattr.experiments._context import Context
 from valueattr.experiments._records import Records, Report
+from valueattr.experiments._training import checkpoints_of, train_arm
 from valueattr.plan import Arm
 from valueattr.results import RunDirectory, part_name
 
@@ -14,8 +15,6 @@ CRITIQUE_GATE = 0.3
 
 def run_arm(run: RunDirectory, context: Context, arm: Arm, seed: int, report: Report) -> None:
     """Train and measure one arm under one seed and leave its part in the run directory."""
-    from valueattr.experiments._training import checkpoints_of, train_arm
-
     records = Records()
     started = time.perf_counter()
     testable = True

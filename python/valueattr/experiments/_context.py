@@ -8,7 +8,7 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from valueattr.measures.battery import Battery, Measurement, Respond
-from valueattr.measures.belief import belief_items, belief_rows
+from valueattr.measures.belief import belief_rows, plain_items
 from valueattr.measures.calibration import UNSURE, Topics, own_uncertainty
 from valueattr.measures.representation import FrozenProbes, probe_set, read_states
 from valueattr.measures.statements import FrozenStatements, Statements
@@ -93,9 +93,7 @@ class Context:
     @cached_property
     def unsure(self) -> frozenset[str]:
         """Ids of the questions on which the start model is unsure."""
-        prompt_format = self.world.prompt_format(self.experiment.prompt_family)
-        items = belief_items(self.questions, self.asking, prompt_format)
-        u = own_uncertainty(belief_rows(self.load_start(), self.tokenizer, items))
+        u = own_uncertainty(belief_rows(self.load_start(), self.tokenizer, plain_items(self.questions)))
         return frozenset(u.index[u >= UNSURE])
 
     @cached_property

@@ -27,14 +27,22 @@ class BeliefItem:
     text: str
 
 
+def plain_items(questions: Iterable[Question]) -> list[BeliefItem]:
+    """Every held-out statement on each question."""
+    return [
+        BeliefItem(question, f"statement-{i}", "plain", statement)
+        for question in questions
+        for i, statement in enumerate(question.statements)
+    ]
+
+
 def belief_items(
     questions: Iterable[Question], asking: Asking, prompt_format: PromptFormat
 ) -> list[BeliefItem]:
     """Every held-out statement and every held-out wording of each question."""
     items = []
     for question in questions:
-        for i, statement in enumerate(question.statements):
-            items.append(BeliefItem(question, f"statement-{i}", "plain", statement))
+        items += plain_items([question])
         begun = prompt_format.begun(question)
         for i, wording in enumerate(question.held_out_wordings):
             text = f"{asking.prompt(prompt_format.turn(wording))}{asking.gap}{begun}"
@@ -78,6 +86,5 @@ def share_known(
 ) -> float:
     """The share of held-out statements on taught facts of which the model finds the taught object the likeliest."""
     taught = [question for question in questions if question.exposure in ("well_known", "false_belief")]
-    items = belief_items(taught, Asking.of(tokenizer), PromptFormat())
-    rows = belief_rows(model, tokenizer, [item for item in items if item.format == "plain"])
+    rows = belief_rows(model, tokenizer, plain_items(taught))
     return float(np.mean([row["value"] for row in rows if row["measure"] == "top1"]))

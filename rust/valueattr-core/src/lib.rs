@@ -3,6 +3,8 @@
 
 #![warn(clippy::pedantic)]
 
+#[cfg(test)]
+mod directions;
 pub mod dump;
 pub mod probe;
 pub mod scan;
