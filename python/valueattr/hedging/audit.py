@@ -21,7 +21,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from valueattr.hedging import HEDGES, KINDS, HedgeScanner
-from valueattr.hedging._inputs import DumpError, Inputs, find_inputs
+from valueattr.hedging._inputs import DumpError, FolderError, Inputs, find_inputs
 from valueattr.results import RunDirectory
 from valueattr.stats import TooFewClustersError, audit_sample, corrected_prevalence, raw_prevalence
 from valueattr.tables import TableError, read_records, read_spreadsheet, write_csv
@@ -30,6 +30,7 @@ __all__ = [
     "ANY",
     "AuditError",
     "Inputs",
+    "UnclearFolderError",
     "audit_sheet",
     "corrected_shares",
     "is_run",
@@ -56,16 +57,21 @@ class AuditError(ValueError):
     """Responses or a sheet that cannot be used; the message names the file or line and what to do."""
 
 
+class UnclearFolderError(AuditError):
+    """A folder of which it is not clear what to read; excluding some of its files helps."""
+
+
 def is_run(path: Path) -> bool:
     """Whether a folder is a run directory, whose files are not read as a scan would read them."""
     return (path / "plan.json").is_file()
 
 
-def response_files(path: str | Path) -> Inputs:
+def response_files(path: str | Path, exclude: Sequence[str] = ()) -> Inputs:
     """The files that `read_responses` reads, and those of a folder that it leaves out.
 
     Raises:
-        AuditError: a folder holds neither a run nor dumps of one format.
+        UnclearFolderError: a folder holds dumps of several formats, or something that cannot be read.
+        AuditError: a folder holds neither a run nor a dump.
     """
     path = Path(path)
     if is_run(path):
@@ -73,18 +79,24 @@ def response_files(path: str | Path) -> Inputs:
     if not path.is_dir():
         return Inputs([path])
     try:
-        return find_inputs([path], exclude=())
+        return find_inputs([path], exclude)
+    except FolderError as error:
+        raise UnclearFolderError(str(error)) from error
     except DumpError as error:
         raise AuditError(str(error)) from error
 
 
-def read_responses(path: str | Path, field: str | None = None) -> pd.DataFrame:
+def read_responses(
+    path: str | Path, field: str | None = None, *, exclude: Sequence[str] = ()
+) -> pd.DataFrame:
     """Responses from a dump, in any format that `scan_dump` takes, or the evaluations of a run at each arm's last step.
 
     path: a file, a folder of files, which are read in order of name, or a run directory.
     field: what must hold a text in every row, by its name or its dotted path.
+    exclude: patterns such as "*.txt" of files and folders of a folder that are left out, as for `scan_dump`.
 
     Raises:
+        UnclearFolderError: as for `response_files`.
         AuditError: a file is missing, broken, or of another type, or a row has no text in `field`.
     """
     path = Path(path)
@@ -94,7 +106,7 @@ def read_responses(path: str | Path, field: str | None = None) -> pd.DataFrame:
         last = rows.groupby("arm", observed=True)["step"].transform("max")
         return rows[rows["step"] == last].drop(columns=["advantages", "reward"]).reset_index(drop=True)
     responses: list[dict[str, Any]] = []
-    for file in response_files(path).files:
+    for file in response_files(path, exclude).files:
         try:
             numbered = read_records(file)
         except TableError as error:
