@@ -1,5 +1,6 @@
 """`valueattr audit`: the error of the hedging scanner, corrected by labels made by hand."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -78,7 +79,8 @@ def export(
     exclude = exclude or []
     with render.failures(AuditError, RunDirectoryError, OutputError, hints=hints):
         found = response_files(responses, exclude)
-        if responses.is_dir() and responses.resolve() in out.resolve().parents and not is_run(responses):
+        inside = Path(os.path.realpath(responses)) in Path(os.path.realpath(out)).parents
+        if inside and os.path.isdir(responses) and not is_run(responses):
             render.fail(
                 f"--out {out}: the import would read it as responses; choose a place outside {responses}"
             )

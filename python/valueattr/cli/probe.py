@@ -132,7 +132,8 @@ def probe(
                 progress=progress,
             )
         if place is not None:
-            table.to_parquet(place)
+            with place.open("wb") as file:  # since Arrow takes no path that is not UTF-8
+                table.to_parquet(file)
     if as_json:
         typer.echo(table.to_json(orient="records"))
         return

@@ -10,6 +10,7 @@ The sheet is stratified on the scanner's flag and does not show it, so that the 
 import hashlib
 import json
 import math
+import os
 import re
 from collections.abc import Hashable, Sequence
 from pathlib import Path
@@ -63,7 +64,7 @@ class UnclearFolderError(AuditError):
 
 def is_run(path: Path) -> bool:
     """Whether a folder is a run directory, whose files are not read as a scan would read them."""
-    return (path / "plan.json").is_file()
+    return os.path.isfile(path / "plan.json")  # which is no error where the path cannot be
 
 
 def response_files(path: str | Path, exclude: Sequence[str] = ()) -> Inputs:
@@ -76,7 +77,7 @@ def response_files(path: str | Path, exclude: Sequence[str] = ()) -> Inputs:
     path = Path(path)
     if is_run(path):
         return Inputs([path / "generations.parquet"])
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return Inputs([path])
     try:
         return find_inputs([path], exclude)
@@ -116,6 +117,8 @@ def read_responses(
             for number, row in numbered:
                 _check_text(row, field, f"{file}, {counted} {number}")
         responses += [row for _, row in numbered]
+    if not responses:
+        raise AuditError(f"{path}: holds no rows")
     return pd.DataFrame(responses, dtype=object)
 
 
@@ -198,8 +201,14 @@ def corrected_shares(responses: pd.DataFrame, field: str, sheet: pd.DataFrame) -
     if not len(sheet):
         raise AuditError(f"{name} has no rows; export it anew")
     lines = sheet.index.tolist() if sheet.index.name == "line" else list(range(2, len(sheet) + 2))
-    by = _grouped_by(sheet, responses, name)
-    texts, flags = _scanned(responses, field, _the_same(sheet, "kind", name))
+    by, kind = _grouped_by(sheet, responses, name), _the_same(sheet, "kind", name)
+    try:
+        _check_kind(kind)
+        for grouped in by:
+            _values(responses, grouped)
+    except AuditError as error:
+        raise AuditError(f"{name}: {error}; export the sheet anew") from None
+    texts, flags = _scanned(responses, field, kind)
     labels = _labels(sheet, lines, name)
     at = {row: i for i, row in enumerate(_rows(sheet, lines, texts, name))}
     shares = []
@@ -221,8 +230,7 @@ def corrected_shares(responses: pd.DataFrame, field: str, sheet: pd.DataFrame) -
 
 def _scanned(responses: pd.DataFrame, field: str, kind: str) -> tuple[list[str], NDArray[np.bool_]]:
     """The texts, and whether the scanner flags each."""
-    if kind != ANY and kind not in KINDS:
-        raise AuditError(f"unknown kind {kind!r}; known: {ANY}, {', '.join(KINDS)}")
+    _check_kind(kind)
     texts = _values(responses, field)
     if (bad := next((i for i, text in enumerate(texts) if not isinstance(text, str)), None)) is not None:
         raise AuditError(f"row {bad}: {field!r} is {texts[bad]!r}, expected a text")
@@ -232,6 +240,11 @@ def _scanned(responses: pd.DataFrame, field: str, kind: str) -> tuple[list[str],
         raise AuditError(f"{field!r}: {error}") from error
     kinds = HEDGES if kind == ANY else (kind,)
     return texts, np.any([counts.column(name).to_numpy() > 0 for name in kinds], axis=0)
+
+
+def _check_kind(kind: str) -> None:
+    if kind != ANY and kind not in KINDS:
+        raise AuditError(f"unknown kind {kind!r}; known: {ANY}, {', '.join(KINDS)}")
 
 
 def _groups(responses: pd.DataFrame, by: Sequence[str]) -> list[tuple[tuple[Any, ...], NDArray[np.intp]]]:
