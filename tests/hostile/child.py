@@ -29,7 +29,11 @@ LIGHT = (
     "valueattr.probing",
     "valueattr.report",
 )
-HEAVY = (*LIGHT, "valueattr.measures.statements", "valueattr.model", "valueattr.experiments")
+HEAVY = (
+    *LIGHT,
+    *("valueattr.measures.statements", "valueattr.model", "valueattr.experiments"),
+    *("transformers.models.llama.modeling_llama", "pyarrow.pandas_compat"),
+)
 
 
 @dataclass(frozen=True)

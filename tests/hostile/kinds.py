@@ -46,6 +46,11 @@ SAME = Meaning("the same")
 REFUSED = Meaning("refused")
 
 
+def refused_by(why: str) -> Meaning:
+    """Refused, by something else than the name of the file."""
+    return Meaning("refused", why)
+
+
 def either(why: str) -> Meaning:
     return Meaning("either", why)
 
@@ -811,11 +816,6 @@ def _header(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], object]
     return rewritten("model.safetensors", content)
 
 
-def _more_tokens(tokenizer):
-    new = {f"token{i}": 100_000 + i for i in range(9)}
-    tokenizer["model"]["vocab"].update(new)
-
-
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
@@ -884,6 +884,7 @@ VOCABULARIES = (
             TOKENIZER,
             lambda t: t["model"].update(vocab={k: v + 100_000 for k, v in t["model"]["vocab"].items()}),
         ),
+        refused_by("the text and its token"),
     ),
 )
 
@@ -1002,7 +1003,11 @@ RUNS = (
         "a table with numbers in place of texts",
         _table(MEASURES, lambda t: t.set_column(0, "experiment", pa.array(range(len(t))))),
     ),
-    damaged("tables with a flipped bit", rewritten(MEASURES, flipped(200))),
+    damaged(
+        "tables with a flipped bit",
+        rewritten(MEASURES, flipped(200)),
+        either("it is an error, or no value rests on it"),
+    ),
     damaged(
         "tables without rows",
         _table(MEASURES, lambda t: t.slice(0, 0)),
@@ -1123,8 +1128,9 @@ OUTPUTS = (
     Kind("a place that may not be written to", lambda g: Path(f"/proc/{NAME}{suffixes(g.source)}")),
     Kind("a place of the kernel's", lambda g: Path(f"/sys/{NAME}{suffixes(g.source)}")),
     Kind("a pipe to write to", _pipe),
-    Kind("an output that is empty", lambda g: "", either("no name, or that of the folder itself")),
 )
+
+NO_PLACE = (Kind("an output that is empty", lambda g: "", either("no name, or that of the folder itself")),)
 
 # After these there is an output.
 NEW_PLACES = (
@@ -1165,5 +1171,6 @@ GROUPS: dict[str, tuple[Kind, ...]] = {
     "numbers": NUMBERS,
     "texts": SPOKEN_TEXTS,
     "outputs": OUTPUTS,
+    "no place": NO_PLACE,
     "new places": NEW_PLACES,
 }

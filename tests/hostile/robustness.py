@@ -3,12 +3,10 @@
 from pathlib import Path
 
 from tests.hostile.commands import SLOTS, cases, meaning
-from tests.hostile.kinds import GROUPS, REFUSED, SAME
+from tests.hostile.kinds import GROUPS
 
 PAGE = Path(__file__).parents[2] / "docs" / "robustness.md"
 MARK = "<!-- What follows is written by `python -m tests.hostile.robustness`. -->\n"
-
-_ENDS = {SAME: "the same", REFUSED: "refused"}
 
 
 def tables() -> str:
@@ -20,7 +18,7 @@ def tables() -> str:
     ]
     for slot in SLOTS:
         own = [(kind, is_default) for of, kind, is_default in tried if of is slot]
-        ends = [_ENDS.get(meaning(slot, kind), "either") for kind, _ in own]
+        ends = [meaning(slot, kind).says for kind, _ in own]
         counts = [
             len(own),
             sum(is_default for _, is_default in own),

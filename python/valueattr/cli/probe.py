@@ -1,5 +1,6 @@
 """`valueattr probe`: what linear probes read in a store of activations."""
 
+import os
 from collections.abc import Hashable
 from contextlib import nullcontext
 from pathlib import Path
@@ -101,7 +102,7 @@ def probe(
         if kind not in KINDS:
             render.fail(f"--kinds {kind}: expected some of {', '.join(KINDS)}", render.BAD_USAGE)
     others = [parsing.named_store(other) for other in apply_to or []]
-    if out is not None and (out.suffix != ".parquet" or not out.parent.is_dir()):
+    if out is not None and (out.suffix != ".parquet" or not os.path.isdir(out.parent)):
         render.fail(f"--out {out}: expected a .parquet file in a folder that is there", render.BAD_USAGE)
     hints = {
         JournalError: parsing.rebuild_hint(store),
