@@ -3,6 +3,7 @@
 So a case costs milliseconds, and one that dies of a signal or does not come back ends alone.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -22,6 +23,7 @@ MEMORY = 8 << 30
 CRASHED = 70
 
 LIGHT = (
+    *("matplotlib.backends.backend_svg", "pyarrow.dataset", "pyarrow.pandas_compat"),
     *("rich.box", "rich.console", "rich.markup", "rich.table", "typer.rich_utils", "valueattr.cli.narrow"),
     "tests.hostile.readers",
     "valueattr.hedging.audit",
@@ -32,7 +34,7 @@ LIGHT = (
 HEAVY = (
     *LIGHT,
     *("valueattr.measures.statements", "valueattr.model", "valueattr.experiments"),
-    *("transformers.models.llama.modeling_llama", "pyarrow.pandas_compat"),
+    "transformers.models.llama.modeling_llama",
 )
 
 
@@ -78,6 +80,8 @@ class Server:
 def _serve(modules):
     for module in ("valueattr.cli", *modules):
         importlib.import_module(module)
+    gc.collect()
+    gc.freeze()  # so that children share what is there
     for line in sys.stdin:
         child = os.fork()
         if not child:

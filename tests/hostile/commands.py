@@ -313,7 +313,7 @@ LIGHT = (
         ("sheets", "paths of files", "pipes"),
         as_json,
     ),
-    Slot("lexicon check", "LEXICON", "lexicon check {hostile}", "lexicon", LEXICON),
+    Slot("lexicon check", "LEXICON", "lexicon check {hostile}", "lexicon", ("lexicons",)),
     Slot(
         "lexicon list",
         "LEXICON",
@@ -515,7 +515,7 @@ LIGHT = (
         every=2,
         first=1,
     ),
-    Slot("RunDirectory", "PATH", "RunDirectory {hostile}", "run", ("runs", "paths of folders"), as_json),
+    Slot("RunDirectory", "PATH", "RunDirectory {hostile}", "run", ("runs",), as_json),
 )
 
 CAPTURE = "capture --model {model} --texts {texts} --layers 0 --out {out}"
@@ -580,6 +580,7 @@ HEAVY = (
         None,
         torch=True,
         goes_on=True,
+        but={kinds.FOLDER_WITH_WORK: either("a store is put beside what is there")},
     ),
     Slot(
         "capture",
@@ -665,10 +666,9 @@ HEAVY = (
         "PATH",
         "load_model {hostile}",
         "model",
-        ("models", "paths of folders"),
+        ("models",),
         as_json,
         torch=True,
-        but=UTF8_PATHS,
     ),
 )
 

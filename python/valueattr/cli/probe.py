@@ -133,8 +133,7 @@ def probe(
                 progress=progress,
             )
         if place is not None:
-            with place.open("wb") as file:  # since Arrow takes no path that is not UTF-8
-                table.to_parquet(file)
+            place.write_bytes(table.to_parquet())  # since Arrow takes no path that is not UTF-8
     if as_json:
         typer.echo(table.to_json(orient="records"))
         return
