@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from valueattr.activations import ActivationStore
 from valueattr.cli import app
+from valueattr.hedging.dumps import BadRowError, scan_dump
 from valueattr.tables import (
     TableError,
     read_json_lines,
@@ -86,6 +87,19 @@ def test_a_line_ends_where_editors_say_it_does(tmp_path):
     assert read_table(tmp_path / "a.jsonl").to_pylist() == rows
     (tmp_path / "a.txt").write_text("one\u2028two\x85\n\nthree")
     assert read_table(tmp_path / "a.txt")["text"].to_pylist() == ["one\u2028two\x85", "", "three"]
+
+
+def test_a_carriage_return_alone_ends_no_line_as_in_a_scan(tmp_path):
+    """What was one text to a scan was two to an audit."""
+    (tmp_path / "a.txt").write_bytes(b"one\rtwo\r\nthree\r\n")
+    texts = read_table(tmp_path / "a.txt")["text"].to_pylist()
+    assert texts == ["one\rtwo", "three"]
+    assert scan_dump([tmp_path / "a.txt"]).documents == len(texts)
+    (tmp_path / "a.jsonl").write_bytes(b'{"text": "one"}\r{"text": "two"}\r')
+    with pytest.raises(TableError, match="line 1: not JSON"):
+        read_rows(tmp_path / "a.jsonl")
+    with pytest.raises(BadRowError, match="line 1: no JSON"):
+        scan_dump([tmp_path / "a.jsonl"], field="text")
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,8 @@ def new_output(path: str | Path, *, inputs: Iterable[Path] = (), overwrite: bool
         OutputError: `path` is an input, no regular file or folder, or cannot be written, or the disk is full.
     """
     shown, path = path, Path(os.path.realpath(path))
-    _check(shown, path, inputs, overwrite)
     try:
+        _check(shown, path, inputs, overwrite)
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_abandoned(path.parent, _prefix(path))
         folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=_prefix(path)))

@@ -4,7 +4,8 @@ Rows that people write by hand come with their line numbers (`read_rows`, `read_
 the line. Tables of any size come by columns (`read_table`, `read_texts`). What a spreadsheet program saved is taken as it
 comes (`read_spreadsheet`), and what it would take for a formula is written as text (`write_csv`, `without_formulas`).
 
-Files of text may end in .gz or .zst. A line ends in a line feed, a carriage return or both, and in nothing else.
+Files of text may end in .gz or .zst. A line of them ends in a line feed, perhaps after a carriage return, and in nothing
+else, as in a scan; in CSV a carriage return alone ends one too.
 """
 
 import csv
@@ -170,7 +171,7 @@ def read_spreadsheet(path: str | Path, columns: Sequence[str]) -> "pd.DataFrame"
 
     path = Path(path)
     text = _spreadsheet_text(path)
-    header = next(iter(_lines(text)), "")
+    header = io.StringIO(text, newline=None).readline().rstrip("\n")
     separator = max(
         _SEPARATORS, key=lambda mark: len({*columns}.intersection(*csv.reader([header], delimiter=mark)))
     )
@@ -415,8 +416,8 @@ def _check_names(path: Path, names: Iterable[str]) -> None:
 
 
 def _lines(text: str) -> list[str]:
-    """The lines of a text, which end in a line feed, a carriage return or both, and in nothing else."""
-    return [line.removesuffix("\n") for line in io.StringIO(text, newline=None)]
+    """The lines of a text, which end in a line feed, perhaps after a carriage return, and in nothing else."""
+    return [line.removesuffix("\n").removesuffix("\r") for line in io.StringIO(text, newline="\n")]
 
 
 def _text(path: Path) -> str:

@@ -103,6 +103,25 @@ def test_a_sheet_is_no_response_of_the_folder_that_it_is_of(tmp_path):
     assert json.loads(done.stdout)[0]["n"] == 9
 
 
+def test_what_lies_beside_dumps_can_be_left_out_as_in_a_scan(tmp_path):
+    """A folder with a licence in it could be scanned, and not audited."""
+    folder, sheet = tmp_path / "dumps", tmp_path / "sheet.csv"
+    folder.mkdir()
+    (folder / "dump.csv").write_text("text,arm\n" + "".join(f"it may be {i},a\n" for i in range(9)))
+    (folder / "LICENSE.txt").write_text("It may be.")
+    done = export(folder, sheet)
+    assert done.exit_code == 1
+    assert "several formats" in done.stderr
+    assert "Use --exclude to leave files or folders out" in done.stderr
+    done = export(folder, sheet, "--exclude", "*.txt")
+    assert done.exit_code == 0, done.output
+    assert f"left out {folder / 'LICENSE.txt'}: excluded" in done.stderr
+    fill_in(sheet)
+    asked = ["audit", "import", folder, sheet, "--field", "text", "--json"]
+    assert run(*asked).exit_code == 1
+    assert json.loads(run(*asked, "--exclude", "LICENSE*").stdout)[0]["n"] == 9
+
+
 def test_groups_are_shown_as_they_are(tmp_path, dump):
     """Names in brackets were taken for colours, and nulls were groups of one response."""
     rows = [row if row["arm"] is None else {**row, "arm": "[red]"} for row in ROWS]

@@ -264,6 +264,17 @@ def test_json_nested_deeper_than_the_stack_is_a_bad_row(deep, chat, tmp_path):
     assert scan_dump([path], field="text", chat=chat, on_error="skip").skipped == 3 - chat
 
 
+@pytest.mark.parametrize("chat", [False, True])
+def test_a_field_that_is_there_twice_is_a_bad_row(chat, tmp_path):
+    """The last one counted in a scan, and was an error in an audit."""
+    value = json.dumps([{"role": "assistant", "content": "Perhaps."}] if chat else "Perhaps.")
+    path = tmp_path / "a.jsonl"
+    path.write_text(f'{{"text": {value}, "n": 1, "n": 2}}\n{{"text": {value}, "text": {value}}}\n')
+    with pytest.raises(BadRowError, match="line 2: text: the field is there twice"):
+        scan_dump([path], field="text", chat=chat)
+    assert scan_dump([path], field="text", chat=chat, on_error="skip").documents == 1
+
+
 @pytest.mark.parametrize("suffix", ["jsonl", "txt", "json"])
 def test_marks_at_the_beginning_and_separators_within_end_no_line(suffix, tmp_path):
     path = tmp_path / f"a.{suffix}"

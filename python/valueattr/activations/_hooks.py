@@ -26,7 +26,7 @@ def blocks_of(model: "PreTrainedModel") -> Any:
 
     count = model.config.num_hidden_layers
     for module in model.modules():
-        if isinstance(module, ModuleList) and len(module) == count:
+        if count and isinstance(module, ModuleList) and len(module) == count:
             return module
     raise CaptureError(f"{type(model).__name__} has no list of {count} blocks to capture from")
 

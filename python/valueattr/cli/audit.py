@@ -1,5 +1,6 @@
 """`valueattr audit`: the error of the hedging scanner, corrected by labels made by hand."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,13 @@ _Responses = Annotated[
     typer.Argument(help="A file of responses, a folder of them, as for valueattr scan, or a run directory."),
 ]
 _Field = Annotated[str, typer.Option(help="The field that holds the text, or a dotted path to it.")]
+_Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A pattern such as '*.txt' of what to leave out of a folder. The option may be repeated."
+    ),
+]
+_UNCLEAR = "Use --exclude to leave files or folders out, or name a file."
 
 
 @app.command(
@@ -37,6 +45,7 @@ def export(
         typer.Option(help="A field to group by, or a dotted path to it. The option may be repeated."),
     ] = None,
     kind: Annotated[str, typer.Option(help="The kind of hedge to label, or any.")] = "any",
+    exclude: _Exclude = None,
     per_stratum: Annotated[
         int, typer.Option(min=2, help="Number of flagged texts to label per group, and of unflagged ones.")
     ] = 50,
@@ -51,6 +60,7 @@ def export(
     """
     from valueattr.hedging.audit import (
         AuditError,
+        UnclearFolderError,
         audit_sheet,
         is_run,
         read_responses,
@@ -63,16 +73,20 @@ def export(
     if out.suffix.lower() != ".csv":
         render.fail(f"--out {out}: expected a .csv file", render.BAD_USAGE)
     hints: dict[type[Exception], str] = {
-        OutputExistsError: "Use --force to write over it, if nobody needs the labels in it."
+        OutputExistsError: "Use --force to write over it, if nobody needs the labels in it.",
+        UnclearFolderError: _UNCLEAR,
     }
+    exclude = exclude or []
     with render.failures(AuditError, RunDirectoryError, OutputError, hints=hints):
-        found = response_files(responses)
-        if responses.is_dir() and responses.resolve() in out.resolve().parents and not is_run(responses):
+        found = response_files(responses, exclude)
+        inside = Path(os.path.realpath(responses)) in Path(os.path.realpath(out)).parents
+        if inside and os.path.isdir(responses) and not is_run(responses):
             render.fail(
                 f"--out {out}: the import would read it as responses; choose a place outside {responses}"
             )
         with new_output(out, inputs=found.files, overwrite=force) as place:
-            sheet = audit_sheet(read_responses(responses, field), field, by or [], kind, per_stratum, seed)
+            rows = read_responses(responses, field, exclude=exclude)
+            sheet = audit_sheet(rows, field, by or [], kind, per_stratum, seed)
             write_sheet(sheet, place)
     _warn_of_what_is_left_out(found)
     typer.echo(f"{len(sheet)} texts in {out}: fill in the column `label`, then run valueattr audit import")
@@ -85,6 +99,7 @@ def import_labels(
     responses: _Responses,
     sheet: Annotated[Path, typer.Argument(help="The sheet with its labels.")],
     field: _Field = "response",
+    exclude: _Exclude = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the shares as JSON for machines.")] = False,
 ) -> None:
     """Print the share of texts that hedge.
@@ -93,6 +108,7 @@ def import_labels(
     """
     from valueattr.hedging.audit import (
         AuditError,
+        UnclearFolderError,
         corrected_shares,
         read_responses,
         read_sheet,
@@ -100,9 +116,11 @@ def import_labels(
     )
     from valueattr.results import RunDirectoryError
 
-    with render.failures(AuditError, RunDirectoryError):
-        found = response_files(responses)
-        shares = corrected_shares(read_responses(responses, field), field, read_sheet(sheet))
+    exclude = exclude or []
+    with render.failures(AuditError, RunDirectoryError, hints={UnclearFolderError: _UNCLEAR}):
+        found = response_files(responses, exclude)
+        rows = read_responses(responses, field, exclude=exclude)
+        shares = corrected_shares(rows, field, read_sheet(sheet))
     _warn_of_what_is_left_out(found)
     if as_json:
         typer.echo(shares.to_json(orient="records"))

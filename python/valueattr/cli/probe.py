@@ -1,5 +1,6 @@
 """`valueattr probe`: what linear probes read in a store of activations."""
 
+import os
 from collections.abc import Hashable
 from contextlib import nullcontext
 from pathlib import Path
@@ -101,7 +102,7 @@ def probe(
         if kind not in KINDS:
             render.fail(f"--kinds {kind}: expected some of {', '.join(KINDS)}", render.BAD_USAGE)
     others = [parsing.named_store(other) for other in apply_to or []]
-    if out is not None and (out.suffix != ".parquet" or not out.parent.is_dir()):
+    if out is not None and (out.suffix != ".parquet" or not os.path.isdir(out.parent)):
         render.fail(f"--out {out}: expected a .parquet file in a folder that is there", render.BAD_USAGE)
     hints = {
         JournalError: parsing.rebuild_hint(store),
@@ -132,7 +133,7 @@ def probe(
                 progress=progress,
             )
         if place is not None:
-            table.to_parquet(place)
+            place.write_bytes(table.to_parquet())  # since Arrow takes no path that is not UTF-8
     if as_json:
         typer.echo(table.to_json(orient="records"))
         return

@@ -112,12 +112,14 @@ def _materials(facts: Path | None, model: str | None, statements: Path | None) -
         return Materials(world)
     # These import torch.
     from valueattr.measures.statements import StatementError, load_statements
-    from valueattr.model import ModelError, load_model, load_tokenizer
+    from valueattr.model import ModelError, check_vocabulary, load_model, load_tokenizer
 
     with render.failures(StatementError, ModelError):
         if model is not None:
-            load_tokenizer(model)
-            load_model(model)
+            asked = [
+                text for question in world.questions for text in (*question.wordings, *question.statements)
+            ]
+            check_vocabulary(load_model(model), load_tokenizer(model), asked)
         read = load_statements(statements) if statements else None
         if read:
             read.check_folds()

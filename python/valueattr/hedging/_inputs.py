@@ -73,7 +73,7 @@ def shown(path: Path) -> str:
 def _dumps(path: Path, exclude: Sequence[str], left_out: dict[str, str]) -> Iterator[Path]:
     if path == STANDARD_INPUT:
         yield path
-    elif path.is_dir():
+    elif os.path.isdir(path):  # which is no error where the path cannot be
         yield from _dumps_inside(path, exclude, left_out)
     elif _is_excluded(path.name, str(path), exclude):
         left_out[shown(path)] = "excluded"

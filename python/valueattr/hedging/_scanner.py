@@ -189,10 +189,13 @@ def count_table(columns: dict[str, NDArray[Any]]) -> pa.RecordBatch:
 
 
 def _read(path: Path) -> str:
-    mode = path.stat().st_mode
-    if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
-        raise LexiconError(f"{path}: expected a file of TOML, found a folder or a device")
-    source = path.read_bytes()
+    try:
+        mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
+            raise LexiconError(f"{path}: expected a file of TOML, found a folder or a device")
+        source = path.read_bytes()
+    except OSError as error:
+        raise LexiconError(f"{path}: {error.strerror}") from error
     try:
         return source.decode("utf-8-sig")
     except UnicodeDecodeError as error:

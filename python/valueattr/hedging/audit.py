@@ -10,6 +10,7 @@ The sheet is stratified on the scanner's flag and does not show it, so that the 
 import hashlib
 import json
 import math
+import os
 import re
 from collections.abc import Hashable, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from valueattr.hedging import HEDGES, KINDS, HedgeScanner
-from valueattr.hedging._inputs import DumpError, Inputs, find_inputs
+from valueattr.hedging._inputs import DumpError, FolderError, Inputs, find_inputs
 from valueattr.results import RunDirectory
 from valueattr.stats import TooFewClustersError, audit_sample, corrected_prevalence, raw_prevalence
 from valueattr.tables import TableError, read_records, read_spreadsheet, write_csv
@@ -30,6 +31,7 @@ __all__ = [
     "ANY",
     "AuditError",
     "Inputs",
+    "UnclearFolderError",
     "audit_sheet",
     "corrected_shares",
     "is_run",
@@ -56,35 +58,46 @@ class AuditError(ValueError):
     """Responses or a sheet that cannot be used; the message names the file or line and what to do."""
 
 
+class UnclearFolderError(AuditError):
+    """A folder of which it is not clear what to read; excluding some of its files helps."""
+
+
 def is_run(path: Path) -> bool:
     """Whether a folder is a run directory, whose files are not read as a scan would read them."""
-    return (path / "plan.json").is_file()
+    return os.path.isfile(path / "plan.json")  # which is no error where the path cannot be
 
 
-def response_files(path: str | Path) -> Inputs:
+def response_files(path: str | Path, exclude: Sequence[str] = ()) -> Inputs:
     """The files that `read_responses` reads, and those of a folder that it leaves out.
 
     Raises:
-        AuditError: a folder holds neither a run nor dumps of one format.
+        UnclearFolderError: a folder holds dumps of several formats, or something that cannot be read.
+        AuditError: a folder holds neither a run nor a dump.
     """
     path = Path(path)
     if is_run(path):
         return Inputs([path / "generations.parquet"])
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return Inputs([path])
     try:
-        return find_inputs([path], exclude=())
+        return find_inputs([path], exclude)
+    except FolderError as error:
+        raise UnclearFolderError(str(error)) from error
     except DumpError as error:
         raise AuditError(str(error)) from error
 
 
-def read_responses(path: str | Path, field: str | None = None) -> pd.DataFrame:
+def read_responses(
+    path: str | Path, field: str | None = None, *, exclude: Sequence[str] = ()
+) -> pd.DataFrame:
     """Responses from a dump, in any format that `scan_dump` takes, or the evaluations of a run at each arm's last step.
 
     path: a file, a folder of files, which are read in order of name, or a run directory.
     field: what must hold a text in every row, by its name or its dotted path.
+    exclude: patterns such as "*.txt" of files and folders of a folder that are left out, as for `scan_dump`.
 
     Raises:
+        UnclearFolderError: as for `response_files`.
         AuditError: a file is missing, broken, or of another type, or a row has no text in `field`.
     """
     path = Path(path)
@@ -94,7 +107,7 @@ def read_responses(path: str | Path, field: str | None = None) -> pd.DataFrame:
         last = rows.groupby("arm", observed=True)["step"].transform("max")
         return rows[rows["step"] == last].drop(columns=["advantages", "reward"]).reset_index(drop=True)
     responses: list[dict[str, Any]] = []
-    for file in response_files(path).files:
+    for file in response_files(path, exclude).files:
         try:
             numbered = read_records(file)
         except TableError as error:
@@ -104,6 +117,8 @@ def read_responses(path: str | Path, field: str | None = None) -> pd.DataFrame:
             for number, row in numbered:
                 _check_text(row, field, f"{file}, {counted} {number}")
         responses += [row for _, row in numbered]
+    if not responses:
+        raise AuditError(f"{path}: holds no rows")
     return pd.DataFrame(responses, dtype=object)
 
 
@@ -186,8 +201,14 @@ def corrected_shares(responses: pd.DataFrame, field: str, sheet: pd.DataFrame) -
     if not len(sheet):
         raise AuditError(f"{name} has no rows; export it anew")
     lines = sheet.index.tolist() if sheet.index.name == "line" else list(range(2, len(sheet) + 2))
-    by = _grouped_by(sheet, responses, name)
-    texts, flags = _scanned(responses, field, _the_same(sheet, "kind", name))
+    by, kind = _grouped_by(sheet, responses, name), _the_same(sheet, "kind", name)
+    try:
+        _check_kind(kind)
+        for grouped in by:
+            _values(responses, grouped)
+    except AuditError as error:
+        raise AuditError(f"{name}: {error}; export the sheet anew") from None
+    texts, flags = _scanned(responses, field, kind)
     labels = _labels(sheet, lines, name)
     at = {row: i for i, row in enumerate(_rows(sheet, lines, texts, name))}
     shares = []
@@ -209,8 +230,7 @@ def corrected_shares(responses: pd.DataFrame, field: str, sheet: pd.DataFrame) -
 
 def _scanned(responses: pd.DataFrame, field: str, kind: str) -> tuple[list[str], NDArray[np.bool_]]:
     """The texts, and whether the scanner flags each."""
-    if kind != ANY and kind not in KINDS:
-        raise AuditError(f"unknown kind {kind!r}; known: {ANY}, {', '.join(KINDS)}")
+    _check_kind(kind)
     texts = _values(responses, field)
     if (bad := next((i for i, text in enumerate(texts) if not isinstance(text, str)), None)) is not None:
         raise AuditError(f"row {bad}: {field!r} is {texts[bad]!r}, expected a text")
@@ -220,6 +240,11 @@ def _scanned(responses: pd.DataFrame, field: str, kind: str) -> tuple[list[str],
         raise AuditError(f"{field!r}: {error}") from error
     kinds = HEDGES if kind == ANY else (kind,)
     return texts, np.any([counts.column(name).to_numpy() > 0 for name in kinds], axis=0)
+
+
+def _check_kind(kind: str) -> None:
+    if kind != ANY and kind not in KINDS:
+        raise AuditError(f"unknown kind {kind!r}; known: {ANY}, {', '.join(KINDS)}")
 
 
 def _groups(responses: pd.DataFrame, by: Sequence[str]) -> list[tuple[tuple[Any, ...], NDArray[np.intp]]]:

@@ -1,7 +1,13 @@
 """The language model under study: loaded safely, asked in its own format, and taught the facts it does not know."""
 
 from valueattr.model._asking import Asking
-from valueattr.model._loading import ModelError, load_model, load_tokenizer, position_ids
+from valueattr.model._loading import (
+    ModelError,
+    check_vocabulary,
+    load_model,
+    load_tokenizer,
+    position_ids,
+)
 from valueattr.model._reading import (
     ClosedSetScores,
     closed_set_log_probs,
@@ -17,6 +23,7 @@ __all__ = [
     "ModelError",
     "Taught",
     "TeachingRecipe",
+    "check_vocabulary",
     "closed_set_log_probs",
     "evaluating",
     "load_model",

@@ -3,6 +3,7 @@
 import inspect
 import json
 import logging
+import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
+
+# A word and a character that no vocabulary has.
+_ANY_TEXT = "a \N{REPLACEMENT CHARACTER}"
 
 
 class ModelError(Exception):
@@ -48,7 +52,8 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
     """The tokenizer, padding with the end-of-text token where it has no token for that.
 
     Raises:
-        ModelError: there is none, it is damaged, it is not a fast one, or it has no end-of-text token.
+        ModelError: there is none, it is damaged, it is not a fast one, it fails on unknown words, or it has no end-of-text
+            token.
     """
     tokenizer: PreTrainedTokenizerBase = _loaded(AutoTokenizer, source, _why_no_tokenizer)
     if not tokenizer.is_fast:
@@ -59,7 +64,30 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
         raise ModelError(f"{source}: the tokenizer has no end-of-text token, so responses cannot end")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    try:
+        tokenizer(_ANY_TEXT)
+    except Exception as error:  # Rust's errors have no class of their own
+        raise ModelError(
+            f"{source}: the tokenizer fails on words that it does not know ({_line(error)})"
+        ) from error
     return tokenizer
+
+
+def check_vocabulary(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Collection[str]
+) -> None:
+    """Check that the model has all tokens of some texts.
+
+    Raises:
+        ModelError: it lacks one.
+    """
+    most = model.get_input_embeddings().num_embeddings
+    largest = max((token for ids in tokenizer(list(texts))["input_ids"] for token in ids), default=0)
+    if largest >= most:
+        raise ModelError(
+            f"{tokenizer.name_or_path}: the tokenizer has the token {largest}, and the model only those below {most}: "
+            "it is that of another model"
+        )
 
 
 def _loaded(kind: Any, source: str | Path, why: Any, **options: Any) -> Any:
@@ -119,9 +147,9 @@ def _named(tensors: Collection[str]) -> str:
 
 def _why_not_found(source: str | Path, error: Exception) -> str | None:
     """What is wrong where no files were found; None if there are some."""
-    if Path(source).is_dir():
+    if os.path.isdir(source):  # which is no error where the path cannot be
         return None
-    if Path(source).exists():
+    if os.path.exists(source):
         return f"{source} is a file; expected the folder of a model, or its id on the hub"
     said = str(error)
     if "gated repo" in said:
@@ -143,7 +171,7 @@ def _why_custom(source: str | Path, error: Exception) -> str | None:
 def _why_no_model(source: str | Path, error: Exception) -> str:
     """What is wrong with the files of a model."""
     folder = Path(source)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return _as_said(source, "model", error)
     weights = sorted(folder.glob("*.safetensors"))
     if reason := _why_no_json(folder / "config.json"):
@@ -170,7 +198,7 @@ def _why_no_model(source: str | Path, error: Exception) -> str:
 def _why_no_tokenizer(source: str | Path, error: Exception) -> str:
     """What is wrong with the files of a tokenizer."""
     folder = Path(source)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return _as_said(source, "tokenizer", error)
     if not (folder / "tokenizer.json").exists():
         return f"{folder} has no tokenizer that can be loaded: it holds no tokenizer.json"

@@ -333,4 +333,5 @@ def _write_text(path: Path, text: str) -> None:
 
 def _write_table(table: pa.Table, path: Path) -> None:
     # With checksums a byte that changes on the disk is an error, and not another number.
-    pq.write_table(table, path, compression="zstd", write_page_checksum=True)
+    with path.open("wb") as file:
+        pq.write_table(table, file, compression="zstd", write_page_checksum=True)

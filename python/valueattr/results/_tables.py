@@ -125,7 +125,8 @@ def check_columns(schema: pa.Schema, path: Path) -> list[str]:
         DamagedTableError: the file is missing, cannot be read, lacks a column, or a column holds something else.
     """
     try:
-        footer = pq.read_metadata(path)
+        with path.open("rb") as file:  # since Arrow takes no path that is not UTF-8
+            footer = pq.read_metadata(file)
         stored = footer.schema.to_arrow_schema()
     except FileNotFoundError:
         raise DamagedTableError(f"{path} is missing") from None
@@ -158,7 +159,8 @@ def read_as(schema: pa.Schema, path: Path) -> pa.Table:
     names = check_columns(schema, path)
     stored = pa.schema([field.with_name(name) for field, name in zip(schema, names, strict=True)])
     try:
-        table = pq.read_table(path, schema=stored, page_checksum_verification=True)
+        with path.open("rb") as file:
+            table = pq.read_table(file, schema=stored, page_checksum_verification=True)
         table.validate(full=True)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise DamagedTableError(f"{path} is damaged ({_first_line(error)})") from None

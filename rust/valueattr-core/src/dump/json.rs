@@ -62,14 +62,16 @@ impl Line<'_> {
                 text.truncate(if found { 0 } else { text.len() });
                 self.string(found.then_some(text))?;
             }
-            b'{' => self.items(b'}', |line, _| {
-                let is_step = line.key(step)?;
-                let there = line.value(rest.filter(|_| is_step), text, depth + 1)?;
-                if is_step {
-                    found = there; // of a key that comes twice the last counts
-                }
-                Some(())
-            })?,
+            b'{' => {
+                let mut was_step = false;
+                self.items(b'}', |line, _| {
+                    let is_step = line.key(step)?;
+                    (!(is_step && was_step)).then_some(())?; // there twice: which one is meant?
+                    was_step |= is_step;
+                    found |= line.value(rest.filter(|_| is_step), text, depth + 1)?;
+                    Some(())
+                })?;
+            }
             b'[' => self.items(b']', |line, index| {
                 let is_step = step == Some(&PathStep::Index(index));
                 found |= line.value(rest.filter(|_| is_step), text, depth + 1)?;

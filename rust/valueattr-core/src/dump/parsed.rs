@@ -69,6 +69,7 @@ enum Found {
 }
 
 const MISSING: &str = "there is no such field";
+const TWICE: &str = "the field is there twice";
 
 /// Takes the text at a path out of a JSON value.
 #[derive(Clone, Copy)]
@@ -106,14 +107,20 @@ impl<'de> Visitor<'de> for At<'_> {
             while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
             return Ok(found);
         };
+        let mut times = 0;
         while let Some(is_wanted) = map.next_key_seed(IsKey(step))? {
             if is_wanted {
                 found = map.next_value_seed(At { path, ..self })?;
+                times += 1;
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
         }
-        Ok(found)
+        Ok(if times > 1 {
+            Found::Nothing(TWICE)
+        } else {
+            found
+        })
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Found, A::Error> {

@@ -70,9 +70,8 @@ fn splits_a_word(pattern: &str) -> bool {
 fn literal(part: &str, pattern: &str) -> Result<Vec<Element>, String> {
     let found = words(part);
     let in_word = |at: usize| {
-        found
-            .iter()
-            .any(|word| (word.start..word.end).contains(&at))
+        let begun = found.partition_point(|word| word.start <= at);
+        begun > 0 && at < found[begun - 1].end
     };
     match part
         .char_indices()

@@ -1,0 +1,694 @@
+"""Where each command and reader takes an input or an output, and which kinds of hostile ones are put there."""
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.hostile import kinds
+from tests.hostile.kinds import GROUPS, REFUSED, SAME, UNREAD_FILE, Kind, Meaning, either, refused_by
+
+OUT = "out"
+
+
+def printed(out: Path, stdout: str) -> object:
+    return stdout
+
+
+def as_json(out: Path, stdout: str) -> object:
+    return json.loads(stdout)
+
+
+def without_own(rows: list[dict[str, object]]) -> list[dict[str, object]]:
+    """Rows without the column that some kinds add."""
+    return [{name: value for name, value in sorted(row.items()) if name != "mine"} for row in rows]
+
+
+def rows_read(out: Path, stdout: str) -> object:
+    return without_own(json.loads(stdout))
+
+
+def scanned(out: Path, stdout: str) -> object:
+    import pyarrow.parquet as pq
+
+    summary = json.loads(stdout)
+    counts = read_csv(out) if out.suffix == ".csv" else pq.read_table(out).to_pylist()
+    return (
+        {name: value for name, value in summary.items() if name not in ("files", "left_out")},
+        [{name: value for name, value in row.items() if name != "source"} for row in counts],
+    )
+
+
+def exported(out: Path, stdout: str) -> object:
+    return read_csv(out)
+
+
+def captured(out: Path, stdout: str) -> object:
+    from valueattr.activations import ActivationStore
+
+    store = ActivationStore(out)
+    states = [hashlib.sha256(store.read(layer).tobytes()).hexdigest() for layer in store.layers]
+    return without_own(store.index().to_pylist()), states
+
+
+def probed(out: Path, stdout: str) -> object:
+    import pyarrow.parquet as pq
+
+    return pq.read_table(out).to_pydict()
+
+
+def reported(out: Path, stdout: str) -> object:
+    told = json.loads(stdout)
+    page = (Path(told["run"]) / "report.html").read_text("utf-8")
+    return page, {name: value for name, value in told.items() if name not in ("run", "report")}
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place of a command line at which something is hostile, and the rest is clean.
+
+    command: a command, or a reader of the Python interface. place: what is hostile.
+    words: the command line; in braces stand the hostile thing, the output (with its suffix), and clean inputs.
+    clean: which clean input the hostile one is made of.
+    result: what is compared with what comes of the clean input; None where that would take too long: then all that is
+        not refused is left out.
+    writes: names that may appear or change in the folder of the hostile input.
+    goes_on: whether the same command goes on with what was written before an error, so that it may stay.
+    trains: whether what is not refused would be trained on, so that only what is refused is tried.
+    torch: whether torch is loaded. every: the part of the kinds, one in so many from `first` on, that is tried in each
+    run of the tests.
+    but: kinds that mean something else here.
+    """
+
+    command: str
+    place: str
+    words: str
+    clean: str
+    groups: tuple[str, ...]
+    result: Callable[[Path, str], object] | None = printed
+    writes: tuple[str, ...] = ()
+    goes_on: bool = False
+    trains: bool = False
+    torch: bool = False
+    every: int = 1
+    first: int = 0
+    but: Mapping[str, Meaning] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return f"{self.command} {self.place}"
+
+
+ROWS = ("JSON lines", "JSON arrays", "CSV and TSV", "Parquet and Arrow", "values", "paths of files")
+LEXICON = ("lexicons", "paths of files")
+
+A_LABEL = either("a label may be a number or true, and a row may have none")
+LABELS = dict.fromkeys(
+    (
+        "null",
+        "no such field in the last row",
+        "nulls without a type",
+        "a number",
+        "NaN",
+        "Infinity",
+        "1e999",
+        "true",
+    ),
+    A_LABEL,
+)
+# What is refused of a label is named by its column.
+LABELS |= dict.fromkeys(
+    ("lists in place of texts", "objects in place of texts", "bytes in place of texts"),
+    refused_by("the column"),
+)
+OTHER_COLUMNS = dict.fromkeys(
+    (
+        *("a column that is missing", "a column of another name alone", "nulls without a type"),
+        *("lists in place of texts", "objects in place of texts", "bytes in place of texts"),
+    ),
+    either("a column of a table may have any name and hold anything"),
+)
+ROWS_OF_TEXTS = {
+    "a column that is missing": either("a row may have any fields"),
+    "a line of one cell less": either("what is missing of a row is None"),
+}
+NO_FIELDS_OF_ONES_OWN = {"a field more": REFUSED}
+ADDS = either("the same command goes on with a store that is there")
+MENDED = either("a journal and a manifest are made anew from the shards, and no texts are looked at")
+UTF8_PATHS = {kinds.NOT_UTF8: either("the libraries that load models take paths in UTF-8 only")}
+FORCED = {
+    name: either("it is replaced, as was asked for")
+    for name in (kinds.WORK, kinds.FOLDER_WITH_WORK, kinds.LINK_TO_WORK, kinds.LINK_TO_ITSELF)
+}
+
+LIGHT = (
+    Slot(
+        "scan",
+        "FILE",
+        "scan {hostile} --field text --out {out}.parquet --json",
+        "dump",
+        (*ROWS, "values beside", "plain lines"),
+        scanned,
+        (f"{OUT}.parquet",),
+        every=3,
+    ),
+    Slot(
+        "scan",
+        "FOLDER",
+        "scan {hostile} --field text --out {out}.parquet --json",
+        "dump",
+        ("folders of dumps",),
+        scanned,
+        (f"{OUT}.parquet",),
+    ),
+    Slot(
+        "scan",
+        "--lexicon",
+        "scan {dump} --field text --lexicon {hostile} --json",
+        "lexicon",
+        LEXICON,
+        as_json,
+        every=8,
+        first=1,
+    ),
+    Slot("scan", "--field", "scan {dump} --field {hostile} --json", "dump", ("names of fields",)),
+    Slot("scan", "--threads", "scan {dump} --field text --threads {hostile} --json", "dump", ("numbers",)),
+    Slot(
+        "scan",
+        "--out",
+        "scan {input} --field text --json --out {hostile}",
+        "table",
+        ("outputs", "no place", "new places"),
+        scanned,
+    ),
+    Slot(
+        "scan",
+        "--out --force",
+        "scan {input} --field text --json --force --out {hostile}",
+        "table",
+        ("outputs", "no place", "new places"),
+        scanned,
+        but=FORCED,
+        every=2,
+        first=1,
+    ),
+    Slot(
+        "audit export",
+        "RESPONSES",
+        "audit export {hostile} --field text --out {out}.csv",
+        "dump",
+        (*ROWS, "values beside", "plain lines", "pipes"),
+        exported,
+        (f"{OUT}.csv",),
+        every=3,
+        first=1,
+    ),
+    Slot(
+        "audit export",
+        "FOLDER",
+        "audit export {hostile} --field text --out {out}.csv",
+        "dump",
+        ("folders of dumps",),
+        exported,
+        (f"{OUT}.csv",),
+        every=2,
+    ),
+    Slot(
+        "audit export",
+        "RUN",
+        "audit export {hostile} --by arm --out {out}.csv",
+        "run",
+        ("runs",),
+        exported,
+        (f"{OUT}.csv",),
+        but={
+            kind.name: UNREAD_FILE
+            for kind in kinds.RUNS
+            if kind.meaning == REFUSED
+            and "generations" not in kind.name
+            and kind.name not in ("a run without plan.json", "plan.json that is a folder")
+        },
+        every=8,
+    ),
+    Slot(
+        "audit export",
+        "--field",
+        "audit export {dump} --field {hostile} --out {out}.csv",
+        "dump",
+        ("names of fields",),
+        exported,
+        (f"{OUT}.csv",),
+        every=3,
+    ),
+    Slot(
+        "audit export",
+        "--by",
+        "audit export {dump} --field text --by {hostile} --out {out}.csv",
+        "dump",
+        ("names of fields",),
+        exported,
+        (f"{OUT}.csv",),
+        every=3,
+    ),
+    Slot(
+        "audit export",
+        "--seed",
+        "audit export {dump} --field text --seed {hostile} --out {out}.csv",
+        "dump",
+        ("numbers",),
+        exported,
+        (f"{OUT}.csv",),
+        every=3,
+    ),
+    Slot(
+        "audit export",
+        "--per-stratum",
+        "audit export {dump} --field text --per-stratum {hostile} --out {out}.csv",
+        "dump",
+        ("numbers",),
+        exported,
+        (f"{OUT}.csv",),
+        every=3,
+    ),
+    Slot(
+        "audit export",
+        "--out",
+        "audit export {input} --field text --out {hostile}",
+        "table",
+        ("outputs", "no place", "new places"),
+        exported,
+    ),
+    Slot(
+        "audit export",
+        "--out --force",
+        "audit export {input} --field text --force --out {hostile}",
+        "table",
+        ("outputs", "no place", "new places"),
+        exported,
+        but=FORCED,
+        every=2,
+        first=1,
+    ),
+    Slot(
+        "audit import",
+        "RESPONSES",
+        "audit import {hostile} {sheet} --field text --json",
+        "dump",
+        (*ROWS, "values beside", "plain lines", "pipes"),
+        as_json,
+        every=10,
+    ),
+    Slot(
+        "audit import",
+        "SHEET",
+        "audit import {dump} {hostile} --field text --json",
+        "sheet",
+        ("sheets", "paths of files", "pipes"),
+        as_json,
+    ),
+    Slot("lexicon check", "LEXICON", "lexicon check {hostile}", "lexicon", ("lexicons",)),
+    Slot(
+        "lexicon list",
+        "LEXICON",
+        "lexicon list {hostile}",
+        "lexicon",
+        LEXICON,
+        every=8,
+        first=2,
+    ),
+    Slot(
+        "lexicon explain",
+        "--lexicon",
+        "lexicon explain Perhaps. --lexicon {hostile}",
+        "lexicon",
+        LEXICON,
+        every=8,
+        first=3,
+    ),
+    Slot("lexicon explain", "TEXT", "lexicon explain {hostile}", "lexicon", ("texts",)),
+    Slot(
+        "verify",
+        "STORE",
+        "verify {hostile}",
+        "store",
+        ("stores", "paths of folders"),
+        but={"a shard with a flipped bit": REFUSED},
+    ),
+    Slot(
+        "probe",
+        "STORE",
+        "probe {hostile} --labels label --layers 0 --folds 3 --l2 0.1 --json",
+        "store",
+        ("stores", "paths of folders"),
+        as_json,
+        every=3,
+    ),
+    Slot(
+        "probe",
+        "--apply-to",
+        "probe {store} --labels label --layers 0 --folds 3 --l2 0.1 --json --apply-to other={hostile}",
+        "store",
+        ("stores", "paths of folders"),
+        as_json,
+        every=8,
+        first=1,
+    ),
+    Slot(
+        "probe",
+        "--labels-file",
+        "probe {store} --labels truth --labels-file {hostile} --layers 0 --folds 3 --l2 0.1 --json",
+        "labels",
+        ROWS,
+        as_json,
+        but=LABELS,
+        every=10,
+        first=1,
+    ),
+    Slot(
+        "probe",
+        "--labels",
+        "probe {store} --labels {hostile} --layers 0 --folds 3 --l2 0.1 --json",
+        "store",
+        ("names of fields",),
+        every=3,
+        first=1,
+    ),
+    Slot(
+        "probe",
+        "--layers",
+        "probe {store} --labels label --layers {hostile} --folds 3 --l2 0.1 --json",
+        "store",
+        ("numbers",),
+        every=3,
+        first=1,
+    ),
+    Slot(
+        "probe",
+        "--l2",
+        "probe {store} --labels label --layers 0 --folds 3 --l2 {hostile} --json",
+        "store",
+        ("numbers",),
+        every=3,
+        first=1,
+    ),
+    Slot(
+        "probe",
+        "--folds",
+        "probe {store} --labels label --layers 0 --folds {hostile} --l2 0.1 --json",
+        "store",
+        ("numbers",),
+        every=3,
+        first=1,
+    ),
+    Slot(
+        "probe",
+        "--out",
+        "probe {store} --labels truth --labels-file {input} --layers 0 --folds 3 --l2 0.1 --out {hostile}",
+        "labels table",
+        ("outputs", "no place", "new places"),
+        probed,
+        but={
+            "a link to a place in a folder that is not there": either(
+                "the folder is made, or has to be there"
+            )
+        },
+    ),
+    Slot(
+        "probe",
+        "--out --force",
+        "probe {store} --labels truth --labels-file {input} --layers 0 --folds 3 --l2 0.1 --force --out {hostile}",
+        "labels table",
+        ("outputs", "no place", "new places"),
+        probed,
+        but={
+            **FORCED,
+            "a link to a place in a folder that is not there": either(
+                "the folder is made, or has to be there"
+            ),
+        },
+        every=3,
+    ),
+    Slot(
+        "rebuild",
+        "STORE",
+        "rebuild {hostile}",
+        "store",
+        ("stores", "paths of folders"),
+        None,
+        (kinds.JOURNAL, kinds.MANIFEST),
+        but={kind.name: MENDED for kind in kinds.STORES if kind.meaning == REFUSED},
+        every=2,
+    ),
+    Slot(
+        "report",
+        "RUN",
+        "report {hostile} --json",
+        "run",
+        ("runs", "paths of folders"),
+        reported,
+        ("report.html",),
+        every=20,
+    ),
+    Slot(
+        "read_rows",
+        "PATH",
+        "read_rows {hostile}",
+        "dump",
+        ("JSON lines", "JSON arrays", "CSV and TSV", "paths of files", "pipes", "values beside"),
+        rows_read,
+        but=ROWS_OF_TEXTS,
+        every=5,
+    ),
+    Slot(
+        "read_table",
+        "PATH",
+        "read_table {hostile}",
+        "dump",
+        (
+            "JSON lines",
+            "JSON arrays",
+            "CSV and TSV",
+            "Parquet and Arrow",
+            "paths of files",
+            "pipes",
+            "values beside",
+        ),
+        rows_read,
+        but=OTHER_COLUMNS,
+        every=5,
+        first=1,
+    ),
+    Slot(
+        "read_texts",
+        "PATH",
+        "read_texts {hostile}",
+        "dump",
+        (*ROWS, "values beside", "plain lines", "pipes"),
+        as_json,
+        every=3,
+        first=2,
+    ),
+    Slot(
+        "World.load",
+        "PATH",
+        "World.load {hostile}",
+        "world",
+        ("JSON lines", "values", "values beside", "paths of files", "pipes"),
+        as_json,
+        but=NO_FIELDS_OF_ONES_OWN,
+        every=3,
+    ),
+    Slot(
+        "ActivationStore",
+        "PATH",
+        "ActivationStore {hostile}",
+        "store",
+        ("stores", "paths of folders"),
+        as_json,
+        every=2,
+        first=1,
+    ),
+    Slot("RunDirectory", "PATH", "RunDirectory {hostile}", "run", ("runs",), as_json),
+)
+
+CAPTURE = "capture --model {model} --texts {texts} --layers 0 --out {out}"
+RUN = "run e1 --preset smoke --out {out}"
+
+HEAVY = (
+    Slot(
+        "capture",
+        "--texts",
+        CAPTURE.replace("{texts}", "{hostile}"),
+        "texts",
+        (*ROWS, "pipes"),
+        captured,
+        (OUT,),
+        torch=True,
+        every=20,
+        goes_on=True,
+    ),
+    Slot(
+        "capture",
+        "--model",
+        CAPTURE.replace("{model}", "{hostile}"),
+        "model",
+        ("models", "vocabularies", "paths of folders"),
+        captured,
+        (OUT,),
+        torch=True,
+        but=UTF8_PATHS,
+        every=8,
+        goes_on=True,
+    ),
+    Slot(
+        "capture",
+        "--field",
+        CAPTURE + " --field {hostile}",
+        "texts",
+        ("names of fields",),
+        printed,
+        (OUT,),
+        torch=True,
+        every=3,
+        goes_on=True,
+    ),
+    Slot(
+        "capture",
+        "--layers",
+        CAPTURE.replace("--layers 0", "--layers {hostile}"),
+        "texts",
+        ("numbers",),
+        printed,
+        (OUT,),
+        torch=True,
+        every=3,
+        goes_on=True,
+    ),
+    Slot(
+        "capture",
+        "--out",
+        CAPTURE.replace("{texts}", "{input}").replace("{out}", "{hostile}"),
+        "texts",
+        ("outputs",),
+        None,
+        torch=True,
+        goes_on=True,
+        but={kinds.FOLDER_WITH_WORK: either("a store is put beside what is there")},
+    ),
+    Slot(
+        "capture",
+        "--out STORE",
+        CAPTURE.replace("{out}", "{hostile}"),
+        "captured store",
+        ("stores",),
+        None,
+        ("texts-texts.parquet", "texts-texts.parquet.xxh3"),
+        torch=True,
+        but={kind.name: ADDS for kind in kinds.STORES},
+        every=4,
+        goes_on=True,
+    ),
+    Slot(
+        "capture",
+        "--vllm",
+        "capture --vllm {hostile} --layers 0 --out {out}",
+        "hidden states",
+        ("hidden states",),
+        None,
+        (OUT,),
+        torch=True,
+        goes_on=True,
+    ),
+    Slot(
+        "run",
+        "--facts",
+        RUN + " --facts {hostile}",
+        "world",
+        ("JSON lines", "values", "paths of files", "pipes"),
+        None,
+        torch=True,
+        but=NO_FIELDS_OF_ONES_OWN,
+        every=20,
+        trains=True,
+    ),
+    Slot(
+        "run",
+        "--statements",
+        RUN + " --statements {hostile}",
+        "statements",
+        (*ROWS, "pipes"),
+        None,
+        torch=True,
+        every=20,
+        trains=True,
+    ),
+    Slot(
+        "run",
+        "--model",
+        RUN + " --model {hostile}",
+        "model",
+        ("models", "vocabularies"),
+        None,
+        torch=True,
+        every=8,
+        first=4,
+        trains=True,
+    ),
+    Slot(
+        "run",
+        "--out",
+        "run e1 --preset smoke --facts {input} --out {hostile}",
+        "world",
+        ("outputs",),
+        None,
+        torch=True,
+        trains=True,
+    ),
+    Slot(
+        "load_statements",
+        "PATH",
+        "load_statements {hostile}",
+        "statements",
+        ("JSON lines", "JSON arrays", "CSV and TSV", "values", "values beside", "paths of files", "pipes"),
+        as_json,
+        torch=True,
+        every=8,
+    ),
+    Slot(
+        "load_model",
+        "PATH",
+        "load_model {hostile}",
+        "model",
+        ("models",),
+        as_json,
+        torch=True,
+    ),
+)
+
+SLOTS = (*LIGHT, *HEAVY)
+
+
+def meaning(slot: Slot, kind: Kind) -> Meaning:
+    return slot.but.get(kind.name, kind.meaning)
+
+
+def kinds_of(slot: Slot) -> Iterator[tuple[int, Kind]]:
+    """Those that are tried in a slot, numbered: all of its groups, but for what could not be compared or would train."""
+    for number, kind in enumerate(kind for group in slot.groups for kind in GROUPS[group]):
+        means = meaning(slot, kind)
+        if (slot.result is not None or means != SAME) and (means.says == "refused" or not slot.trains):
+            yield number, kind
+
+
+def cases() -> Iterator[tuple[Slot, Kind, bool]]:
+    """Every slot with every kind, and whether it is tried in each run of the tests or in the slow ones only."""
+    for slot in SLOTS:
+        for number, kind in kinds_of(slot):
+            yield slot, kind, number % slot.every == slot.first

@@ -1,0 +1,160 @@
+"""Clean inputs, and processes that run a case."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import valueattr
+from tests.hostile import child
+from tests.hostile.kinds import jsonl, separated
+from tests.report.conftest import finished_run
+from valueattr import _core
+from valueattr.activations._texts import write_texts
+
+TEXTS = (
+    "Perhaps it was copper.",
+    "It was copper.",
+    "It may be one\u2028or two\x85in a text.",
+    "One\u2028two\x85three.",
+    "=1+1 may be so",
+    "=HYPERLINK(1)",
+    "@SUM(A1), perhaps",
+    "+1; -1, 'quoted' and \"quoted\"",
+    "<script>alert('it may be')</script>",
+    "{0} %s $x \\n [red]",
+    "Ünïcode — it may be; 中 perhaps 🙂",
+    "Ünïcode\u200d \u05d0\u05d1 🙂\ufeff.",
+)
+
+LEXICON = """\
+[[entry]]
+kind = "epistemic"
+pattern = "perhaps"
+example = "Perhaps it rains."
+
+[[entry]]
+kind = "caveat"
+pattern = "{it|this} may [well] be"
+guards = ["negation"]
+strength = 0.4
+example = "It may be so."
+"""
+
+
+class Clean:
+    """The inputs that nothing is wrong with, in a folder: each by its name, and the rows of those that hold rows."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        dump = [{"id": f"t{i}", "model": "ab"[i % 2], "text": text} for i, text in enumerate(TEXTS)]
+        texts = [{"id": f"t{i}", "label": i % 2, "text": text} for i, text in enumerate(TEXTS)]
+        labels = [{"id": f"t{i}", "truth": ("yes", "no")[i // 2 % 2]} for i in range(24)]
+        statements = [{"label": i % 2, "statement": f"{text} {i}"} for i, text in enumerate(TEXTS)]
+        page = Path(__file__).parents[2] / "docs" / "worlds.md"
+        world = [
+            json.loads(line)
+            for line in page.read_text("utf-8").split("```json\n")[1].split("```")[0].splitlines()
+        ]
+        self.rows = {
+            "dump": (dump, "text"),
+            "texts": (texts, "text"),
+            "labels": (labels, "truth"),
+            "statements": (statements, "statement"),
+            "world": (world, "subject"),
+        }
+        self.paths = {"model": Path(valueattr.__file__).parent / "model" / "embedded"}
+        for name, (rows, _) in self.rows.items():
+            self._write(name, ".jsonl", jsonl(rows))
+        self._write("table", ".csv", separated(dump))
+        self._write("lexicon", ".toml", LEXICON.encode())
+        self._add("labels table", ".parquet")
+        pq.write_table(pa.Table.from_pylist(labels), self.paths["labels table"])
+        self._add("store", "")
+        write_store(self.paths["store"])
+        self._add("run", "")
+        finished_run(self.paths["run"])
+        self._add("hidden states", "").mkdir()
+        (self.paths["hidden states"] / "notes.md").touch()
+
+    def _add(self, name, suffix):
+        self.paths[name] = self.folder / f"{name}{suffix}"
+        return self.paths[name]
+
+    def _write(self, name, suffix, content):
+        self._add(name, suffix).write_bytes(content)
+
+    def label(self, server, printed):
+        """A sheet of the dump, exported and labelled."""
+        sheet = self._add("sheet", ".csv")
+        words = ["audit", "export", self.paths["dump"], "--field", "text", "--out", sheet]
+        done = server.run(words, self.folder, printed)
+        assert done.code == 0, done.stderr
+        with sheet.open(encoding="utf-8", newline="") as file:
+            head, *rows = csv.reader(file)
+        for row in rows:
+            row[head.index("label")] = str(int("may" in row[head.index("text")]))
+        with sheet.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([head, *rows])
+
+    def capture(self, server, printed):
+        """A store of the texts that capture goes on with."""
+        out = self._add("captured store", "")
+        words = [
+            "capture",
+            "--model",
+            self.paths["model"],
+            "--texts",
+            self.paths["texts"],
+            "--layers",
+            "0",
+            "--out",
+            out,
+        ]
+        done = server.run(words, self.folder, printed)
+        assert done.code == 0, done.stderr
+
+
+def write_store(path):
+    """A store of 24 texts, two layers and a label that can be read."""
+    labels = np.arange(24) % 2
+    states = np.random.default_rng(0).normal(size=(24, 8)).astype(np.float32) + 3 * labels[:, None].astype(
+        np.float32
+    )
+    writer = _core.StoreWriter(path, [0, 4], 8, "float32", False)
+    rows, tokens = np.arange(24), np.zeros(24, np.int64)
+    writer.append("texts", 24, rows, tokens, [states.reshape(-1).view(np.uint8)] * 2)
+    table = pa.table({"id": [f"t{i}" for i in rows], "text": [f"text {i}" for i in rows], "label": labels})
+    write_texts(writer, path, "texts", table)
+    writer.finish()
+
+
+@pytest.fixture(scope="session")
+def light():
+    server = child.Server(child.LIGHT)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def heavy():
+    server = child.Server(child.HEAVY)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def clean(light, tmp_path_factory):
+    made = Clean(tmp_path_factory.mktemp("clean"))
+    made.label(light, tmp_path_factory.mktemp("printed"))
+    return made
+
+
+@pytest.fixture(scope="session")
+def results():
+    """What comes of the clean input of a slot, by its name, once it was asked for."""
+    return {}
