@@ -1,6 +1,7 @@
 # make demo   set up and run E1 on the embedded world; ends with the path of its report
 # make test   set up and pass every check; a part of it: make rust, make python, or one of CHECKS below
 # make test-slow           the tests that take minutes each
+# make fuzz                every reader on damaged files, MINUTES each
 # make start-model         trains the embedded start model anew, into the package
 # make bench  set up and run the trainer's bench
 # make bench-scan          the hedging scanner against its peers
@@ -23,7 +24,7 @@ export MATURIN_PEP517_ARGS := --profile $(PROFILE)
 export PYTHONDONTWRITEBYTECODE :=
 # Tests and benches train small models: one thread a process, or they oversubscribe the cores.
 CHECKS := pytest fmt clippy rust-tests ruff types
-$(CHECKS) test-slow bench: export OMP_NUM_THREADS := 1
+$(CHECKS) test-slow fuzz bench: export OMP_NUM_THREADS := 1
 $(CHECKS) test-slow bench: export TOKENIZERS_PARALLELISM := false
 # The same code gets the same verdict, as with hypothesis in tests/conftest.py.
 rust-tests: export PROPTEST_RNG_SEED := 1
@@ -33,7 +34,7 @@ WORKERS ?= 2
 DATA ?= ../shared/data
 MODELS ?= ../shared/models
 
-.PHONY: demo start-model test test-slow python rust $(CHECKS) bench bench-scan bench-store bench-probe bench-truth bench-scan-quality tools clean
+.PHONY: demo start-model test test-slow fuzz python rust $(CHECKS) bench bench-scan bench-store bench-probe bench-truth bench-scan-quality tools clean
 
 # The start model, the sham, the content penalty, and the framing penalty as a scalar and on its tokens.
 DEMO_ARMS := a0,a1,a3,a4-scalar,a4-span
@@ -82,6 +83,10 @@ rust-tests:
 
 test-slow: .venv/.dev
 	$(BIN)/python -m pytest -m slow
+
+MINUTES ?= 30
+fuzz: .venv/.dev
+	$(BIN)/python -m tests.fuzz $(MINUTES)
 
 start-model: .venv/.train
 	rm -rf python/valueattr/model/embedded
