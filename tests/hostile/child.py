@@ -1,9 +1,8 @@
-"""Runs command lines and readers, each in a process of its own that is forked from one which has imported what they need.
+"""Runs command lines and readers in a process that has imported what they need, so that a case costs milliseconds.
 
-So a case costs milliseconds, and one that dies of a signal or does not come back ends alone.
+One that dies of a signal or does not come back ends that process, and the next case has a new one.
 """
 
-import gc
 import importlib
 import json
 import os
@@ -32,7 +31,7 @@ LIGHT = (
     "valueattr.report",
 )
 HEAVY = (
-    *LIGHT,
+    *("pyarrow.dataset", "pyarrow.pandas_compat", "tests.hostile.readers"),
     *("valueattr.measures.statements", "valueattr.model", "valueattr.experiments"),
     "transformers.models.llama.modeling_llama",
 )
@@ -48,72 +47,75 @@ class Done:
 
 
 class Server:
-    """Forks a process for each case, one at a time."""
+    """Runs cases one after the other in one process, and in a new one where a case ended that."""
 
     def __init__(self, modules):
-        command = [sys.executable, "-m", "tests.hostile.child", *modules]
-        environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"}
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=Path(__file__).parents[2],
-            env=environment,
-        )
+        self._command = [sys.executable, "-m", "tests.hostile.child", *modules]
+        self._process = None
 
     def run(self, words, folder, printed):
         """What words do in a folder. What they print goes to files in the folder `printed`."""
+        if self._process is None:
+            environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"}
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+            self._process = subprocess.Popen(
+                self._command, cwd=Path(__file__).parents[2], env=environment, **pipes
+            )
         printed.mkdir(exist_ok=True)
         case = {"words": [str(word) for word in words], "folder": str(folder), "printed": str(printed)}
         self._process.stdin.write(json.dumps(case) + "\n")
         self._process.stdin.flush()
-        code = int(self._process.stdout.readline())
+        answer = self._process.stdout.readline()
+        code = int(answer) if answer else self.close()
         texts = [(printed / name).read_text("utf-8", "backslashreplace") for name in ("stdout", "stderr")]
         return Done(code, *texts)
 
     def close(self):
-        self._process.stdin.close()
-        self._process.wait()
+        """Ends the process, and gives the code that it ended with."""
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        process.stdin.close()
+        return process.wait()
 
 
 def _serve(modules):
     for module in ("valueattr.cli", *modules):
         importlib.import_module(module)
-    gc.collect()
-    gc.freeze()  # so that children share what is there
-    for line in sys.stdin:
-        child = os.fork()
-        if not child:
-            _case(**json.loads(line))
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    requests, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
+    for line in requests:
+        print(_case(**json.loads(line)), file=answers, flush=True)
+    os._exit(0)  # to take down what was imported would take seconds
 
 
 def _case(words, folder, printed):
-    """Does not return."""
+    """The exit code. The limits end the process."""
     for number, name, mode in (
         (0, os.devnull, os.O_RDONLY),
         (1, "stdout", os.O_WRONLY),
         (2, "stderr", os.O_WRONLY),
     ):
-        os.dup2(os.open(os.path.join(printed, name), mode | os.O_CREAT | os.O_TRUNC), number)
-    signal.alarm(WAITING)
-    resource.setrlimit(resource.RLIMIT_CPU, (COMPUTING, COMPUTING))
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        opened = os.open(os.path.join(printed, name), mode | os.O_CREAT | os.O_TRUNC)
+        os.dup2(opened, number)
+        os.close(opened)
     os.chdir(folder)
-    code = CRASHED
+    signal.alarm(WAITING)
+    signal.setitimer(signal.ITIMER_PROF, COMPUTING)
     try:
         _run(words)
-        code = 0
+        return 0
     except SystemExit as ended:
-        code = ended.code or 0
+        return ended.code or 0
     except BaseException:
         traceback.print_exc()
+        return CRASHED
     finally:
+        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(code)
 
 
 def _run(words):

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import io
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -56,7 +57,7 @@ def captured(out: Path, stdout: str) -> object:
 def probed(out: Path, stdout: str) -> object:
     import pyarrow.parquet as pq
 
-    return pq.read_table(out).to_pydict()
+    return pq.read_table(io.BytesIO(out.read_bytes())).to_pydict()  # Arrow takes no path that is not UTF-8
 
 
 def reported(out: Path, stdout: str) -> object:
