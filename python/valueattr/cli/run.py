@@ -119,7 +119,8 @@ def _materials(facts: Path | None, model: str | None, statements: Path | None) -
             asked = [
                 text for question in world.questions for text in (*question.wordings, *question.statements)
             ]
-            check_vocabulary(load_model(model), load_tokenizer(model), asked)
+            tokenizer = load_tokenizer(model)
+            check_vocabulary(load_model(model), tokenizer, asked)
         read = load_statements(statements) if statements else None
         if read:
             read.check_folds()
