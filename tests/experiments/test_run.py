@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import pyarrow.parquet as pq
@@ -164,30 +165,37 @@ def test_an_edited_plan_does_not_go_on(smoke, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(0)
-def test_kills_at_200_random_moments_leave_a_run_that_ends_as_one_that_was_left_alone(smoke, tmp_path):
+def test_kills_at_200_random_moments_leave_a_run_that_ends_as_one_that_was_left_alone(tmp_path):
     """In CI `killed` is the one kill of a whole run; tests/results/test_kills.py kills the writing of one many times."""
-    rng = random.Random(0)
-    command = ("run", "e1", "--preset", "smoke", "--arms", "a1,a3", "--out", tmp_path / "run")
-    parts, kills = set(), 0
+    small_run(tmp_path / "first").communicate(timeout=600)  # makes the start model
+    started = time.monotonic()
+    _, errors = small_run(tmp_path / "whole").communicate(timeout=600)
+    took = time.monotonic() - started
+    assert_same(tmp_path / "first", tmp_path / "whole")
+    rng, parts, kills, ended = random.Random(0), set(), 0, 0
     while kills < 200:
-        process = valueattr(*command)
+        process = small_run(tmp_path / "run")
         try:
-            _, errors = process.communicate(timeout=rng.uniform(5, 45))
+            _, errors = process.communicate(timeout=rng.uniform(0, took))
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
             kills += 1
-            time.sleep(1.0)  # its workers notice
+            time.sleep(0.5)  # its workers notice
             parts = whole_parts(tmp_path / "run", parts)
             continue
         assert process.returncode == 0, errors
-        assert_arms_same(tmp_path / "run", smoke[0])
+        assert_same(tmp_path / "run", tmp_path / "whole")
         shutil.rmtree(tmp_path / "run")
-        parts = set()
-    process = valueattr(*command)
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
-    assert_arms_same(tmp_path / "run", smoke[0])
+        parts, ended = set(), ended + 1
+    _, errors = small_run(tmp_path / "run").communicate(timeout=600)
+    assert_same(tmp_path / "run", tmp_path / "whole")
+    assert ended >= 10, "kills that come too early test little"
+
+
+def small_run(folder):
+    command = [sys.executable, "-m", "tests.experiments.small_run", str(folder)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def whole_parts(folder, before):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from valueattr.experiments._progress import Bar, Lines, Progress, Timed
-from valueattr.experiments._workers import Task, run_tasks
+from valueattr.experiments._workers import Task, run_tasks, start_forkserver
 from valueattr.plan import EMBEDDED, Arm, Experiment, Plan, Preset
 from valueattr.questions import QuestionSet, TooFewQuestionsError, assign_splits
 from valueattr.results import DirectoryTakenError, RunDirectory, part_name
@@ -206,6 +206,9 @@ def _run_arms(
     materials: Materials,
     reuse: Sequence[RunDirectory],
 ) -> None:
+    wanted = [(arm, seed) for seed in seeds for arm in experiment.arms]
+    if not all(directory.has_part(part_name(arm.code, seed)) for arm, seed in wanted):
+        start_forkserver()
     import torch
     import transformers
 
@@ -221,7 +224,6 @@ def _run_arms(
     digest = file_hash(folder / "model.safetensors")
     _check_same_start(directory, digest)
     directory.write_json("start_model.json", {"path": str(folder), "sha256": digest, **known})
-    wanted = [(arm, seed) for seed in seeds for arm in experiment.arms]
     missing = [(arm, seed) for arm, seed in wanted if not directory.has_part(part_name(arm.code, seed))]
     _check_parts(display, directory, experiment, wanted, missing)
     if kept := len(wanted) - len(missing):

@@ -12,11 +12,10 @@ import threading
 import traceback
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +45,24 @@ Work = Callable[[RunDirectory, "Context", Task, Callable[[int], None]], None]
 """Does a task in a worker, and is given what to call with each step that has ended."""
 
 
+def start_forkserver() -> None:
+    """Start the process that workers fork from, unless it is there.
+
+    It imports the trainers, which takes seconds, while its caller goes on; so it is called early.
+    """
+    multiprocessing.set_forkserver_preload(["valueattr.experiments._arm"])
+    before = {name: os.environ.get(name) for name in _THREAD_SETTINGS}
+    os.environ.update(dict.fromkeys(_THREAD_SETTINGS, "1"))  # libraries read them when they load
+    try:
+        forkserver.ensure_running()
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
 def run_tasks(
     run: RunDirectory,
     context: "Context",
@@ -66,37 +83,34 @@ def run_tasks(
     logs = run.path / "work"
     logs.mkdir(exist_ok=True)
     waiting = deque(tasks)
-    # Workers fork from a process that has imported the trainers, which takes each seconds, and done nothing else.
-    forkserver = multiprocessing.get_context("forkserver")
-    if work is None:
-        forkserver.set_forkserver_preload(["valueattr.experiments._arm"])
+    start_forkserver()
     workers: list[_Worker] = []
-    with _threads_per_process(len(cores) if gpu else 1):
-        try:
-            for i, core in enumerate(cores[:count]):
-                log = logs / f"worker-{i}.log"
-                workers.append(_Worker.start(forkserver, log, None if gpu else core, waiting.popleft()))
-            for worker in workers:
-                worker.send((run, context, work or _run_arm, worker.task))
-            busy = {worker.pipe: worker for worker in workers}
-            while busy:
-                for pipe in wait(list(busy)):
-                    worker = busy[pipe]  # type: ignore[index]  # of the connections that were given
-                    step = worker.receive()
-                    on_step(worker.task, step)
-                    if step < 0 and waiting:
-                        worker.task = waiting.popleft()
-                        worker.send(worker.task)
-                    elif step < 0:
-                        worker.send(None)
-                        del busy[worker.pipe]
-        except BaseException:
-            for worker in workers:
-                worker.process.kill()
-            raise
-        finally:
-            for worker in workers:
-                worker.process.join()
+    try:
+        for i, core in enumerate(cores[:count]):
+            log = logs / f"worker-{i}.log"
+            workers.append(_Worker.start(log, None if gpu else core, waiting.popleft()))
+        threads = len(cores) if gpu else 1
+        for worker in workers:
+            worker.send((threads, run, context, work or _run_arm, worker.task))
+        busy = {worker.pipe: worker for worker in workers}
+        while busy:
+            for pipe in wait(list(busy)):
+                worker = busy[pipe]  # type: ignore[index]  # of the connections that were given
+                step = worker.receive()
+                on_step(worker.task, step)
+                if step < 0 and waiting:
+                    worker.task = waiting.popleft()
+                    worker.send(worker.task)
+                elif step < 0:
+                    worker.send(None)
+                    del busy[worker.pipe]
+    except BaseException:
+        for worker in workers:
+            worker.process.kill()
+        raise
+    finally:
+        for worker in workers:
+            worker.process.join()
 
 
 @dataclass
@@ -110,7 +124,8 @@ class _Worker:
     was_heard: bool = False
 
     @classmethod
-    def start(cls, context: ForkServerContext, log: Path, core: int | None, task: Task) -> "_Worker":
+    def start(cls, log: Path, core: int | None, task: Task) -> "_Worker":
+        context = multiprocessing.get_context("forkserver")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, log, core))
         process.start()
@@ -158,21 +173,6 @@ class _Worker:
         )
 
 
-@contextmanager
-def _threads_per_process(threads: int) -> Iterator[None]:
-    """Libraries read their thread counts when they load, so children must find them in their environment."""
-    before = {name: os.environ.get(name) for name in _THREAD_SETTINGS}
-    os.environ.update(dict.fromkeys(_THREAD_SETTINGS, str(threads)))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
 def _serve(pipe: Connection, log: Path, core: int | None) -> None:
     """The life of a worker. Nothing slow or breakable is imported before its output goes to the log."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -184,7 +184,8 @@ def _serve(pipe: Connection, log: Path, core: int | None) -> None:
     if core is not None:
         os.sched_setaffinity(0, {core})
     try:
-        run, context, work, task = pipe.recv()
+        threads, run, context, work, task = pipe.recv()
+        os.environ.update(dict.fromkeys(_THREAD_SETTINGS, str(threads)))
         while task is not None:
             pipe.send(0)
             work(run, context, task, pipe.send)
