@@ -17,8 +17,8 @@ SOURCES := pyproject.toml Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -
 # Python packages come by uv in a fifth of pip's time. Where there is none, set-up fetches it; without one, pip installs.
 UV ?= $(or $(shell uv --version >/dev/null 2>&1 && echo uv),$(BIN)/uv)
 
-# Quick to build, nearly the speed of a release build.
-PROFILE := thin
+# Quick to build, near the speed of a release build.
+PROFILE := quick
 export MATURIN_PEP517_ARGS := --profile $(PROFILE)
 # Every process of a run or a test imports torch: from compiled bytecode in a third of the time.
 export PYTHONDONTWRITEBYTECODE :=

@@ -60,7 +60,7 @@ def test_without_torch_the_error_says_what_to_install(tmp_path):
 @pytest.mark.slow
 def test_the_wheel_works_without_rust_and_without_torch(tmp_path):
     subprocess.run(
-        [sys.executable, "-m", "maturin", "build", "--profile", "thin", "--out", tmp_path],
+        [sys.executable, "-m", "maturin", "build", "--profile", "quick", "--out", tmp_path],
         check=True,
         cwd=ROOT,
     )
