@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.report.conftest import finished_run
@@ -69,6 +69,7 @@ def dump(suffix):
 
 
 @given(st.sampled_from(SUFFIXES), edits, st.booleans())
+@example(".txt", [(0.0, 0, b"\r"), (0.5, 9, b"\n")], False)  # a place in a line counted from its first letter
 def test_scan(suffix, edited, skip):
     """What two readers take for texts they take for the same ones; each row is counted or left out."""
     with tempfile.TemporaryDirectory() as folder:

@@ -27,15 +27,15 @@ pub(super) struct Chunk {
 }
 
 impl Chunk {
-    /// The lines that are kept, without white space around them.
+    /// The lines that are kept, without what ends them.
     pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
         let bytes = &self.buffer[..self.end];
         let mut from = 0;
         let ends = memchr::memchr_iter(b'\n', bytes).chain([bytes.len()]);
         ends.map(move |end| {
-            let line = bytes[from..end].trim_ascii();
+            let line = &bytes[from..end];
             from = end + 1;
-            line
+            line.strip_suffix(b"\r").unwrap_or(line)
         })
     }
 }

@@ -32,6 +32,7 @@ impl Lines {
                     )
                 }),
             Self::Json { field, chat } => {
+                let line = line.trim_ascii();
                 if !chat
                     && let Ok(line) = simdutf8::basic::from_utf8(line)
                     && read_text(line, field, buffer)

@@ -150,7 +150,7 @@ impl Slot {
         for line in self.chunk.lines() {
             let row = scanned.next_row;
             scanned.next_row += 1;
-            if line.is_empty() {
+            if line.trim_ascii().is_empty() {
                 continue;
             }
             match lines.text_of(line, &mut self.text) {

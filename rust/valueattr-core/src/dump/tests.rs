@@ -42,7 +42,7 @@ fn rows(bytes: &[u8], lines: &Lines) -> io::Result<(Rows, Vec<BadLine>)> {
     for_chunks(bytes, |chunk| {
         for line in chunk.lines() {
             match lines.text_of(line, &mut String::new()) {
-                _ if line.is_empty() => {}
+                _ if line.trim_ascii().is_empty() => {}
                 Ok(text) => rows.push((row, text.into_owned())),
                 Err(message) => bad.push(BadLine { row, message }),
             }
@@ -180,6 +180,12 @@ fn only_a_line_feed_ends_a_line() {
 }
 
 #[test]
+fn a_line_of_text_is_the_text_with_the_white_space_around_it() {
+    let (found, _) = rows(b"\r one \r\n \n\ttwo", &Lines::Text).expect("readable");
+    assert_eq!(found, [(0, "\r one ".to_owned()), (2, "\ttwo".to_owned())]);
+}
+
+#[test]
 fn indices_are_those_that_lists_have() {
     let line = br#"{"a": ["zero", "one"], "b": {"01": "key"}}"#;
     let text = |path| parsed_text(line, &PathStep::path(path), false);
@@ -213,7 +219,7 @@ fn items(array: &str, at_once: usize) -> io::Result<Vec<String>> {
         lines.extend(
             chunk
                 .lines()
-                .map(|line| String::from_utf8_lossy(line).into_owned()),
+                .map(|line| String::from_utf8_lossy(line.trim_ascii()).into_owned()),
         );
     }
     Ok(lines)
