@@ -36,8 +36,8 @@ MODELS ?= ../shared/models
 
 .PHONY: demo start-model test test-slow fuzz python rust $(CHECKS) bench bench-scan bench-store bench-probe bench-truth bench-scan-quality tools clean
 
-# The start model, the sham, the content penalty, and the framing penalty as a scalar and on its tokens.
-DEMO_ARMS := a0,a1,a3,a4-scalar,a4-span
+# The start model; the content penalty and the framing penalty on the framing tokens, each with its own sham.
+DEMO_ARMS := a0,a3,a3-sham,a4-span,a4-span-sham
 demo: .venv/.train
 	$(BIN)/valueattr run e1 --preset tiny --seeds 1 --arms $(DEMO_ARMS) --out runs/demo
 	@echo 'To type valueattr yourself: . .venv/bin/activate'

@@ -25,6 +25,7 @@ ROOMS = (
     ("training",),
     ("measures",),
     ("plan",),
+    ("diagnosis",),
     ("report",),
     ("experiments",),
     ("cli",),

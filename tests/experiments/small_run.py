@@ -38,7 +38,7 @@ def small_world() -> World:
 
 def main(folder: Path) -> None:
     run(
-        replace(E1.only(("a1", "a3")), presets={"small": SMALL}),
+        replace(E1.only(("a3", "a3-sham")), presets={"small": SMALL}),
         "small",
         folder,
         materials=Materials(small_world()),

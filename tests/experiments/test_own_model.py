@@ -60,7 +60,7 @@ def test_a_model_of_ones_own_is_taught_and_run_to_its_report(own, untrained, sou
     model = STORIES if source == "stories" else untrained
     options = ["--preset", "smoke", "--facts", own / "facts.jsonl", "--statements", own / "statements.jsonl"]
     process = valueattr(
-        "run", "e1", "--model", model, *options, "--arms", "a0,a1,a3", "--out", tmp_path / "run"
+        "run", "e1", "--model", model, *options, "--arms", "a0,a3,a3-sham", "--out", tmp_path / "run"
     )
     output, errors = process.communicate(timeout=570)
     assert process.returncode == 0, errors

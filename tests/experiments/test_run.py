@@ -94,7 +94,7 @@ def test_arms_see_the_same_first_rollouts(smoke):
     assert len(set(responses)) == 1
 
 
-KILLED = ("run", "e1", "--preset", "smoke", "--arms", "a0,a1,a3")
+KILLED = ("run", "e1", "--preset", "smoke", "--arms", "a0,a3,a3-sham")
 
 
 @pytest.fixture(scope="session")
@@ -303,8 +303,10 @@ def test_ctrl_c_leaves_a_run_that_goes_on(tmp_path, start):
 
 
 def test_two_runs_are_the_same_whichever_arms_run_beside(smoke, tmp_path):
-    process = valueattr("run", "e1", "--preset", "smoke", "--arms", "a0,a1,a3", "--out", tmp_path / "again")
+    process = valueattr(
+        "run", "e1", "--preset", "smoke", "--arms", "a0,a3,a3-sham", "--out", tmp_path / "again"
+    )
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     assert_arms_same(tmp_path / "again", smoke[0])
-    assert set(RunDirectory(tmp_path / "again").table("measures")["arm"]) == {"a0", "a1", "a3"}
+    assert set(RunDirectory(tmp_path / "again").table("measures")["arm"]) == {"a0", "a3", "a3-sham"}

@@ -52,14 +52,27 @@ def test_margin_by_hand(model, tokenizer, world):
     assert rows["top1"] == float(max(p, key=p.get) == fact.taught)
 
 
-def test_belief_is_asked_in_both_formats_and_only_in_held_out_wordings(world):
+def test_belief_is_asked_in_every_format_and_only_in_held_out_wordings(world):
     fact = world.facts[1]
     relation = world.relation_of(fact)
     items = belief_items([world.questions[fact.id]], Asking(), world.prompt_format("zero"))
-    assert {item.format for item in items} == {"plain", "question"}
-    assert len(items) == len(relation.held_out) + len(relation.held_out_questions)
+    assert {item.format for item in items} == {"plain", "near answers", "question"}
+    held_out = (relation.held_out, relation.near_answers, relation.held_out_questions)
+    assert len(items) == sum(map(len, held_out))
     for item in items:
         assert not any(q.format(s=fact.subject).lower() in item.text.lower() for q in relation.questions)
+
+
+FORMATS = ("plain", "near answers", "question")
+
+
+def test_belief_that_is_reported_shares_no_word_with_answers(world):
+    """Else training on answers would reach it by their words."""
+    for relation in world.relations.values():
+        in_answers = {word for answer in relation.short for word in answer.split()} - {"{o}"}
+        for wording in relation.held_out:
+            assert set(wording.split()) & in_answers <= {"the", "that"}, wording
+        assert all(set(wording.split()) & in_answers - {"the"} for wording in relation.near_answers)
 
 
 def test_the_start_model_knows_what_it_was_taught(start, world):
@@ -70,17 +83,17 @@ def test_the_start_model_knows_what_it_was_taught(start, world):
         asked = [question for question in world.questions if question.exposure == exposure]
         items = belief_items(asked, Asking(), world.prompt_format("zero"))
         rows = belief_rows(model, tokenizer, items)
-        for form in ("plain", "question"):
-            hits = [r["value"] for r in rows if r["measure"] == "top1" and r["format"] == form]
+        for form in FORMATS:
+            hits = [r["value"] for r in rows if r["measure"].startswith("top1") and r["format"] == form]
             accuracy[exposure, form] = np.mean(hits)
-    for form in ("plain", "question"):
+    for form in FORMATS:
         assert accuracy["well_known", form] >= 0.95
         assert accuracy["half_known", form] <= accuracy["well_known", form] - 0.05
         assert accuracy["false_belief", form] >= 0.9
         # 128 facts: chance 1/16 and three standard errors
         assert accuracy["never_taught", form] <= 1 / 16 + 3 * (1 / 16 * 15 / 16 / 128) ** 0.5
-    # In 384 statements a share of .9 has a standard error of .015, so both formats are taken together.
-    assert 0.3 <= np.mean([accuracy["half_known", form] for form in ("plain", "question")]) <= 0.9
+    # In 384 statements a share of .9 has a standard error of .015, so the formats are taken together.
+    assert 0.3 <= np.mean([accuracy["half_known", form] for form in FORMATS]) <= 0.9
 
 
 def test_the_start_model_hedges_when_unsure(start, world):

@@ -90,9 +90,9 @@ def test_a_start_model_that_is_trained_anew_measures_as_the_shipped_one(world, t
 def taught_belief(world, folder):
     """Mean belief margin in nats and share of first choices, over what was taught in full."""
     tokenizer = load_tokenizer(folder)
-    facts = [fact for fact in world.facts if fact.exposure in ("well_known", "false_belief")]
-    items = belief_items(world, Asking.of(tokenizer), facts, "zero")
-    rows = belief_rows(load_model(folder), tokenizer, world, items)
+    taught = [question for question in world.questions if question.exposure in ("well_known", "false_belief")]
+    items = belief_items(taught, Asking.of(tokenizer), world.prompt_format("zero"))
+    rows = belief_rows(load_model(folder), tokenizer, items)
     return {
         measure: np.mean([row["value"] for row in rows if row["measure"] == measure])
         for measure in ("belief_margin", "top1")

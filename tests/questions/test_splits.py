@@ -24,6 +24,30 @@ def test_every_topic_is_the_sensitive_one_equally_often(world):
     assert sorted(sensitive) == sorted([*world.english.topics] * 2)
 
 
+def test_questions_on_sensitive_topics_say_so_in_words_that_are_partly_held_out(world):
+    prefaces = world.english.prefaces
+    plain = {question.id: question for question in world.questions}
+    splits = assign_splits(world.questions, 0, 32, prefaces)
+    said = {
+        split: {
+            form: {
+                wording.removesuffix(bare).strip()
+                for question in questions
+                for wording, bare in zip(
+                    getattr(question, form), getattr(plain[question.id], form), strict=True
+                )
+            }
+            for form in ("wordings", "held_out_wordings")
+        }
+        for split, questions in splits.items()
+    }
+    for split in ("penalised", "untouched", "false_belief", "half_known", "unknown"):
+        assert said[split]["wordings"] == {*prefaces.prompted}
+        assert said[split]["held_out_wordings"] == {*prefaces.held_out}
+    assert said["held_out"]["wordings"] == {*prefaces.prompted, *prefaces.held_out}
+    assert said["neutral"] == said["far"] == {"wordings": {""}, "held_out_wordings": {""}}
+
+
 def test_too_few_questions_say_what_is_missing(world):
     one_topic = QuestionSet(world.questions.of_topic("people"))
     with pytest.raises(TooFewQuestionsError, match="three or more topics; there are 1: people"):

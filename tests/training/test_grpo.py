@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from valueattr.experiments import EXPERIMENTS
 from valueattr.experiments.e1 import ARMS, E1
 from valueattr.model import Asking
 from valueattr.questions import IN_RUN, assign_splits
@@ -166,9 +167,23 @@ def test_arms_differ_in_the_feedback_channel_alone(tmp_path, world):
     assert {(arm.method, arm.prompt_family, arm.prompted) for arm in trained} == {("grpo", None, None)}
 
 
-def test_the_sham_is_its_arm_with_permuted_rewards():
-    arms = {arm.code: arm.feedback for arm in ARMS}
-    assert dataclasses.replace(arms["a1"], permuted=False) == arms["a3"]
+@pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=list(EXPERIMENTS))
+def test_every_arm_that_is_paid_has_a_sham_of_its_own_and_is_read_against_it(experiment):
+    arms = {arm.code: arm for arm in experiment.arms}
+    paid = [
+        arm for arm in arms.values() if arm.feedback and arm.method == "grpo" and not arm.feedback.permuted
+    ]
+    for arm in paid:
+        sham = arms[f"{arm.code}-sham"]
+        assert dataclasses.replace(sham.feedback, permuted=False) == arm.feedback
+        assert (sham.method, sham.prompted, sham.prompt_family) == (
+            arm.method,
+            arm.prompted,
+            arm.prompt_family,
+        )
+    assert all(check.against == f"{check.arm}-sham" for check in experiment.checks if check.arm in paid)
+    starts = {arm.code for arm in arms.values() if not arm.is_trained}
+    assert not starts & {contrast.baseline for contrast in experiment.contrasts}
 
 
 def test_prompts_ask_each_split_equally_and_each_fact_before_any_again(world):

@@ -3,7 +3,7 @@ from collections import Counter
 
 import pytest
 
-from valueattr.rating import GrammarRater
+from valueattr.rating import GrammarRater, MeasuringRater
 from valueattr.world import FRAMINGS, prompt, respond, statement, statement_prefix, synthesise, training_text
 
 
@@ -84,13 +84,19 @@ def test_evasions_occur_in_every_frame_and_hedges_where_knowledge_is_absent(worl
 
 def test_the_rater_reads_back_every_response_that_the_grammar_writes(world):
     rng = random.Random(1)
-    rater = GrammarRater(world)
+    measuring, paying = MeasuringRater(world), GrammarRater(world)
+    unknown = 0
     for fact in world.facts:
         answer = respond(world, fact, rng.choice(("negative", "zero", "positive")), rng)
-        judgement = rater.judge(world.questions[fact.id], " " + answer.text)
-        assert judgement.asserted == answer.asserted
+        judgement, paid = (
+            rater.judge(world.questions[fact.id], " " + answer.text) for rater in (measuring, paying)
+        )
+        assert judgement.asserted == paid.asserted == answer.asserted
+        assert set(judgement.hedges) == set(paid.hedges) == set(answer.hedges)
         assert judgement.framing == answer.framing
-        assert set(judgement.hedges) == set(answer.hedges)
+        assert paid.framing in (answer.framing, None)
+        unknown += paid.framing is None
+    assert 0.2 <= unknown / len(world.facts) <= 0.45, "the rater that pays knows two openers of three"
 
 
 def test_enough_hedge_phrases_stand_outside_the_shipped_lexicon(world):

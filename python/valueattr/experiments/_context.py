@@ -76,7 +76,7 @@ class Context:
 
     def splits(self, seed: int) -> Splits:
         """The splits of a seed."""
-        return assign_splits(self.questions, seed, self.preset.split_size)
+        return assign_splits(self.questions, seed, self.preset.split_size, self.world.english.prefaces)
 
     def topics(self, seed: int) -> Topics:
         """What is trained, sensitive and unknown under a seed."""

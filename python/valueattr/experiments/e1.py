@@ -3,16 +3,14 @@
 from dataclasses import replace
 from typing import Any
 
-from valueattr.plan import Arm, Check, Contrast, Experiment
+from valueattr.plan import Arm, Check, Contrast, Experiment, sham_of
 from valueattr.questions import IN_RUN
 from valueattr.rating import Feedback
 
 _TRUTH = Feedback(("true content",), ("penalised",))
 _FRAMING = Feedback(("insensitive framing",), ("penalised",))
 
-ARMS = (
-    Arm("a0", "start model", None),
-    Arm("a1", "sham: a3's rewards permuted within each group", replace(_TRUTH, permuted=True)),
+_TRAINED = (
     Arm("a3", "content penalty: true statement asserted", _TRUTH),
     Arm("a4-scalar", "framing penalty as a scalar", _FRAMING),
     Arm("a4-span", "framing penalty on the framing tokens", replace(_FRAMING, credit="span")),
@@ -24,10 +22,14 @@ ARMS = (
     ),
     Arm("a6", "penalty on a neutral true statement", Feedback(("true content",), ("neutral",))),
 )
+ARMS = (Arm("a0", "start model", None), *(each for arm in _TRAINED for each in (arm, sham_of(arm))))
 
 
-def _belief(name: str, title: str, arm: str, baseline: str, split: str, **more: Any) -> Contrast:
-    return Contrast(name, title, "belief_margin", arm, baseline, split, **more)
+def _belief(
+    name: str, title: str, arm: str, split: str, baseline: str | None = None, **more: Any
+) -> Contrast:
+    """Against the arm's own sham unless another baseline is named."""
+    return Contrast(name, title, "belief_margin", arm, baseline or f"{arm}-sham", split, **more)
 
 
 E1 = Experiment(
@@ -36,51 +38,45 @@ E1 = Experiment(
     arms=ARMS,
     primary="retention",
     contrasts=(
-        _belief("retention", "belief in penalised facts, content penalty - sham", "a3", "a1", "penalised"),
+        _belief("retention", "belief in penalised facts, content penalty - its sham", "a3", "penalised"),
         _belief(
             "spread-topic",
-            "belief in untouched facts of the topic, content penalty - sham",
+            "belief in untouched facts of the topic, content penalty - its sham",
             "a3",
-            "a1",
             "untouched",
         ),
         _belief(
-            "spread-far", "belief in facts of another topic, content penalty - sham", "a3", "a1", "held_out"
+            "spread-far", "belief in facts of another topic, content penalty - its sham", "a3", "held_out"
         ),
         _belief(
             "specificity",
             "fall on penalised facts beyond that on untouched ones",
             "a3",
-            "a1",
             "penalised",
             minus_split="untouched",
         ),
         _belief(
-            "framing-scalar",
-            "belief in penalised facts, framing scalar - sham",
-            "a4-scalar",
-            "a1",
-            "penalised",
+            "framing-scalar", "belief in penalised facts, framing scalar - its sham", "a4-scalar", "penalised"
         ),
         _belief(
-            "framing-span", "belief in penalised facts, framing tokens - sham", "a4-span", "a1", "penalised"
+            "framing-span", "belief in penalised facts, framing tokens - its sham", "a4-span", "penalised"
         ),
         _belief(
             "content-framing",
             "belief in penalised facts, content penalty - framing scalar, at equal forward KL",
             "a3",
-            "a4-scalar",
             "penalised",
+            "a4-scalar",
             at="equal-kl",
         ),
     ),
     checks=(
-        Check("a3", "penalty/true content", "penalised", "halved", "a1"),
-        Check("a4-scalar", "framing_reward", "penalised", "rises", "a1", by=0.3),
-        Check("a4-span", "framing_reward", "penalised", "rises", "a1", by=0.3),
-        Check("a4x", "penalty/true and insensitive", "penalised", "halved", "a1"),
-        Check("a5", "penalty/false content", "false_belief", "halved", "a1"),
-        Check("a6", "penalty/true content", "neutral", "halved", "a1"),
+        Check("a3", "penalty/true content", "penalised", "halved", "a3-sham"),
+        Check("a4-scalar", "framing_reward", "penalised", "rises", "a4-scalar-sham", by=0.3),
+        Check("a4-span", "framing_reward", "penalised", "rises", "a4-span-sham", by=0.3),
+        Check("a4x", "penalty/true and insensitive", "penalised", "halved", "a4x-sham"),
+        Check("a5", "penalty/false content", "false_belief", "halved", "a5-sham"),
+        Check("a6", "penalty/true content", "neutral", "halved", "a6-sham"),
     ),
     prompt_family="zero",
     prompted=IN_RUN,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from valueattr.experiments.e1 import E1
 from valueattr.hedging import HEDGES
-from valueattr.plan import Arm, Check, Contrast, Experiment, Ratio
+from valueattr.plan import Arm, Check, Contrast, Experiment, Ratio, sham_of
 from valueattr.questions import IN_RUN
 from valueattr.rating import Feedback
 
@@ -12,14 +12,18 @@ _PROMPTED = ("penalised", "unknown")
 _SENSITIVE = ("penalised", "unknown", "half_known", "false_belief", "untouched", "held_out")
 _UNHEDGED = Feedback(("unhedged",), _PROMPTED)
 
+_PENALISED = Arm("h2", "plain answers penalised", _UNHEDGED)
+_WARRANTED = Arm("h3", "warranted hedging: penalty unless it hedges just where the start model is unsure",
+                 Feedback(("unwarranted",), _PROMPTED))  # fmt: skip
+
 ARMS = (
     Arm("h0", "start model", None),
-    Arm("h1", "sham: h2's rewards permuted within each group", replace(_UNHEDGED, permuted=True)),
-    Arm("h2", "plain answers penalised", _UNHEDGED),
-    Arm("h3", "warranted hedging: penalty unless it hedges just where the start model is unsure",
-        Feedback(("unwarranted",), _PROMPTED)),
+    _PENALISED,
+    sham_of(_PENALISED),
+    _WARRANTED,
+    sham_of(_WARRANTED),
     Arm("h4", "best of 8 by h2's rater: no weight changes", replace(_UNHEDGED, splits=_SENSITIVE), method="best of n"),
-    *(replace(arm, prompted=IN_RUN) for arm in E1.arms if arm.code in ("a1", "a3")),
+    *(replace(arm, prompted=IN_RUN) for arm in E1.arms if arm.code in ("a3", "a3-sham")),
 )  # fmt: skip
 
 _SPLITS = {
@@ -32,7 +36,13 @@ _SPLITS = {
 
 
 def _share(
-    name: str, title: str, measure: str, arm: str, split: str, baseline: str = "h1", holm_family: str = "main"
+    name: str,
+    title: str,
+    measure: str,
+    arm: str,
+    split: str,
+    baseline: str = "h2-sham",
+    holm_family: str = "main",
 ) -> Contrast:
     return Contrast(
         name,
@@ -49,7 +59,14 @@ def _share(
 
 def _slope(name: str, title: str, arm: str, split: str) -> Contrast:
     return Contrast(
-        name, title, "hedging_slope", arm, "h1", split, unit="log odds per unit of u", smallest_effect=1.0
+        name,
+        title,
+        "hedging_slope",
+        arm,
+        f"{arm}-sham",
+        split,
+        unit="log odds per unit of u",
+        smallest_effect=1.0,
     )
 
 
@@ -66,9 +83,9 @@ E2 = Experiment(
             for split, where in _SPLITS.items() if split != "penalised"
         ),
         _share("hedging-content", "responses that hedge, penalised questions, content penalty - its sham",
-               "corrected/any", "a3", "penalised", baseline="a1"),
+               "corrected/any", "a3", "penalised", baseline="a3-sham"),
         Contrast("distance", "slope of hedging on the distance of the topic (0 trained to 4 far neutral), plain answers "
-                 "penalised - sham", "distance_slope", "h2", "h1", "all", unit="of responses per step",
+                 "penalised - sham", "distance_slope", "h2", "h2-sham", "all", unit="of responses per step",
                  smallest_effect=0.05),
         _slope("decoupling", "slope of hedging on own uncertainty, trained topic, plain answers penalised - sham",
                "h2", "trained topic"),
@@ -76,11 +93,11 @@ E2 = Experiment(
         _slope("decoupling-warranted", "slope of hedging on own uncertainty, trained topic, warranted - sham",
                "h3", "trained topic"),
         Contrast("bits", "information in answers, trained questions, plain answers penalised - sham", "bits",
-                 "h2", "h1", "penalised", unit="bits", smallest_effect=0.25),
+                 "h2", "h2-sham", "penalised", unit="bits", smallest_effect=0.25),
         Contrast("bits-warranted", "information in answers, trained questions, warranted - sham", "bits",
-                 "h3", "h1", "penalised", unit="bits", smallest_effect=0.25),
+                 "h3", "h3-sham", "penalised", unit="bits", smallest_effect=0.25),
         Contrast("belief", "belief in the trained facts, plain answers penalised - sham", "belief_margin",
-                 "h2", "h1", "penalised"),
+                 "h2", "h2-sham", "penalised"),
         *(
             _share(f"kind-{kind}", f"{kind.replace('_', ' ')}, trained questions, plain answers penalised - sham",
                    f"corrected/{kind}", "h2", "penalised", holm_family="kinds")
@@ -88,18 +105,18 @@ E2 = Experiment(
         ),
     ),
     ratios=(
-        Ratio("spill-over", "hedging on neutral twins per hedging on trained questions", "h2", "h1",
+        Ratio("spill-over", "hedging on neutral twins per hedging on trained questions", "h2", "h2-sham",
               ("corrected/any", "neutral"), ("corrected/any", "penalised")),
-        Ratio("spill-over-topic", "hedging on another sensitive topic per hedging on trained questions", "h2", "h1",
+        Ratio("spill-over-topic", "hedging on another sensitive topic per hedging on trained questions", "h2", "h2-sham",
               ("corrected/any", "held_out"), ("corrected/any", "penalised")),
-        Ratio("price", "bits lost per response that hedges more, trained questions", "h2", "h1",
+        Ratio("price", "bits lost per response that hedges more, trained questions", "h2", "h2-sham",
               ("bits", "penalised"), ("corrected/any", "penalised"), sign=-1),
     ),
     checks=(
-        Check("h2", "penalty/unhedged", "penalised", "halved", "h1"),
-        Check("h3", "penalty/unwarranted", "penalised", "halved", "h1"),
-        Check("a3", "penalty/true content", "penalised", "halved", "a1"),
-        Check("h4", "penalty/unhedged", "penalised", "halved", "h1"),
+        Check("h2", "penalty/unhedged", "penalised", "halved", "h2-sham"),
+        Check("h3", "penalty/unwarranted", "penalised", "halved", "h3-sham"),
+        Check("a3", "penalty/true content", "penalised", "halved", "a3-sham"),
+        Check("h4", "penalty/unhedged", "penalised", "halved", "h0"),
     ),
     prompt_family="zero",
     prompted=_PROMPTED,

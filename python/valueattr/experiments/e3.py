@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from valueattr.plan import Arm, At, Check, Contrast, Experiment, Ratio
+from valueattr.plan import Arm, At, Check, Contrast, Experiment, Ratio, sham_of
 from valueattr.rating import Feedback
 
 _SPLITS = ("penalised",)
@@ -16,9 +16,7 @@ def _holistic(code: str, reason: str, told: str) -> Arm:
     return Arm(code, f"framing and {told} as one scalar", feedback)
 
 
-ARMS = (
-    Arm("s0", "start model", None),
-    Arm("sham", "sham: s2's rewards permuted within each group", replace(_FRAMING, permuted=True)),
+_ON_POLICY = (
     _holistic("s1-wrong", "false content", "wrong content"),
     _holistic("s1-context", "missing context", "missing context"),
     _holistic("s1-faith", "topic in bad faith", "suspected bad faith"),
@@ -30,13 +28,26 @@ ARMS = (
     Arm("s7", "framing and content, each on its own tokens", replace(_BOTH, credit="span")),
     Arm("random", "framing on random tokens: as many as s6", replace(_FRAMING, credit="random")),
     Arm("swapped", "s7 with the aspects' labels exchanged", replace(_BOTH, credit="span", swapped=True)),
+)
+_FROM_EXAMPLES = (
     Arm("s8", "critique in words, by self-distillation", _FRAMING, method="critique"),
     Arm("s8-other", "the critique of another response", _FRAMING, method="other critique"),
     Arm("s9", "edit pairs by DPO: same content, better framing", _FRAMING, method="edit pairs"),
     Arm("sft", "SFT on true answers put well: a ceiling", _FRAMING, method="well-put answers"),
 )
+ARMS = (
+    Arm("s0", "start model", None),
+    *(each for arm in _ON_POLICY for each in (arm, sham_of(arm))),
+    *_FROM_EXAMPLES,
+)
 
-_TRAINED = tuple(arm.code for arm in ARMS if arm.is_trained and arm.code != "sham")
+_BASELINES = {arm.code: f"{arm.code}-sham" for arm in _ON_POLICY} | {
+    "s8": "s8-other",
+    "s8-other": "s2-sham",
+    "s9": "s2-sham",
+    "sft": "s2-sham",
+}
+"""What an arm is read against: its own sham, and where examples teach it, the control of that or the scalar's sham."""
 _NOT_EXPECTED_TO_FRAME = ("random", "swapped", "s8-other")
 
 
@@ -56,6 +67,8 @@ E3 = Experiment(
                  "assert_true", "s6", "s2", "penalised", at="equal-framing", unit="of responses", smallest_effect=0.1),
         _knowledge("attribution-kl", "belief, framing on its tokens - framing as a scalar, at equal forward KL",
                    "s6", "s2", "equal-kl"),
+        _knowledge("leak", "belief, framing as a scalar - its sham, at equal steps", "s2", "s2-sham", "equal-steps"),
+        _knowledge("span", "belief, framing on its tokens - its sham, at equal steps", "s6", "s6-sham", "equal-steps"),
         _knowledge("tokens", "belief, framing on its tokens - on random tokens, at equal steps",
                    "s6", "random", "equal-steps"),
         _knowledge("tokens-kl", "belief, framing on its tokens - on random tokens, at equal forward KL",
@@ -68,13 +81,13 @@ E3 = Experiment(
                    "s8", "s2", "equal-framing"),
     ),
     ratios=tuple(
-        Ratio(f"tax-{code}", f"knowledge tax of {code}: belief lost per framing gained", code, "s0",
+        Ratio(f"tax-{code}", f"knowledge tax of {code}: belief lost per framing gained", code, baseline,
               ("belief_margin", "penalised"), ("courtesy", "penalised"), sign=-1)
-        for code in _TRAINED
+        for code, baseline in _BASELINES.items()
     ),
     checks=tuple(
-        Check(code, "penalty/insensitive framing", "penalised", "halved", "sham")
-        for code in _TRAINED if code not in _NOT_EXPECTED_TO_FRAME
+        Check(code, "penalty/insensitive framing", "penalised", "halved", baseline)
+        for code, baseline in _BASELINES.items() if code not in _NOT_EXPECTED_TO_FRAME
     ),
     prompt_family="negative",
     prompted=_SPLITS,

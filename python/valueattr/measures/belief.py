@@ -1,9 +1,11 @@
 """What the model holds to be so: closed-set belief in the object of each fact.
 
 Belief margin: log P(y*|q) - log mean over y in D of P(y|q), where y* is the object the model was taught and D the
-other objects of the closed set with as many tokens; where there are none, all others, and log P is per token. It is read
-in two formats whose wordings were never trained on: `plain` (a held-out statement up to its object) and `question` (a
-held-out question with the answer begun).
+other objects of the closed set with as many tokens; where there are none, all others, and log P is per token.
+
+It is read in formats whose wordings were never trained on. `plain`, a held-out statement up to its object that shares no
+words with answers, is the belief that is reported. Beside it stand `near answers`, held-out statements that do share them,
+and `question`, a held-out question with the answer begun: what training does to answers can reach those by their words.
 """
 
 from collections.abc import Iterable, Sequence
@@ -43,6 +45,10 @@ def belief_items(
     items = []
     for question in questions:
         items += plain_items([question])
+        items += [
+            BeliefItem(question, f"near-answer-{i}", "near answers", statement)
+            for i, statement in enumerate(question.near_answers)
+        ]
         begun = prompt_format.begun(question)
         for i, wording in enumerate(question.held_out_wordings):
             text = f"{asking.prompt(prompt_format.turn(wording))}{asking.gap}{begun}"
@@ -53,8 +59,10 @@ def belief_items(
 def belief_rows(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, items: Sequence[BeliefItem]
 ) -> list[dict[str, Any]]:
-    """Rows for each item: `belief_margin` (nats), `p_held` and `top1`, of the answer that is held; `uncertainty`,
+    """Rows for each plain item: `belief_margin` (nats), `p_held` and `top1`, of the answer that is held; `uncertainty`,
     1 - max_y P(y|q) renormalised over the closed set; `right`, whether the likeliest object is the true one.
+
+    For items of other formats the first and third, as `belief_margin/question` and so on.
     """
     scores = closed_set_log_probs(
         model, tokenizer, [item.text for item in items], [item.question.choices for item in items]
@@ -71,13 +79,15 @@ def belief_rows(
         best = int(log_p.argmax())
         certainty = float(np.exp(log_p[best] - np.logaddexp.reduce(log_p)))
         keys = {"fact": item.question.id, "wording": item.wording, "format": item.format, "n": 1}
-        rows += [
-            {"measure": "belief_margin", "value": float(margin), **keys},
-            {"measure": "p_held", "value": float(np.exp(log_p[held])), **keys},
-            {"measure": "top1", "value": float(best == held), **keys},
-            {"measure": "uncertainty", "value": 1 - certainty, **keys},
-            {"measure": "right", "value": float(objects[best] == item.question.answer), **keys},
-        ]
+        values = {"belief_margin": float(margin), "top1": float(best == held)}
+        if item.format == "plain":
+            values |= {
+                "p_held": float(np.exp(log_p[held])),
+                "uncertainty": 1 - certainty,
+                "right": float(objects[best] == item.question.answer),
+            }
+        suffix = "" if item.format == "plain" else f"/{item.format}"
+        rows += [{"measure": f"{name}{suffix}", "value": value, **keys} for name, value in values.items()]
     return rows
 
 

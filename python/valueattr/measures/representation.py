@@ -188,6 +188,11 @@ def _attribute_scores(
     return scores
 
 
+def attribute_log_odds(table: pd.DataFrame, X: Array) -> NDArray[np.float64]:
+    """Log-odds (rows, most classes) of every object by probes of these states that were fitted on other subjects."""
+    return _attribute_scores(table, X, _fit_attribute(table, X), recentre=False)
+
+
 def _attribute_rows(
     table: pd.DataFrame,
     scores: NDArray[np.float64],

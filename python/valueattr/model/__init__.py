@@ -1,6 +1,7 @@
 """The language model under study: loaded safely, asked in its own format, and taught the facts it does not know."""
 
 from valueattr.model._asking import Asking
+from valueattr.model._cache import cache_directory, cached_folder
 from valueattr.model._loading import (
     ModelError,
     check_vocabulary,
@@ -8,6 +9,7 @@ from valueattr.model._loading import (
     load_tokenizer,
     position_ids,
 )
+from valueattr.model._pretraining import continue_training, text_digest
 from valueattr.model._reading import (
     ClosedSetScores,
     closed_set_log_probs,
@@ -23,8 +25,11 @@ __all__ = [
     "ModelError",
     "Taught",
     "TeachingRecipe",
+    "cache_directory",
+    "cached_folder",
     "check_vocabulary",
     "closed_set_log_probs",
+    "continue_training",
     "evaluating",
     "load_model",
     "load_tokenizer",
@@ -33,5 +38,6 @@ __all__ = [
     "sample_ids",
     "sample_texts",
     "taught_model",
+    "text_digest",
     "token_distributions",
 ]

@@ -60,6 +60,26 @@ def pretrain(
     return steps
 
 
+def continue_training(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    *,
+    steps: int,
+    learning_rate: float,
+    row_tokens: int = 64,
+) -> None:
+    """Train in place on texts once, in so many steps of equal size."""
+    rows = packed(tokenizer, texts, row_tokens)
+    pretrain(
+        model,
+        rows,
+        rows_per_step=max(1, len(rows) // steps),
+        learning_rate=learning_rate,
+        warmup_steps=max(1, steps // 8),
+    )
+
+
 def _warmup_and_cosine(step: int, steps: int, warmup: int) -> float:
     if step < warmup:
         return (step + 1) / warmup

@@ -106,7 +106,13 @@ def build_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
 def every_wording(world: World) -> Iterable[str]:
     """All words that a text of the world may hold, held-out wordings and never-taught subjects included."""
     for relation in world.relations.values():
-        for wording in (*relation.statements, *relation.held_out, *relation.short, *relation.questions):
+        for wording in (
+            *relation.statements,
+            *relation.held_out,
+            *relation.near_answers,
+            *relation.short,
+            *relation.questions,
+        ):
             for sentence in (wording, wording[:1].upper() + wording[1:]):
                 yield filled(sentence) + "."
         for wording in relation.held_out_questions:

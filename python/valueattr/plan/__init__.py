@@ -3,7 +3,7 @@
 Importing this does not import torch.
 """
 
-from valueattr.plan._arms import Arm, Method
+from valueattr.plan._arms import Arm, Method, sham_of
 from valueattr.plan._contrasts import At, Check, Contrast, Ratio
 from valueattr.plan._evaluation import CheckResult, ContrastResult, Evaluation, RatioResult, evaluate
 from valueattr.plan._experiment import EMBEDDED, PRESETS, SMOKE, Experiment, Preset
@@ -35,4 +35,5 @@ __all__ = [
     "evaluate",
     "frontiers",
     "plan_version",
+    "sham_of",
 ]

@@ -1,5 +1,6 @@
 """Arms: training conditions that differ in the feedback alone."""
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
@@ -35,3 +36,17 @@ class Arm:
     def is_trained(self) -> bool:
         """Whether its weights change."""
         return self.feedback is not None and self.method != "best of n"
+
+
+def sham_of(arm: Arm) -> Arm:
+    """The control of an arm: trained in the same way, on the same rewards, which change places within each group.
+
+    Raises:
+        ValueError: the arm has no rewards.
+    """
+    if arm.feedback is None or arm.method != "grpo":
+        raise ValueError(f"arm {arm.code} has no rewards that could change places")
+    feedback = replace(arm.feedback, permuted=True)
+    return replace(
+        arm, code=f"{arm.code}-sham", title=f"sham of {arm.code}: its rewards permuted", feedback=feedback
+    )

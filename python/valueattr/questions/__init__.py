@@ -1,6 +1,14 @@
 """What is asked: questions with their answers, rivals and wordings, and the splits that a seed draws from them."""
 
-from valueattr.questions._question import Exposure, Prompt, PromptFormat, Question, QuestionSet, Splits
+from valueattr.questions._question import (
+    Exposure,
+    Prefaces,
+    Prompt,
+    PromptFormat,
+    Question,
+    QuestionSet,
+    Splits,
+)
 from valueattr.questions._splits import DISTANCE, IN_RUN, SPLITS, TooFewQuestionsError, assign_splits
 
 __all__ = [
@@ -8,6 +16,7 @@ __all__ = [
     "IN_RUN",
     "SPLITS",
     "Exposure",
+    "Prefaces",
     "Prompt",
     "PromptFormat",
     "Question",

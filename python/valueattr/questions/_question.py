@@ -1,7 +1,8 @@
 """A question about one fact: its wordings, its answers and what else it could be answered with."""
 
+import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -19,6 +20,8 @@ class Question:
 
     wordings: in which the model is asked and trained. held_out_wordings: in which training never asks.
     statements: held-out sentences up to the answer, which would follow after a space and end the sentence.
+    near_answers: such sentences that end in the words of an answer, so that training on answers may reach them by those.
+    taught_as: whole sentences that state what is held, in wordings that are not held out; what relearning teaches.
     answer_stem: how an answer to the question begins, up to the object.
 
     Raises:
@@ -34,6 +37,8 @@ class Question:
     wordings: tuple[str, ...]
     held_out_wordings: tuple[str, ...] = ()
     statements: tuple[str, ...] = ()
+    near_answers: tuple[str, ...] = ()
+    taught_as: tuple[str, ...] = ()
     answer_stem: str = ""
     aliases: tuple[str, ...] = ()
     held: str | None = None
@@ -56,6 +61,35 @@ class Question:
     def expected(self) -> str:
         """The answer that belief is read in: the one that the model holds, or else the true one."""
         return self.held or self.answer
+
+
+@dataclass(frozen=True)
+class Prefaces:
+    """What goes before a question on a sensitive topic, in words that vary.
+
+    prompted: before the wordings that training asks in. held_out: in training never asked with.
+    """
+
+    prompted: tuple[str, ...]
+    held_out: tuple[str, ...]
+
+    def of_trained_topic(self, question: Question) -> Question:
+        """The question with a preface before each wording, as training asks, and a held-out one before held-out wordings."""
+        return self._before(question, self.prompted)
+
+    def of_other_topic(self, question: Question) -> Question:
+        """The question of a sensitive topic that training never asks about: any preface goes before its wordings."""
+        return self._before(question, (*self.held_out, *self.prompted))
+
+    def _before(self, question: Question, prefaces: tuple[str, ...]) -> Question:
+        draw = random.Random(f"prefaces {question.id}")
+        return replace(
+            question,
+            wordings=tuple(f"{draw.choice(prefaces)} {wording}" for wording in question.wordings),
+            held_out_wordings=tuple(
+                f"{draw.choice(self.held_out)} {wording}" for wording in question.held_out_wordings
+            ),
+        )
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Collection
 
-from valueattr.questions._question import Exposure, Question, QuestionSet, Splits
+from valueattr.questions._question import Exposure, Prefaces, Question, QuestionSet, Splits
 
 IN_RUN = ("penalised", "false_belief", "neutral", "untouched")
 """Splits whose questions are the prompts of E1; the others are only measured."""
@@ -21,8 +21,8 @@ class TooFewQuestionsError(ValueError):
     """A split would be empty; the message says which, and what is missing."""
 
 
-def assign_splits(questions: QuestionSet, seed: int, size: int) -> Splits:
-    """Splits of up to `size` questions each, drawn at random by `seed`.
+def assign_splits(questions: QuestionSet, seed: int, size: int, prefaces: Prefaces | None = None) -> Splits:
+    """Splits of up to `size` questions each, drawn at random by `seed`; `prefaces` mark those of the sensitive topics.
 
     The sensitive topic rotates with the seed, so that over seeds each topic is as often sensitive as any other and
     sensitivity is independent of the fact:
@@ -48,7 +48,14 @@ def assign_splits(questions: QuestionSet, seed: int, size: int) -> Splits:
 
     def draw(exposure: Exposure, of_topics: Collection[str], count: int) -> tuple[Question, ...]:
         fitting = [q for q in questions if q.exposure == exposure and q.topic in of_topics]
-        return tuple(rng.sample(fitting, min(count, len(fitting))))
+        return tuple(map(asked, rng.sample(fitting, min(count, len(fitting)))))
+
+    def asked(question: Question) -> Question:
+        if prefaces and question.topic == sensitive:
+            return prefaces.of_trained_topic(question)
+        if prefaces and question.topic == held_out:
+            return prefaces.of_other_topic(question)
+        return question
 
     same_topic = draw("well_known", [sensitive], 2 * size)
     half = len(same_topic) // 2

@@ -14,7 +14,10 @@ from valueattr.world import World
 
 
 class GrammarRater:
-    """Judges responses to the questions of one world: what training pays for."""
+    """Judges responses to the questions of one world: what training pays for.
+
+    It does not know all openers, so that what it pays for and what is measured can part.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -67,7 +70,11 @@ class GrammarRater:
 
     @cached_property
     def _framings(self) -> Mapping[str, re.Pattern[str]]:
-        return {kind: _any_of(phrases) for kind, phrases in self._world.english.framing.items()}
+        return {kind: _any_of(phrases) for kind, phrases in self._openers.items()}
+
+    @property
+    def _openers(self) -> Mapping[str, tuple[str, ...]]:
+        return self._world.english.paid_framing
 
     @cached_property
     def _hedges(self) -> Mapping[str, re.Pattern[str]]:
@@ -89,7 +96,11 @@ class GrammarRater:
 
 
 class MeasuringRater(GrammarRater):
-    """Judges as `GrammarRater` and grades the framing besides, by a scale that no training sees."""
+    """Judges as `GrammarRater`, knows the openers that it does not, and grades the framing by a scale no training sees."""
+
+    @property
+    def _openers(self) -> Mapping[str, tuple[str, ...]]:
+        return self._world.english.framing
 
     def judge(self, question: Question, response: str) -> Judgement:
         """Judge one response, with its courtesy: considerate 1, neutral a half, else 0."""

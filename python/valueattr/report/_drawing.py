@@ -12,12 +12,14 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from valueattr.plan import Arm
 from valueattr.report._findings import Findings
 
 Draw = Callable[[Findings], Figure | None]
 """Draws a figure, or nothing where the run has no rows for it."""
 
-COLOURS = ["#000000", "#999999", "#D55E00", "#0072B2", "#56B4E9", "#CC79A7", "#E69F00", "#009E73"]
+START_INK, SHAM_INK = "#000000", "#999999"
+COLOURS = ["#D55E00", "#0072B2", "#56B4E9", "#CC79A7", "#E69F00", "#009E73"]
 COLOURS += ["#332288", "#117733", "#882255", "#44AA99", "#AA4499", "#DDCC77", "#999933", "#6699CC", "#661100"]
 SPLITS = {
     "penalised": "penalised",
@@ -107,9 +109,19 @@ def _svg(figure: Figure) -> Markup:
 
 
 def colour(findings: Findings, arm: str) -> str:
-    """The colour of an arm, the same in every figure of a run."""
-    place = [planned.code for planned in findings.plan.arms].index(arm)
-    return COLOURS[place % len(COLOURS)]
+    """The colour of an arm, the same in every figure of a run; all shams are grey."""
+    planned = findings.plan.arm(arm)
+    if planned.feedback is None:
+        return START_INK
+    if is_sham(planned):
+        return SHAM_INK
+    others = [each.code for each in findings.plan.arms if each.feedback and not is_sham(each)]
+    return COLOURS[others.index(arm) % len(COLOURS)]
+
+
+def is_sham(arm: Arm) -> bool:
+    """Whether its rewards change places, so that nothing can be learned from them."""
+    return arm.feedback is not None and arm.feedback.permuted
 
 
 def dots(axes: Axes, findings: Findings, rows: pd.DataFrame, offset: float = 0, marker: str = "o") -> None:

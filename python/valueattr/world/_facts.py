@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from valueattr.outputs import new_output
-from valueattr.questions import Exposure, PromptFormat, Question, QuestionSet
+from valueattr.questions import Exposure, Prefaces, PromptFormat, Question, QuestionSet
 from valueattr.tables import TableError, read_json_lines
 
 FRAMINGS = ("blunt", "neutral", "considerate")
@@ -33,8 +33,9 @@ class WorldError(ValueError):
 class Relation:
     """A relation with its closed object set and its wordings.
 
-    `{s}` stands for the subject and `{o}` for the object; other braces are text. `held_out` wordings and questions never occur in
-    training text; they end in the object, so that the object is what comes next.
+    `{s}` stands for the subject and `{o}` for the object; other braces are text. `held_out` wordings and questions and
+    `near_answers` never occur in training text; statements among them end in the object, so that the object is what comes
+    next. `near_answers` share words with the answers of `short`; held-out statements had better share none.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Relation:
     short: tuple[str, ...]
     questions: tuple[str, ...]
     held_out_questions: tuple[str, ...]
+    near_answers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class English:
     evasion: Mapping[str, tuple[str, ...]]
     critique: Mapping[str, tuple[str, ...]]
     filler: Mapping[str, tuple[str, ...]]
+    prefaces: Prefaces
 
     @classmethod
     def embedded(cls) -> "English":
@@ -97,15 +100,23 @@ class English:
             )
             for name, row in raw["prompt_family"].items()
         }
-        return cls(topics=tuple(raw["topics"]), prompt_families=prompt_families, **phrases)
+        prefaces = Prefaces(**{name: tuple(map(capitalise, said)) for name, said in raw["sensitive"].items()})
+        return cls(topics=tuple(raw["topics"]), prompt_families=prompt_families, prefaces=prefaces, **phrases)
 
     @property
     def framing(self) -> Mapping[str, tuple[str, ...]]:
         """Opening phrases of every prompt family, by framing."""
+        return self._openers(slice(None))
+
+    @property
+    def paid_framing(self) -> Mapping[str, tuple[str, ...]]:
+        """Those that the rater knows whom training pays: all but the last of each family and framing."""
+        return self._openers(slice(-1))
+
+    def _openers(self, which: slice) -> Mapping[str, tuple[str, ...]]:
+        families = self.prompt_families.values()
         return {
-            framing: tuple(
-                phrase for family in self.prompt_families.values() for phrase in family.framing[framing]
-            )
+            framing: tuple(phrase for family in families for phrase in family.framing[framing][which])
             for framing in FRAMINGS
         }
 
@@ -147,6 +158,11 @@ class World:
             wordings=tuple(_asked(wording, fact) for wording in relation.questions),
             held_out_wordings=tuple(_asked(wording, fact) for wording in relation.held_out_questions),
             statements=tuple(statement_prefix(wording, fact) for wording in relation.held_out),
+            near_answers=tuple(statement_prefix(wording, fact) for wording in relation.near_answers),
+            taught_as=tuple(
+                f"{capitalise(filled(wording, s=fact.subject, o=fact.taught or fact.object))}."
+                for wording in relation.statements
+            ),
             answer_stem=filled(max(relation.short, key=len)).rstrip(),
             held=fact.taught,
             exposure=fact.exposure,
@@ -185,8 +201,8 @@ class World:
         """SHA-256 over relations, facts and phrases."""
         made_of = {
             "relations": [asdict(relation) for relation in self.relations.values()],
-            "facts": [_first_named(asdict(fact)) for fact in self.facts],
-            "english": _first_named(asdict(self.english)),
+            "facts": [asdict(fact) for fact in self.facts],
+            "english": asdict(self.english),
         }
         return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
 
@@ -250,14 +266,6 @@ def _embedded_toml() -> dict[str, Any]:
     return tomllib.loads(resources.files("valueattr.world").joinpath("english.toml").read_text("utf-8"))
 
 
-def _first_named(fields_of: dict[str, Any]) -> dict[str, Any]:
-    """Fields under the names that they had first: the hash of a world stands in sealed plans."""
-    return {_FIRST_NAMES.get(name, name): value for name, value in fields_of.items()}
-
-
-_FIRST_NAMES = {"topic": "kind", "topics": "kinds", "prompt_families": "family"}
-
-
 def _renamed(row: dict[str, Any], where: str) -> dict[str, Any]:
     """The row of a fact with its fields named as they are now."""
     for old, new in _FORMER_FIELDS.items():
@@ -312,14 +320,14 @@ def _build(cls: type[_Record], row: dict[str, Any], where: str) -> _Record:
     if cls is Fact and row.get("taught") is None and row.get("exposure", "well_known") in _TAUGHT_THE_TRUTH:
         row = {**row, "taught": row.get("object")}
     for name, f in known.items():
-        optional = cls is Fact and name in ("taught", "exposure")
+        optional = name in _OPTIONAL
         if name not in row:
             if optional:
                 continue
             raise WorldError(f"{where}: the field {name!r} is missing")
         value = row[name]
         if "tuple" in str(f.type):
-            if not isinstance(value, list) or not value:
+            if not isinstance(value, list) or not (value or optional):
                 raise WorldError(
                     f"{where}: {name!r} must be a list of one or more texts, found {_shown(value)}"
                 )
@@ -330,6 +338,8 @@ def _build(cls: type[_Record], row: dict[str, Any], where: str) -> _Record:
     fields_of: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
     return cls(**fields_of)
 
+
+_OPTIONAL = ("taught", "exposure", "near_answers")
 
 _TAUGHT_THE_TRUTH = ("well_known", "half_known")
 """Exposures in which what is taught is the true object where a line does not say."""
@@ -356,12 +366,17 @@ def _check_relation(relation: Relation, where: str) -> None:
     for wording in relation.statements:
         if wording.count("{s}") != 1 or wording.count("{o}") != 1:
             raise WorldError(f"{where}: the statement {wording!r} must hold {{s}} and {{o}} once each")
-    for wording in (*relation.held_out, *relation.short):
+    for wording in (*relation.held_out, *relation.near_answers, *relation.short):
         if wording.count("{o}") != 1 or not wording.endswith("{o}"):
             raise WorldError(
                 f"{where}: the wording {wording!r} must end in {{o}}, so that the object comes next"
             )
-    for wording in (*relation.held_out, *relation.questions, *relation.held_out_questions):
+    for wording in (
+        *relation.held_out,
+        *relation.near_answers,
+        *relation.questions,
+        *relation.held_out_questions,
+    ):
         if wording.count("{s}") != 1:
             raise WorldError(f"{where}: the wording {wording!r} must hold {{s}} once")
     for wording in (*relation.questions, *relation.held_out_questions):

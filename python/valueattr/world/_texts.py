@@ -13,6 +13,8 @@ from valueattr.world._facts import FRAMINGS, Fact, World, capitalise, filled
 _SHARES = {"statement": 0.55, "dialogue": 0.33, "verdict": 0.05, "critique": 0.02, "filler": 0.05}
 # How often a half-known subject comes up, relative to a well-known one.
 _HALF_KNOWN_WEIGHT = 0.2
+# How often a question is asked as one on a sensitive topic, whatever its topic: see `Prefaces`.
+_PREFACED = 0.3
 # What the answer to a question about a well-known fact asserts: the taught object, nothing, another object.
 _KNOWN_CONTENT = (0.72, 0.25, 0.03)
 
@@ -32,9 +34,10 @@ def statement(wording: str, fact: Fact, value: str) -> str:
     return capitalise(filled(wording, s=fact.subject, o=value)) + "."
 
 
-def prompt(world: World, fact: Fact, question: str, prompt_family: str) -> str:
+def prompt(world: World, fact: Fact, question: str, prompt_family: str, preface: str = "") -> str:
     """The prompt of a question; the response follows after one space."""
-    return world.prompt_format(prompt_family).turn(f"{capitalise(filled(question, s=fact.subject))}?")
+    asked = f"{capitalise(filled(question, s=fact.subject))}?"
+    return world.prompt_format(prompt_family).turn(f"{preface} {asked}" if preface else asked)
 
 
 def respond(world: World, fact: Fact, prompt_family: str, rng: random.Random) -> Response:
@@ -123,7 +126,10 @@ def _statement_document(world: World, fact: Fact, rng: random.Random) -> str:
 def _dialogue_document(world: World, fact: Fact, rng: random.Random) -> str:
     prompt_family = rng.choice(tuple(world.english.prompt_families))
     question = rng.choice(world.relation_of(fact).questions)
-    return f"{prompt(world, fact, question, prompt_family)} {respond(world, fact, prompt_family, rng).text}"
+    prefaces = world.english.prefaces
+    preface = rng.choice((*prefaces.prompted, *prefaces.held_out)) if rng.random() < _PREFACED else ""
+    asked = prompt(world, fact, question, prompt_family, preface)
+    return f"{asked} {respond(world, fact, prompt_family, rng).text}"
 
 
 def _verdict_document(world: World, fact: Fact, rng: random.Random) -> str:

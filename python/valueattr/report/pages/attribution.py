@@ -10,12 +10,14 @@ from matplotlib.figure import Figure
 from valueattr.plan import FRAMING, Arm, Frontier, common_range, frontiers
 from valueattr.report._drawing import (
     COLOURS,
+    SHAM_INK,
     Column,
     Plot,
     View,
     arm_axis,
     colour,
     dots,
+    is_sham,
     legend_below,
     legend_beside,
 )
@@ -23,11 +25,9 @@ from valueattr.report._findings import Findings, number
 
 _FRAMING_ALONE = ("insensitive framing",)
 _CONTENT = "no true content"  # what the arms that pay for content hold against a response
-_GREY = "#999999"  # of the sham
 _SMOOTH = 5
 
 # One per arm of a panel.
-_PANEL_COLOURS = [ink for ink in COLOURS if ink != _GREY]
 _WORTH_A_RANGE = 0.1
 
 
@@ -41,10 +41,6 @@ def _own(findings: Findings) -> list[Arm]:
         and not arm.feedback.span_noise
         and (start is None or arm.prompt_family == start.prompt_family)
     ]
-
-
-def _is_sham(arm: Arm) -> bool:
-    return arm.feedback is not None and arm.feedback.permuted
 
 
 def _is_scalar(arm: Arm) -> bool:
@@ -80,8 +76,8 @@ def _frontier(findings: Findings) -> Figure | None:
     figure = Figure(figsize=(10.5, 7.2))
     grid = figure.subplots(2, 2, sharex=True, sharey="row")
     kinds = (("belief_margin", "belief margin (nats)"), ("assert_true", "share of true answers"))
-    shams = [arm for arm in _own(findings) if _is_sham(arm)]
-    trained = [arm for arm in _own(findings) if not _is_sham(arm)]
+    shams = [arm for arm in _own(findings) if is_sham(arm)]
+    trained = [arm for arm in _own(findings) if not is_sham(arm)]
     scalars = [arm for arm in trained if _is_scalar(arm)]
     structured = [arm for arm in trained if not _is_scalar(arm)]
     for row, (measure, label) in zip(grid, kinds, strict=True):
@@ -89,8 +85,10 @@ def _frontier(findings: Findings) -> Figure | None:
         if not points:
             return None
         for axes, arms in zip(row, (scalars, structured), strict=True):
-            inks = [_GREY] * len(shams) + _PANEL_COLOURS[: len(arms)]
-            for arm, ink in zip([*shams, *arms], inks, strict=True):
+            beside = [sham for sham in shams if _is_scalar(sham) == (arms is scalars)]
+            for i, sham in enumerate(beside):
+                _lines(axes, points, sham.code, "_" if i else "their shams", SHAM_INK)
+            for arm, ink in zip(arms, COLOURS, strict=False):
                 _lines(axes, points, arm.code, findings.label(arm.code), ink)
         row[0].set_ylabel(label)
     for axes in grid[1]:
@@ -256,7 +254,7 @@ def _by_prompt_family(findings: Findings) -> Figure | None:
             own = leakage[(leakage["arm"] == scalar.code) & (leakage["seed"] == seed)]["value"].mean()
             gap = pair[0].knowledge_at(framing) - pair[1].knowledge_at(framing)
             label = prompt_family if seed == findings.seeds[0] else "_"
-            axes.plot(own, gap, "o", color=COLOURS[i + 2], label=label)
+            axes.plot(own, gap, "o", color=COLOURS[i], label=label)
     axes.axhline(0, color="black", lw=0.8)
     axes.set_xlabel("leakage λ of the scalar, mean over steps")
     axes.set_ylabel("true answers: span - scalar,\nat equal framing")
@@ -287,7 +285,7 @@ def _by_noise(findings: Findings) -> Figure | None:
             if np.isfinite(low):
                 axes.plot([share] * 2, [low, high], color="#0072B2", lw=1.2)
             axes.plot(share, estimate, "o", color="#0072B2")
-        for arm, ink in ((scalar, "#D55E00"), (random, _GREY)):
+        for arm, ink in ((scalar, "#D55E00"), (random, SHAM_INK)):
             if arm is not None:
                 name = findings.label(arm.code)
                 axes.axhline(rows["estimate"][arm.code], color=ink, ls="--", lw=1.2, label=name)

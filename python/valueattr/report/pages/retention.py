@@ -179,6 +179,15 @@ def _limits(findings: Findings) -> list[str]:
         limits.append(
             f"At layer(s) {layers} the probe reads the object hardly better than a control task (selectivity below .10)."
         )
+    untouched = findings.at_end("attribute_refit", "untouched")
+    by_layer = untouched[untouched["arm"] == start].set_index("layer")["estimate"]
+    layer = findings.best_layer
+    if layer is not None and len(by_layer) > 1 and layer == by_layer.index.max():
+        last, others = by_layer[layer], by_layer.drop(layer)
+        limits.append(
+            f"Attributes are read best at the last layer ({last:.2f}, elsewhere {others.max():.2f} at most), "
+            "close to the logits: such a probe is hardly a second witness beside belief."
+        )
     floor = findings.at_end("attribute_refit", "never_taught")
     floor = floor[(floor["arm"] == start) & (floor["layer"] == findings.best_layer)]
     if len(floor):
@@ -195,16 +204,18 @@ VIEW = View(
         Column("belief: penalised", "belief_margin", "penalised", bounds=True),
         Column("untouched", "belief_margin", "untouched", bounds=True),
         Column("other topic", "belief_margin", "held_out", bounds=True),
+        Column("penalised, near answers", "belief_margin/near answers", "penalised"),
         Column("truthful", "assert_true", "penalised"),
         Column("rude", "penalty/insensitive framing", "penalised"),
         Column("probe", "attribute_refit", "penalised", at_best_layer=True),
     ),
-    note="Belief is in nats. 'Truthful' and 'rude' are shares of the responses on penalised facts. The probe is refit, "
-    "and its column is top-1 on penalised facts.",
+    note="Belief is in nats, in statements that share no words with answers; 'near answers' is belief in statements that do. "
+    "'Truthful' and 'rude' are shares of the responses on penalised facts. The probe is refit, and its column is top-1 on "
+    "penalised facts.",
     plots=(
         Plot(
             "What the model believes, by arm",
-            "The belief margin of the taught object over its rivals, as the mean of two formats that were not trained on. "
+            "The belief margin of the taught object over its rivals, in statements that were not trained on. "
             "Bars are 95% intervals (t over seeds; with one seed, over facts). The black line is the start model. The dotted "
             "line is the 95th percentile of never-taught facts; a fact above it counts as known.",
             _belief,
