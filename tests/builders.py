@@ -12,11 +12,11 @@ from valueattr.questions import Question
 from valueattr.rating import Feedback, JudgedResponse, Judgement
 
 
-def a_question(name, answer, choices=("bear", "heron", "owl"), topic="animals", **more):
+def a_question(name, answer, choices=("bear", "heron", "owl"), topic="animals", subject=None, **more):
     return Question(
         id=name,
         topic=topic,
-        subject=name,
+        subject=subject or name,
         relation="emblem",
         answer=answer,
         choices=choices,

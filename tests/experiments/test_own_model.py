@@ -66,7 +66,8 @@ def test_a_model_of_ones_own_is_taught_and_run_to_its_report(own, untrained, sou
     assert process.returncode == 0, errors
     assert "of the taught facts it knew" in output
     run = RunDirectory(tmp_path / "run")
-    assert run.start_model["known_before"] < 0.3 < run.start_model["known_after"]
+    # By chance 1/16 of first choices are right; what is taught has no word in common with how it is asked about.
+    assert run.start_model["known_before"] < 0.15 < run.start_model["known_after"]
     measures = run.table("measures").astype({"arm": str, "measure": str, "split": str})
     statements = measures[measures["split"] == "statements"]
     assert set(statements["arm"]) == {arm.code for arm in Plan.read(run).arms}  # read before (a0) and after

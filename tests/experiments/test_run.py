@@ -64,7 +64,8 @@ def test_every_arm_has_every_measure_on_every_split(smoke):
             "corrected/refusal",
         ):
             assert set(arm[arm["measure"] == measure]["split"]) == set(SPLITS)
-        assert set(arm[arm["measure"] == "belief_margin"]["format"]) == {"plain", "question"}
+        assert {"belief_margin/near answers", "belief_margin/question"} <= set(arm["measure"])
+        assert set(arm[arm["measure"] == "belief_margin"]["format"]) == {"plain"}
         assert {"truth_refit_auroc", "truth_frozen_recentred_auroc", "selectivity"} <= set(arm["measure"])
     outcomes = last[last["measure"].isin(["assert_true", "assert_false", "hedge_only", "refuse", "other"])]
     assert (outcomes.groupby(["arm", "fact", "wording"], observed=True)["value"].sum() == 1).all()
@@ -83,7 +84,7 @@ def test_the_exact_advantages_and_both_drifts_are_logged(smoke):
             "loss",
         } <= names
     train = RunDirectory(smoke[0]).table("generations").query("phase == 'train'")
-    assert len(train) == 7 * 4 * 16  # arms x steps x responses
+    assert len(train) == 12 * 4 * 16  # arms x steps x responses
     assert train["reward"].notna().all()
 
 
@@ -140,7 +141,7 @@ def test_a_finished_run_is_not_run_again_and_the_report_can_be_remade(smoke, tmp
     assert json.loads(output)["headline"] in errors.replace("\n", " ") or json.loads(output)["headline"]
     assert (folder / "report.html").read_text("utf-8").startswith("<!doctype html>")
     output, errors = valueattr("run", "e1", "--preset", "smoke", "--out", folder).communicate(timeout=120)
-    assert "8 arm(s) were finished before" in output
+    assert "13 arm(s) were finished before" in output
     assert_same(folder, smoke[0])
 
 

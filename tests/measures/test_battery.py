@@ -46,7 +46,7 @@ def test_a_model_is_measured_on_ones_own_questions_with_ones_own_rater(model, to
     assert not {name for name in names if name.startswith(("penalty/", "hedging_", "attribute_"))}
     assert "courtesy" not in names  # this rater does not grade
     assert len(measured.responses) == 3 * 4
-    belief = [row for row in measured.rows if row["measure"] == "belief_margin"]
+    belief = [row for row in measured.rows if row["measure"].startswith("belief_margin")]
     assert len(belief) == 3 * 3  # two statements and one question each
     assert {row["split"] for row in belief} == {"known", "other"}
 

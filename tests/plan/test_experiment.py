@@ -5,8 +5,8 @@ from valueattr.plan import Plan
 
 
 def test_chosen_arms_keep_the_start_model_and_what_is_declared_between_them():
-    few = E1.only(["a3", "a3-sham", "a4-span"])
-    assert [arm.code for arm in few.arms] == ["a0", "a3", "a3-sham", "a4-span"]
+    few = E1.only(["a3", "a3-sham", "a4-span", "a4-span-sham"])
+    assert [arm.code for arm in few.arms] == ["a0", "a3", "a3-sham", "a4-span", "a4-span-sham"]
     named = {c.name for c in few.contrasts}
     assert {"retention", "framing-span"} <= named
     assert "framing-scalar" not in named
