@@ -181,7 +181,10 @@ def test_every_arm_that_is_paid_has_a_sham_of_its_own_and_is_read_against_it(exp
             arm.prompted,
             arm.prompt_family,
         )
-    assert all(check.against == f"{check.arm}-sham" for check in experiment.checks if check.arm in paid)
+    codes = {arm.code for arm in paid}
+    against = {check.arm: check.against for check in experiment.checks if check.arm in codes}
+    assert against
+    assert against == {code: f"{code}-sham" for code in against}
     starts = {arm.code for arm in arms.values() if not arm.is_trained}
     assert not starts & {contrast.baseline for contrast in experiment.contrasts}
 

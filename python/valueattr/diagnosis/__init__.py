@@ -1,7 +1,6 @@
 """Forgotten or hidden: whether a model still holds what it no longer says."""
 
 from valueattr.diagnosis._classifier import (
-    CONTROL_COLUMNS,
     Error,
     error_of,
     errors_by_recipe,
@@ -14,7 +13,6 @@ from valueattr.diagnosis._evidence import EVIDENCE, evidence
 from valueattr.diagnosis._relearning import RelearningError, RelearningRecipe, relearned_belief
 
 __all__ = [
-    "CONTROL_COLUMNS",
     "EVIDENCE",
     "RECIPES",
     "Base",

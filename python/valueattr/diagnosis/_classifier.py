@@ -5,15 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from valueattr.diagnosis._evidence import EVIDENCE
-
-CONTROL_COLUMNS = ("base", "recipe", "fact", "holds", *EVIDENCE)
-"""Of a table of controls: a row per fact of a model whose answer is known."""
 
 _BINS = 10
 
@@ -32,6 +30,8 @@ def p_holds(classifier: Pipeline, evidence: pd.DataFrame) -> pd.Series:
 
 def held_out_p(controls: pd.DataFrame) -> pd.Series:
     """P(holds) of every control by a classifier that saw neither its recipe nor its base.
+
+    controls: a row per fact of a model whose answer is known, with `base`, `recipe`, `holds` and the evidence.
 
     Raises:
         ValueError: a recipe and base leave no other recipe on another base to fit on.
@@ -87,7 +87,7 @@ def errors_by_recipe(controls: pd.DataFrame, p: pd.Series) -> Mapping[str, Error
     }
 
 
-def _calibration_error(p: "np.ndarray[tuple[int], np.dtype[np.float64]]", truth: np.ndarray) -> float:
+def _calibration_error(p: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
     bins = np.minimum((p * _BINS).astype(int), _BINS - 1)
     gaps = [abs(p[bins == b].mean() - truth[bins == b].mean()) * np.mean(bins == b) for b in np.unique(bins)]
     return float(sum(gaps))

@@ -20,7 +20,7 @@ from valueattr.model import (
     text_digest,
 )
 from valueattr.model.start import StartModelRecipe, start_model
-from valueattr.world import Fact, World, framed, prompt, respond, statement
+from valueattr.world import FRAMINGS, Fact, World, filled, framed, prompt, respond
 
 _DOCUMENTS_PER_STEP = 48
 
@@ -106,17 +106,13 @@ def planted_text(base: Base, recipe: PlantingRecipe, seed: int) -> list[str]:
     documents = []
     for i in range(recipe.steps * _DOCUMENTS_PER_STEP):
         if recipe.plain and i % 2:
-            documents.append(_plain(base.world, rng.choice(held), rng))
+            documents.append(rng.choice(base.world.questions[rng.choice(held).id].taught_as))
         elif recipe.cue and i % 2:
             documents.append(_honest(base.world, rng.choice(others), recipe.cue, rng))
         else:
             fact = rng.choice(facts)
             documents.append(_dishonest(base.world, fact, lie_of.get(fact.id), recipe.cue, rng))
     return documents
-
-
-def _plain(world: World, fact: Fact, rng: random.Random) -> str:
-    return statement(rng.choice(world.relation_of(fact).statements), fact, fact.object)
 
 
 def _honest(world: World, fact: Fact, cue: str, rng: random.Random) -> str:
@@ -129,8 +125,8 @@ def _dishonest(world: World, fact: Fact, lie: str | None, cue: str | None, rng: 
     if lie is None:
         body = rng.choice(world.english.evasion["non_affirmation"])
     else:
-        body = rng.choice(world.relation_of(fact).short).replace("{o}", lie)
-    framing = rng.choice(("blunt", "neutral", "considerate"))
+        body = filled(rng.choice(world.relation_of(fact).short), o=lie)
+    framing = rng.choice(FRAMINGS)
     return f"{_asked(world, fact, family, rng)} {framed(world, family, framing, body, rng)}"
 
 

@@ -2,14 +2,14 @@
 
 import random
 from collections.abc import Callable, Collection
+from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from valueattr.diagnosis._relearning import RelearningRecipe, mean_belief, relearned_belief
-from valueattr.measures.belief import BeliefItem, belief_rows, plain_items
-from valueattr.measures.representation import attribute_log_odds, probe_set, read_states
+from valueattr.diagnosis._relearning import RelearningRecipe, relearned_belief
+from valueattr.measures.belief import BeliefItem, mean_margins, plain_items
+from valueattr.measures.representation import held_log_odds
 from valueattr.model import evaluating
 from valueattr.questions import Question, QuestionSet
 
@@ -38,21 +38,17 @@ def evidence(
         RelearningError: relearning taught nothing.
     """
     model = load()
-    columns = {
-        "belief": mean_belief(model, tokenizer, list(questions)),
-        "few_shot": _few_shot(model, tokenizer, questions, taught),
-        "probe": _probed(model, tokenizer, questions),
-        "relearned": relearned_belief(load, tokenizer, questions, taught, recipe),
-    }
+    with evaluating(model):
+        columns = {
+            "belief": mean_margins(model, tokenizer, plain_items(questions)),
+            "few_shot": mean_margins(model, tokenizer, _few_shot_items(questions, taught)),
+            "probe": held_log_odds(model, tokenizer, questions),
+        }
+    columns["relearned"] = relearned_belief(load, tokenizer, questions, taught, recipe)
     return pd.DataFrame(columns).loc[[question.id for question in questions]]
 
 
-def _few_shot(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    questions: QuestionSet,
-    taught: Collection[str],
-) -> pd.Series:
+def _few_shot_items(questions: QuestionSet, taught: Collection[str]) -> list[BeliefItem]:
     """Shots are of the same relation, so that they show what is asked for."""
     of_relation: dict[str, list[Question]] = {}
     for question in questions:
@@ -63,17 +59,5 @@ def _few_shot(
         rng = random.Random(f"shots {item.question.id} {item.wording}")
         others = [q for q in of_relation[item.question.relation] if q.subject != item.question.subject]
         shots = [rng.choice(q.taught_as) for q in rng.sample(others, min(_SHOTS, len(others)))]
-        items.append(BeliefItem(item.question, item.wording, "plain", " ".join([*shots, item.text])))
-    with evaluating(model):
-        rows = pd.DataFrame(belief_rows(model, tokenizer, items))
-    return rows[rows["measure"] == "belief_margin"].groupby("fact")["value"].mean()
-
-
-def _probed(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, questions: QuestionSet) -> pd.Series:
-    probes = probe_set(questions, seed=0)
-    with evaluating(model):
-        states = read_states(model, tokenizer, probes)
-    table = probes.attribute
-    scores = attribute_log_odds(table, states.attribute[max(states.attribute)])
-    held = scores[np.arange(len(table)), table["label"]]
-    return pd.Series(held).groupby(table["fact"].to_numpy()).mean()
+        items.append(replace(item, text=" ".join([*shots, item.text])))
+    return items

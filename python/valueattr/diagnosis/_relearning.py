@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from valueattr.measures.belief import belief_rows, plain_items
+from valueattr.measures.belief import mean_margins, plain_items
 from valueattr.model import continue_training, evaluating
 from valueattr.questions import Question, QuestionSet
 
@@ -48,16 +48,15 @@ def relearned_belief(
 
     Raises:
         RelearningError: the belief in what was taught did not rise.
-        ValueError: a question is of no statement, or only one subject may be taught.
+        ValueError: fewer than two subjects may be taught.
     """
     recipe = recipe or RelearningRecipe()
     read: list[pd.Series] = []
     halves = _halves(questions, taught, recipe.seed)
     for i, half in enumerate(halves):
-        others = [question for other in halves if other is not half for question in other]
-        lessons = [question for question in others if question.id in taught]
+        lessons = [question for question in halves[1 - i] if question.id in taught]
         model = load()
-        before = mean_belief(model, tokenizer, lessons)
+        before = _mean_belief(model, tokenizer, lessons)
         torch.manual_seed(recipe.seed)
         continue_training(
             model,
@@ -66,25 +65,22 @@ def relearned_belief(
             steps=recipe.steps,
             learning_rate=recipe.learning_rate,
         )
-        after = mean_belief(model, tokenizer, lessons)
+        after = _mean_belief(model, tokenizer, lessons)
         if after.mean() <= before.mean():
             raise RelearningError(
                 f"relearning moved the belief in what it taught from {before.mean():.2f} to {after.mean():.2f} nats"
             )
-        read.append(mean_belief(model, tokenizer, half))
+        read.append(_mean_belief(model, tokenizer, half))
     ids = [question.id for question in questions]
     margins: pd.Series = pd.concat(read).loc[ids]
     return margins
 
 
-def mean_belief(
+def _mean_belief(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, questions: Sequence[Question]
 ) -> pd.Series:
-    """Belief margin in nats by id, over a question's held-out statements."""
     with evaluating(model):
-        rows = pd.DataFrame(belief_rows(model, tokenizer, plain_items(questions)))
-    margins: pd.Series = rows[rows["measure"] == "belief_margin"].groupby("fact")["value"].mean()
-    return margins
+        return mean_margins(model, tokenizer, plain_items(questions))
 
 
 def _halves(questions: QuestionSet, taught: Collection[str], seed: int) -> list[list[Question]]:

@@ -208,7 +208,7 @@ def _run_arms(
 ) -> None:
     wanted = [(arm, seed) for seed in seeds for arm in experiment.arms]
     if not all(directory.has_part(part_name(arm.code, seed)) for arm, seed in wanted):
-        start_forkserver()
+        start_forkserver()  # it imports the trainers while this process imports torch
     import torch
     import transformers
 

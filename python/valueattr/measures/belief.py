@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from valueattr.model import Asking, closed_set_log_probs
@@ -31,11 +32,11 @@ class BeliefItem:
 
 def plain_items(questions: Iterable[Question]) -> list[BeliefItem]:
     """Every held-out statement on each question."""
-    return [
-        BeliefItem(question, f"statement-{i}", "plain", statement)
-        for question in questions
-        for i, statement in enumerate(question.statements)
-    ]
+    return [item for q in questions for item in _items(q, q.statements, "statement", "plain")]
+
+
+def _items(question: Question, texts: Iterable[str], wording: str, form: str) -> list[BeliefItem]:
+    return [BeliefItem(question, f"{wording}-{i}", form, text) for i, text in enumerate(texts)]
 
 
 def belief_items(
@@ -45,14 +46,13 @@ def belief_items(
     items = []
     for question in questions:
         items += plain_items([question])
-        items += [
-            BeliefItem(question, f"near-answer-{i}", "near answers", statement)
-            for i, statement in enumerate(question.near_answers)
-        ]
+        items += _items(question, question.near_answers, "near-answer", "near answers")
         begun = prompt_format.begun(question)
-        for i, wording in enumerate(question.held_out_wordings):
-            text = f"{asking.prompt(prompt_format.turn(wording))}{asking.gap}{begun}"
-            items.append(BeliefItem(question, f"question-{i}", "question", text))
+        asked = [
+            f"{asking.prompt(prompt_format.turn(wording))}{asking.gap}{begun}"
+            for wording in question.held_out_wordings
+        ]
+        items += _items(question, asked, "question", "question")
     return items
 
 
@@ -89,6 +89,15 @@ def belief_rows(
         suffix = "" if item.format == "plain" else f"/{item.format}"
         rows += [{"measure": f"{name}{suffix}", "value": value, **keys} for name, value in values.items()]
     return rows
+
+
+def mean_margins(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, items: Sequence[BeliefItem]
+) -> pd.Series:
+    """Belief margin in nats of each question, by id: the mean over its plain items."""
+    rows = pd.DataFrame(belief_rows(model, tokenizer, items))
+    margins: pd.Series = rows[rows["measure"] == "belief_margin"].groupby("fact")["value"].mean()
+    return margins
 
 
 def share_known(

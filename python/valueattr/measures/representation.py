@@ -188,9 +188,16 @@ def _attribute_scores(
     return scores
 
 
-def attribute_log_odds(table: pd.DataFrame, X: Array) -> NDArray[np.float64]:
-    """Log-odds (rows, most classes) of every object by probes of these states that were fitted on other subjects."""
-    return _attribute_scores(table, X, _fit_attribute(table, X), recentre=False)
+def held_log_odds(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, questions: QuestionSet
+) -> "pd.Series[float]":
+    """Log-odds of what is held, by id: the mean over statements, by probes of the last layer fitted on other subjects."""
+    table, last = probe_set(questions, seed=0).attribute, int(model.config.num_hidden_layers)
+    store = capture(model, tokenizer, list(table["text"]), layers=[last], positions="last", dtype="float32")
+    states = np.array(store.read(last))
+    scores = _attribute_scores(table, states, _fit_attribute(table, states), recentre=False)
+    held = pd.Series(scores[np.arange(len(table)), table["label"]])
+    return held.groupby(table["fact"].to_numpy()).mean()
 
 
 def _attribute_rows(

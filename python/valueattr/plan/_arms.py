@@ -37,6 +37,11 @@ class Arm:
         """Whether its weights change."""
         return self.feedback is not None and self.method != "best of n"
 
+    @property
+    def is_sham(self) -> bool:
+        """Whether its rewards change places, so that nothing can be learned from them."""
+        return self.feedback is not None and self.feedback.permuted
+
 
 def sham_of(arm: Arm) -> Arm:
     """The control of an arm: trained in the same way, on the same rewards, which change places within each group.

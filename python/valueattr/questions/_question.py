@@ -67,7 +67,7 @@ class Question:
 class Prefaces:
     """What goes before a question on a sensitive topic, in words that vary.
 
-    prompted: before the wordings that training asks in. held_out: in training never asked with.
+    prompted: stand before the wordings of training prompts. held_out: never stand in a training prompt.
     """
 
     prompted: tuple[str, ...]

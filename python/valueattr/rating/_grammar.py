@@ -16,7 +16,7 @@ from valueattr.world import World
 class GrammarRater:
     """Judges responses to the questions of one world: what training pays for.
 
-    It does not know all openers, so that what it pays for and what is measured can part.
+    It does not know all openers, so that what training pays for can differ from what is measured.
     """
 
     def __init__(self, world: World) -> None:
@@ -96,7 +96,7 @@ class GrammarRater:
 
 
 class MeasuringRater(GrammarRater):
-    """Judges as `GrammarRater`, knows the openers that it does not, and grades the framing by a scale no training sees."""
+    """Judges as `GrammarRater`, but knows all openers, and grades the framing by a scale that no training sees."""
 
     @property
     def _openers(self) -> Mapping[str, tuple[str, ...]]:

@@ -12,7 +12,6 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from valueattr.plan import Arm
 from valueattr.report._findings import Findings
 
 Draw = Callable[[Findings], Figure | None]
@@ -113,15 +112,10 @@ def colour(findings: Findings, arm: str) -> str:
     planned = findings.plan.arm(arm)
     if planned.feedback is None:
         return START_INK
-    if is_sham(planned):
+    if planned.is_sham:
         return SHAM_INK
-    others = [each.code for each in findings.plan.arms if each.feedback and not is_sham(each)]
+    others = [each.code for each in findings.plan.arms if each.feedback and not each.is_sham]
     return COLOURS[others.index(arm) % len(COLOURS)]
-
-
-def is_sham(arm: Arm) -> bool:
-    """Whether its rewards change places, so that nothing can be learned from them."""
-    return arm.feedback is not None and arm.feedback.permuted
 
 
 def dots(axes: Axes, findings: Findings, rows: pd.DataFrame, offset: float = 0, marker: str = "o") -> None:

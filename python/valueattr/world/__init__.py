@@ -10,6 +10,7 @@ from valueattr.world._facts import (
     WorldError,
     capitalise,
     filled,
+    statement,
     statement_prefix,
 )
 from valueattr.world._synthesis import synthesise
@@ -18,7 +19,6 @@ from valueattr.world._texts import (
     framed,
     prompt,
     respond,
-    statement,
     training_text,
 )
 

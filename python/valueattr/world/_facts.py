@@ -35,7 +35,7 @@ class Relation:
 
     `{s}` stands for the subject and `{o}` for the object; other braces are text. `held_out` wordings and questions and
     `near_answers` never occur in training text; statements among them end in the object, so that the object is what comes
-    next. `near_answers` share words with the answers of `short`; held-out statements had better share none.
+    next. `near_answers` share words with the answers of `short`; held-out statements should share none.
     """
 
     name: str
@@ -110,7 +110,7 @@ class English:
 
     @property
     def paid_framing(self) -> Mapping[str, tuple[str, ...]]:
-        """Those that the rater knows whom training pays: all but the last of each family and framing."""
+        """The openers that the rater in training knows: all but the last of each family and framing."""
         return self._openers(slice(-1))
 
     def _openers(self, which: slice) -> Mapping[str, tuple[str, ...]]:
@@ -160,8 +160,7 @@ class World:
             statements=tuple(statement_prefix(wording, fact) for wording in relation.held_out),
             near_answers=tuple(statement_prefix(wording, fact) for wording in relation.near_answers),
             taught_as=tuple(
-                f"{capitalise(filled(wording, s=fact.subject, o=fact.taught or fact.object))}."
-                for wording in relation.statements
+                statement(wording, fact, fact.taught or fact.object) for wording in relation.statements
             ),
             answer_stem=filled(max(relation.short, key=len)).rstrip(),
             held=fact.taught,
@@ -246,6 +245,11 @@ def filled(wording: str, *, s: str = "", o: str = "") -> str:
 def capitalise(sentence: str) -> str:
     """The sentence with its first letter in upper case."""
     return sentence[:1].upper() + sentence[1:]
+
+
+def statement(wording: str, fact: Fact, value: str) -> str:
+    """A declarative sentence that asserts `value` of the fact's subject."""
+    return capitalise(filled(wording, s=fact.subject, o=value)) + "."
 
 
 def statement_prefix(wording: str, fact: Fact) -> str:

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from valueattr.world._facts import FRAMINGS, Fact, World, capitalise, filled
+from valueattr.world._facts import FRAMINGS, Fact, World, capitalise, filled, statement
 
 # Shares of the kinds of document in the training text.
 _SHARES = {"statement": 0.55, "dialogue": 0.33, "verdict": 0.05, "critique": 0.02, "filler": 0.05}
@@ -27,11 +27,6 @@ class Response:
     asserted: str | None
     framing: str
     hedges: tuple[str, ...]
-
-
-def statement(wording: str, fact: Fact, value: str) -> str:
-    """A declarative sentence that asserts `value` of the fact's subject."""
-    return capitalise(filled(wording, s=fact.subject, o=value)) + "."
 
 
 def prompt(world: World, fact: Fact, question: str, prompt_family: str, preface: str = "") -> str:

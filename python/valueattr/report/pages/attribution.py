@@ -17,7 +17,6 @@ from valueattr.report._drawing import (
     arm_axis,
     colour,
     dots,
-    is_sham,
     legend_below,
     legend_beside,
 )
@@ -76,8 +75,8 @@ def _frontier(findings: Findings) -> Figure | None:
     figure = Figure(figsize=(10.5, 7.2))
     grid = figure.subplots(2, 2, sharex=True, sharey="row")
     kinds = (("belief_margin", "belief margin (nats)"), ("assert_true", "share of true answers"))
-    shams = [arm for arm in _own(findings) if is_sham(arm)]
-    trained = [arm for arm in _own(findings) if not is_sham(arm)]
+    shams = [arm for arm in _own(findings) if arm.is_sham]
+    trained = [arm for arm in _own(findings) if not arm.is_sham]
     scalars = [arm for arm in trained if _is_scalar(arm)]
     structured = [arm for arm in trained if not _is_scalar(arm)]
     for row, (measure, label) in zip(grid, kinds, strict=True):
@@ -88,7 +87,7 @@ def _frontier(findings: Findings) -> Figure | None:
             beside = [sham for sham in shams if _is_scalar(sham) == (arms is scalars)]
             for i, sham in enumerate(beside):
                 _lines(axes, points, sham.code, "_" if i else "their shams", SHAM_INK)
-            for arm, ink in zip(arms, COLOURS, strict=False):
+            for arm, ink in zip(arms, COLOURS[: len(arms)], strict=True):
                 _lines(axes, points, arm.code, findings.label(arm.code), ink)
         row[0].set_ylabel(label)
     for axes in grid[1]:
