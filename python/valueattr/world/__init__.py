@@ -1,5 +1,6 @@
 """The embedded question set, or one of a user's own, with the text that teaches it; no torch."""
 
+from valueattr.world._csv import load_world
 from valueattr.world._facts import (
     FRAMINGS,
     English,
@@ -34,6 +35,7 @@ __all__ = [
     "capitalise",
     "filled",
     "framed",
+    "load_world",
     "prompt",
     "respond",
     "statement",
