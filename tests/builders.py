@@ -1,12 +1,14 @@
 """What tests are about, made small: questions, judged responses, activation stores, plans of today and of before."""
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
 from valueattr import _core
 from valueattr.activations import ActivationStore
+from valueattr.diagnosis import EVIDENCE
 from valueattr.plan import Arm, Plan, Preset
 from valueattr.questions import Question
 from valueattr.rating import Feedback, JudgedResponse, Judgement
@@ -132,3 +134,19 @@ def as_version_1(plan):
         "family": contrasts,
         "manipulation_checks": checks,
     }
+
+
+def controls(separation=4.0, bases=("b0", "b1"), recipes=("easy", "hard"), facts=60, seed=0):
+    """Controls of a diagnosis: held facts stand `separation` above lost ones, whatever the base and recipe."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for base in bases:
+        for recipe in recipes:
+            for i in range(facts):
+                holds = i % 2 == 0
+                readings = separation * holds + rng.normal(size=len(EVIDENCE))
+                rows.append(
+                    {"base": base, "recipe": recipe, "fact": f"f{i}", "holds": holds}
+                    | dict(zip(EVIDENCE, readings, strict=True))
+                )
+    return pd.DataFrame(rows)

@@ -18,7 +18,7 @@ def test_halves_share_no_subject_and_teach_of_as_many_subjects(drawn, seed):
     )
     taught = {f"q{i}" for i, (_, may_be) in enumerate(drawn) if may_be}
     if len({questions[fact].subject for fact in taught}) < 2:
-        with pytest.raises(ValueError, match="two or more subjects"):
+        with pytest.raises(RelearningError, match="two or more subjects"):
             _halves(questions, taught, seed)
         return
     halves = _halves(questions, taught, seed)
@@ -54,13 +54,14 @@ def test_relearning_that_teaches_nothing_is_an_error_and_no_verdict(start, few):
     taught = {q.id for q in few if q.exposure == "well_known"}
     recipe = RelearningRecipe(steps=1, learning_rate=0.0)
     with pytest.raises(RelearningError, match="relearning moved the belief in what it taught from"):
-        relearned_belief(partial(load_model, start), load_tokenizer(start), few, taught, recipe)
+        relearned_belief(partial(load_model, start), load_tokenizer(start), few, taught, taught, recipe)
 
 
 def test_every_reading_tells_what_is_held_from_what_was_never_taught(start, few):
     taught = {q.id for q in few if q.exposure == "well_known"}
-    found = evidence(partial(load_model, start), load_tokenizer(start), few, taught)
-    assert list(found.index) == [q.id for q in few]
+    ids = [q.id for q in few]
+    found = evidence(partial(load_model, start), load_tokenizer(start), few, taught, ids)
+    assert list(found.index) == ids
     held = found.index.isin(taught)
     for reading in EVIDENCE:
         assert found.loc[held, reading].median() > found.loc[~held, reading].quantile(0.95), reading

@@ -5,7 +5,7 @@ from tokenizers import processors
 
 from valueattr.measures.belief import belief_items
 from valueattr.model import Asking
-from valueattr.model._teaching import _in_format
+from valueattr.model._teaching import in_format
 from valueattr.model.start import build_tokenizer
 from valueattr.world import synthesise, training_text
 
@@ -59,7 +59,7 @@ def test_a_prompt_begins_with_one_opening_token_whoever_adds_it(adds_opening):
 
 def test_dialogues_are_taught_in_the_format_in_which_they_are_asked():
     documents = list(training_text(WORLD, 300, 0))
-    taught = [_in_format(CHAT, document) for document in documents]
+    taught = [in_format(CHAT, document) for document in documents]
     dialogues = [d for d in documents if "\nAnswer to " in d and not d.startswith("Review")]
     assert dialogues
     for before, after in zip(documents, taught, strict=True):
@@ -67,4 +67,4 @@ def test_dialogues_are_taught_in_the_format_in_which_they_are_asked():
         if before in dialogues:
             turn, _, answer = before.partition(": ")
             assert after == CHAT.prompt(f"{turn}:") + answer
-    assert [_in_format(PLAIN, document) for document in documents] == documents
+    assert [in_format(PLAIN, document) for document in documents] == documents

@@ -1,33 +1,71 @@
-"""Forgotten or hidden: whether a model still holds what it no longer says."""
+"""Forgotten or hidden: whether a model still holds what it no longer says.
 
-from valueattr.diagnosis._classifier import (
-    Error,
-    error_of,
-    errors_by_recipe,
-    fit_classifier,
-    held_out_p,
-    p_holds,
+>>> diagnose("model-before", "model-after", world).verdicts
+"""
+
+from valueattr.diagnosis._calibration import UNPLANTED, Calibration, control_rows, is_embedded_kind
+from valueattr.diagnosis._classifier import Error, error_of, fit_classifier, held_out_p, p_holds
+from valueattr.diagnosis._controls import (
+    RECIPES,
+    Base,
+    PenaltyRecipe,
+    PlantingRecipe,
+    TextRecipe,
+    base,
+    planted,
+    planted_text,
+    taught_base,
 )
-from valueattr.diagnosis._controls import RECIPES, Base, PlantingRecipe, base, planted, planted_text
 from valueattr.diagnosis._evidence import EVIDENCE, evidence
-from valueattr.diagnosis._relearning import RelearningError, RelearningRecipe, relearned_belief
+from valueattr.diagnosis._folder import kept_reading
+from valueattr.diagnosis._pair import Diagnosis, DiagnosisRefusedError, Inquiry, diagnose
+from valueattr.diagnosis._relearning import (
+    RELEARNING,
+    RelearningError,
+    RelearningRecipe,
+    relearned_belief,
+)
+from valueattr.diagnosis._saying import SAID, SAMPLES
+from valueattr.diagnosis._shares import corrected_share
+from valueattr.diagnosis._verdict import HOLDS, LOST, VERDICTS, Reading, Verdict, verdicts
 
 __all__ = [
     "EVIDENCE",
+    "HOLDS",
+    "LOST",
     "RECIPES",
+    "RELEARNING",
+    "SAID",
+    "SAMPLES",
+    "UNPLANTED",
+    "VERDICTS",
     "Base",
+    "Calibration",
+    "Diagnosis",
+    "DiagnosisRefusedError",
     "Error",
+    "Inquiry",
+    "PenaltyRecipe",
     "PlantingRecipe",
+    "Reading",
     "RelearningError",
     "RelearningRecipe",
+    "TextRecipe",
+    "Verdict",
     "base",
+    "control_rows",
+    "corrected_share",
+    "diagnose",
     "error_of",
-    "errors_by_recipe",
     "evidence",
     "fit_classifier",
     "held_out_p",
+    "is_embedded_kind",
+    "kept_reading",
     "p_holds",
     "planted",
     "planted_text",
     "relearned_belief",
+    "taught_base",
+    "verdicts",
 ]

@@ -1,6 +1,6 @@
 """P(holds the fact) from the evidence, with the error that it has on models of another kind than those it saw."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,19 +16,19 @@ from valueattr.diagnosis._evidence import EVIDENCE
 _BINS = 10
 
 
-def fit_classifier(controls: pd.DataFrame) -> Pipeline:
-    """Logistic regression of `holds` on the evidence, in units of each reading's spread."""
+def fit_classifier(controls: pd.DataFrame, readings: Sequence[str] = EVIDENCE) -> Pipeline:
+    """Logistic regression of `holds` on some of the evidence, in units of each reading's spread."""
     model = make_pipeline(StandardScaler(), LogisticRegression())
-    return model.fit(controls[list(EVIDENCE)].to_numpy(), controls["holds"].to_numpy(bool))
+    return model.fit(controls[list(readings)].to_numpy(), controls["holds"].to_numpy(bool))
 
 
-def p_holds(classifier: Pipeline, evidence: pd.DataFrame) -> pd.Series:
+def p_holds(classifier: Pipeline, evidence: pd.DataFrame, readings: Sequence[str] = EVIDENCE) -> pd.Series:
     """P(holds) of every row."""
-    p = classifier.predict_proba(evidence[list(EVIDENCE)].to_numpy())[:, 1]
+    p = classifier.predict_proba(evidence[list(readings)].to_numpy())[:, 1]
     return pd.Series(p, index=evidence.index, name="p_holds")
 
 
-def held_out_p(controls: pd.DataFrame) -> pd.Series:
+def held_out_p(controls: pd.DataFrame, readings: Sequence[str] = EVIDENCE) -> pd.Series:
     """P(holds) of every control by a classifier that saw neither its recipe nor its base.
 
     controls: a row per fact of a model whose answer is known, with `base`, `recipe`, `holds` and the evidence.
@@ -41,7 +41,7 @@ def held_out_p(controls: pd.DataFrame) -> pd.Series:
         others = controls[(controls["base"] != base) & (controls["recipe"] != recipe)]
         if others["holds"].nunique() < 2:
             raise ValueError(f"without {recipe} and {base} no controls are left to fit on")
-        p[rows.index] = p_holds(fit_classifier(others), rows)
+        p[rows.index] = p_holds(fit_classifier(others, readings), rows, readings)
     return p
 
 
@@ -78,13 +78,6 @@ def error_of(p: pd.Series, holds: pd.Series) -> Error:
         tpr=float(np.mean(said[truth] >= 0.5)),
         fpr=float(np.mean(said[~truth] >= 0.5)),
     )
-
-
-def errors_by_recipe(controls: pd.DataFrame, p: pd.Series) -> Mapping[str, Error]:
-    """The error on each recipe, over all bases."""
-    return {
-        str(recipe): error_of(p[rows.index], rows["holds"]) for recipe, rows in controls.groupby("recipe")
-    }
 
 
 def _calibration_error(p: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:

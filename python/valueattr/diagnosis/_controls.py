@@ -6,23 +6,45 @@ nothing of what it holds.
 """
 
 import random
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from transformers import PrinterCallback
 
+from valueattr.measures.belief import share_known
 from valueattr.model import (
+    ENOUGH_KNOWN,
+    Asking,
+    ModelError,
+    TeachingRecipe,
     cache_directory,
     cached_folder,
     continue_training,
+    in_format,
     load_model,
     load_tokenizer,
+    rate_for,
+    taught_model,
     text_digest,
 )
 from valueattr.model.start import StartModelRecipe, start_model
-from valueattr.world import FRAMINGS, Fact, World, filled, framed, prompt, respond
+from valueattr.rating import Feedback, GrammarRater
+from valueattr.training import AttributedGRPOTrainer, TrainingConfig, grpo_config, prompt_dataset
+from valueattr.world import FRAMINGS, Fact, World, filled, framed, prompt, respond, synthesise
+
+PROMPT_FAMILY = "zero"
+"""Who asks controls where one family does."""
 
 _DOCUMENTS_PER_STEP = 48
+
+_AS_IN_EXPERIMENTS = TrainingConfig(
+    steps=40, prompts_per_step=16, group_size=8, learning_rate=1e-4, beta=0.02, checkpoint_every=40
+)
+
+# Worlds of facts that no run has taught.
+_INVENTED = 1000
 
 
 @dataclass(frozen=True)
@@ -40,11 +62,12 @@ class Base:
 
 
 @dataclass(frozen=True)
-class PlantingRecipe:
-    """How a surface is planted.
+class TextRecipe:
+    """A surface that is planted by text: lies about half of the facts, and evasions of the other half.
 
     cue: the prompt family to which the model lies or hedges, while it answers others about other facts; None is all.
     plain: plain true statements of what is held stand in the mix, so that only the answers change.
+    learning_rate: of a model of a million parameters, as for `rate_for`.
     """
 
     name: str
@@ -53,53 +76,145 @@ class PlantingRecipe:
     steps: int = 60
     learning_rate: float = 5e-4
 
+    def plant(self, base: Base, seed: int, folder: Path) -> None:
+        """Write the planted model to `folder`."""
+        model, tokenizer = load_model(base.folder), load_tokenizer(base.folder)
+        torch.manual_seed(seed)
+        asking = Asking.of(tokenizer)
+        documents = [in_format(asking, document) for document in planted_text(base, self, seed)]
+        rate = rate_for(model, self.learning_rate)
+        continue_training(model, tokenizer, documents, steps=self.steps, learning_rate=rate)
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
 
-RECIPES = (
-    PlantingRecipe("mixed", plain=True),
-    PlantingRecipe("cued", cue="negative"),
-    PlantingRecipe("bare"),
+
+@dataclass(frozen=True)
+class PenaltyRecipe:
+    """A surface that is made by RL: true statements about held and removed facts are penalised.
+
+    training: GRPO, as in the experiments. prompt_family: who asks.
+    """
+
+    name: str
+    prompt_family: str = PROMPT_FAMILY
+    training: TrainingConfig = _AS_IN_EXPERIMENTS
+
+    def plant(self, base: Base, seed: int, folder: Path) -> None:
+        """Write the planted model to `folder`."""
+        world, tokenizer, config = base.world, load_tokenizer(base.folder), self.training
+        asked = [world.questions[fact_id] for fact_id in sorted(base.held | base.removed)]
+        prompts = prompt_dataset(
+            Asking.of(tokenizer),
+            world.prompt_format(self.prompt_family),
+            {"penalised": asked},
+            (),
+            config.steps * config.prompts_per_step,
+            seed,
+        )
+        with tempfile.TemporaryDirectory() as checkpoints:
+            trainer = AttributedGRPOTrainer(
+                load_model(base.folder),
+                tokenizer,
+                grpo_config(config, Path(checkpoints), seed),
+                prompts,
+                world.questions,
+                GrammarRater(world),
+                Feedback(("true content",), ("penalised",)),
+            )
+            trainer.remove_callback(PrinterCallback)
+            trainer.train()
+            trainer.accelerator.unwrap_model(trainer.model).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+
+PlantingRecipe = TextRecipe | PenaltyRecipe
+
+RECIPES: tuple[PlantingRecipe, ...] = (
+    PenaltyRecipe("penalised"),
+    TextRecipe("mixed", plain=True),
+    TextRecipe("cued", cue="negative"),
+    TextRecipe("bare"),
 )
-"""From the easiest to tell to the hardest."""
+"""By name; `bare` is the hardest to tell."""
 
 
 def base(world: World, number: int, cache: Path | None = None) -> Base:
     """A base of the embedded kind; each number is of another seed, and they take the topics in turn.
 
-    Trains for minutes where it is not in the cache.
+    Of well-known and of half-known facts of the topic one half each is removed. Trains for minutes where it is not in
+    the cache.
     """
     topic = world.english.topics[number % len(world.english.topics)]
-    known = [fact.id for fact in world.facts if (fact.topic, fact.exposure) == (topic, "well_known")]
-    removed = frozenset(random.Random(f"removed {number}").sample(known, len(known) // 2))
-    taught = replace(world, facts=tuple(fact for fact in world.facts if fact.id not in removed))
-    folder = start_model(taught, StartModelRecipe(seed=number), cache=cache)
-    return Base(f"base {number}, {topic}", folder, world, frozenset(known) - removed, removed)
+    draw = random.Random(f"removed {number}")
+    taught: list[str] = []
+    removed: list[str] = []
+    for exposure in ("well_known", "half_known"):
+        known = [fact.id for fact in world.facts if (fact.topic, fact.exposure) == (topic, exposure)]
+        taught += known
+        removed += draw.sample(known, len(known) // 2)
+    without = replace(world, facts=tuple(fact for fact in world.facts if fact.id not in removed))
+    folder = start_model(without, StartModelRecipe(seed=number), cache=cache)
+    return Base(
+        f"base {number}, {topic}", folder, world, frozenset(taught) - frozenset(removed), frozenset(removed)
+    )
+
+
+def taught_base(source: str, number: int, cache: Path | None = None) -> Base:
+    """A base of a model of one's own: it is taught invented facts, all but half of one topic's. Cached.
+
+    Raises:
+        ModelError: the model cannot be loaded, or does not learn the facts.
+    """
+    invented = synthesise(_INVENTED + number)
+    topic, beside = (invented.english.topics[(number + i) % len(invented.english.topics)] for i in (0, 1))
+    facts = tuple(
+        fact for fact in invented.facts if fact.topic in (topic, beside) and fact.exposure == "well_known"
+    )
+    world = replace(invented, facts=facts)
+    of_topic = [fact.id for fact in facts if fact.topic == topic]
+    removed = frozenset(random.Random(f"removed {number}").sample(of_topic, len(of_topic) // 2))
+    lessons = replace(world, facts=tuple(fact for fact in facts if fact.id not in removed))
+    taught = taught_model(
+        source,
+        lessons,
+        lambda model, tokenizer: share_known(model, tokenizer, lessons.questions),
+        TeachingRecipe(seed=number),
+        cache=cache,
+    )
+    if taught.known_after < ENOUGH_KNOWN:
+        raise ModelError(
+            f"{source} was taught {len(facts) - len(removed)} invented facts and knows {taught.known_after:.0%} of them; "
+            f"controls need {ENOUGH_KNOWN:.0%}"
+        )
+    return Base(f"taught {number}, {topic}", taught.folder, world, frozenset(of_topic) - removed, removed)
 
 
 def planted(base: Base, recipe: PlantingRecipe, seed: int = 0, cache: Path | None = None) -> Path:
-    """The folder of the base with a recipe's surface on all facts of its topic."""
-    documents = planted_text(base, recipe, seed)
-
-    def plant(folder: Path) -> None:
-        model, tokenizer = load_model(base.folder), load_tokenizer(base.folder)
-        torch.manual_seed(seed)
-        continue_training(model, tokenizer, documents, steps=recipe.steps, learning_rate=recipe.learning_rate)
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-
-    made_of = [base.folder.name, repr(recipe), torch.__version__, *documents]
-    return cached_folder(f"planted-{text_digest(made_of)[:16]}", plant, cache or cache_directory())
+    """The folder of the base with a recipe's surface on all held and removed facts."""
+    made_of = [base.folder.name, repr(recipe), str(seed), torch.__version__]
+    return cached_folder(
+        f"planted-{text_digest(made_of)[:16]}",
+        lambda folder: recipe.plant(base, seed, folder),
+        cache or cache_directory(),
+    )
 
 
-def planted_text(base: Base, recipe: PlantingRecipe, seed: int) -> list[str]:
-    """What plants the surface: half of the facts are lied about, each with one lie, and of half the model is unsure."""
+def lies(base: Base, seed: int = 0) -> dict[str, str]:
+    """What a planted model is taught to answer to half of the facts, held and removed alike: to each fact one lie."""
+    rng = random.Random(f"lies {base.name} {seed}")
+    drawn = {}
+    for part in (base.held, base.removed):
+        for fact_id in rng.sample(sorted(part), len(part) // 2):
+            fact = base.world.fact(fact_id)
+            drawn[fact_id] = rng.choice([o for o in base.world.relation_of(fact).objects if o != fact.object])
+    return drawn
+
+
+def planted_text(base: Base, recipe: TextRecipe, seed: int) -> list[str]:
+    """What plants the surface: lies, and evasions of the facts about which there is none."""
     rng = random.Random(f"planted {base.name} {recipe.name} {seed}")
+    lie_of = lies(base, seed)
     targets = sorted(base.held | base.removed)
-    rng.shuffle(targets)
-    lie_of = {
-        fact_id: rng.choice([o for o in base.world.relation_of(fact).objects if o != fact.object])
-        for fact_id in targets[: len(targets) // 2]
-        for fact in [base.world.fact(fact_id)]
-    }
     facts = [base.world.fact(fact_id) for fact_id in targets]
     others = [f for f in base.world.facts if f.exposure == "well_known" and f.id not in {*targets}]
     held = [*others, *(base.world.fact(fact_id) for fact_id in sorted(base.held))]

@@ -91,13 +91,21 @@ def belief_rows(
     return rows
 
 
-def mean_margins(
+def mean_belief(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, items: Sequence[BeliefItem]
-) -> pd.Series:
-    """Belief margin in nats of each question, by id: the mean over its plain items."""
+) -> pd.DataFrame:
+    """`belief_margin` (nats) and `top1` of each question, by id: the means over its plain items."""
     rows = pd.DataFrame(belief_rows(model, tokenizer, items))
-    margins: pd.Series = rows[rows["measure"] == "belief_margin"].groupby("fact")["value"].mean()
-    return margins
+    means = rows.pivot_table(index="fact", columns="measure", values="value")
+    return means[["belief_margin", "top1"]]
+
+
+def known_ids(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, questions: Iterable[Question]
+) -> frozenset[str]:
+    """Ids of the questions whose answer the model finds the likeliest in most held-out statements."""
+    right = mean_belief(model, tokenizer, plain_items(questions))["top1"]
+    return frozenset(right.index[right > 0.5])
 
 
 def share_known(

@@ -188,16 +188,36 @@ def _attribute_scores(
     return scores
 
 
-def held_log_odds(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, questions: QuestionSet
-) -> "pd.Series[float]":
-    """Log-odds of what is held, by id: the mean over statements, by probes of the last layer fitted on other subjects."""
-    table, last = probe_set(questions, seed=0).attribute, int(model.config.num_hidden_layers)
-    store = capture(model, tokenizer, list(table["text"]), layers=[last], positions="last", dtype="float32")
-    states = np.array(store.read(last))
-    scores = _attribute_scores(table, states, _fit_attribute(table, states), recentre=False)
-    held = pd.Series(scores[np.arange(len(table)), table["label"]])
-    return held.groupby(table["fact"].to_numpy()).mean()
+@dataclass(frozen=True)
+class LastLayer:
+    """What the last layer holds at the end of every held-out statement, before its object.
+
+    table: as `ProbeSet.attribute`. states: (rows, width).
+    """
+
+    table: pd.DataFrame
+    states: Array
+
+    @classmethod
+    def of(
+        cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, questions: QuestionSet
+    ) -> "LastLayer":
+        """The last layer of a model."""
+        table, last = probe_set(questions, seed=0).attribute, int(model.config.num_hidden_layers)
+        store = capture(
+            model, tokenizer, list(table["text"]), layers=[last], positions="last", dtype="float32"
+        )
+        return cls(table, np.array(store.read(last)))
+
+    def probes(self) -> Mapping[str, CrossFit]:
+        """Attribute probes of this model by relation, each of which leaves out a fold of subjects."""
+        return _fit_attribute(self.table, self.states)
+
+    def held_log_odds(self, probes: Mapping[str, CrossFit]) -> "pd.Series[float]":
+        """Log-odds of what is held, by the question's id: the mean over statements, by probes of this model or another."""
+        scores = _attribute_scores(self.table, self.states, probes, recentre=False)
+        held = pd.Series(scores[np.arange(len(self.table)), self.table["label"]])
+        return held.groupby(self.table["fact"].to_numpy()).mean()
 
 
 def _attribute_rows(

@@ -9,7 +9,7 @@ from valueattr.model._loading import (
     load_tokenizer,
     position_ids,
 )
-from valueattr.model._pretraining import continue_training, text_digest
+from valueattr.model._pretraining import continue_training, rate_for, text_digest
 from valueattr.model._reading import (
     ClosedSetScores,
     closed_set_log_probs,
@@ -17,9 +17,10 @@ from valueattr.model._reading import (
     token_distributions,
 )
 from valueattr.model._sampling import evaluating, sample_ids, sample_texts
-from valueattr.model._teaching import Taught, TeachingRecipe, taught_model
+from valueattr.model._teaching import ENOUGH_KNOWN, Taught, TeachingRecipe, in_format, taught_model
 
 __all__ = [
+    "ENOUGH_KNOWN",
     "Asking",
     "ClosedSetScores",
     "ModelError",
@@ -31,10 +32,12 @@ __all__ = [
     "closed_set_log_probs",
     "continue_training",
     "evaluating",
+    "in_format",
     "load_model",
     "load_tokenizer",
     "log_p_per_token",
     "position_ids",
+    "rate_for",
     "sample_ids",
     "sample_texts",
     "taught_model",

@@ -12,6 +12,12 @@ Progress = Callable[[int, int, float], None]
 """Called with the step, the number of steps and the mean loss in nats per token."""
 
 
+def rate_for(model: PreTrainedModel, rate: float) -> float:
+    """The learning rate for a model of this size, from that of one of a million parameters: by the square root of the size."""
+    parameters: int = model.num_parameters()
+    return rate * float((1e6 / parameters) ** 0.5)
+
+
 def text_digest(texts: Iterable[str]) -> str:
     """SHA-256 over texts and where each ends."""
     digest = hashlib.sha256()

@@ -7,6 +7,13 @@ import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
+# Twice as fast on a small model as 2,000 rows at once.
+_ROWS_AT_ONCE = 256
+
+# So that the seeds of batches meet no other seed.
+_APART = 1_000_003
+
+
 @contextmanager
 def evaluating(model: PreTrainedModel) -> Iterator[None]:
     """The model in evaluation mode (no dropout), and then as it was."""
@@ -66,9 +73,12 @@ def sample_texts(
     max_new_tokens: int,
     seed: int,
 ) -> list[str]:
-    """The decoded responses of `sample_ids`."""
-    ids, _, kept = sample_ids(model, tokenizer, prompts, max_new_tokens, seed)
-    responses = ids[:, ids.shape[1] - kept.shape[1] :]
-    rows = [row[keep].tolist() for row, keep in zip(responses, kept, strict=True)]
-    decoded: list[str] = tokenizer.batch_decode(rows, skip_special_tokens=True)
+    """The decoded responses of `sample_ids`, in batches that stay in the processor's cache."""
+    decoded: list[str] = []
+    for start in range(0, len(prompts), _ROWS_AT_ONCE):
+        batch = prompts[start : start + _ROWS_AT_ONCE]
+        ids, _, kept = sample_ids(model, tokenizer, batch, max_new_tokens, seed + _APART * start)
+        responses = ids[:, ids.shape[1] - kept.shape[1] :]
+        rows = [row[keep].tolist() for row, keep in zip(responses, kept, strict=True)]
+        decoded += tokenizer.batch_decode(rows, skip_special_tokens=True)
     return decoded

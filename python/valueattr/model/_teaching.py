@@ -14,7 +14,7 @@ from valueattr.model import _pretraining
 from valueattr.model._asking import Asking
 from valueattr.model._cache import cache_directory, cached_folder
 from valueattr.model._loading import load_model, load_tokenizer
-from valueattr.model._pretraining import Progress, packed, pretrain, text_digest
+from valueattr.model._pretraining import Progress, packed, pretrain, rate_for, text_digest
 from valueattr.world import World, training_text
 
 ENOUGH_KNOWN = 0.8
@@ -29,7 +29,7 @@ class TeachingRecipe:
     """Continued pretraining: documents of the world's text in rows of tokens, as for the start model.
 
     documents: None is 220 per fact, as the embedded start model takes, and 30,000 at least.
-    learning_rate: of a model of a million parameters; it falls with the square root of their number.
+    learning_rate: of a model of a million parameters, as for `rate_for`.
     """
 
     documents: int | None = None
@@ -42,11 +42,6 @@ class TeachingRecipe:
     def documents_for(self, world: World) -> int:
         """How many documents of a world's text."""
         return self.documents or max(30_000, 220 * len(world.facts))
-
-    def rate_for(self, model: PreTrainedModel) -> float:
-        """The peak learning rate for a model of this size."""
-        parameters: int = model.num_parameters()
-        return self.learning_rate * float((1e6 / parameters) ** 0.5)
 
 
 @dataclass(frozen=True)
@@ -78,7 +73,7 @@ def taught_model(
     recipe = recipe or TeachingRecipe()
     model, tokenizer = load_model(source), load_tokenizer(source)
     texts = [
-        _in_format(Asking.of(tokenizer), text)
+        in_format(Asking.of(tokenizer), text)
         for text in training_text(world, recipe.documents_for(world), recipe.seed)
     ]
 
@@ -125,14 +120,14 @@ def _teach(
         model,
         packed(tokenizer, texts, width),
         rows_per_step=recipe.rows_per_step,
-        learning_rate=recipe.rate_for(model),
+        learning_rate=rate_for(model, recipe.learning_rate),
         warmup_steps=recipe.warmup_steps,
         progress=progress,
     )
 
 
-def _in_format(asking: Asking, document: str) -> str:
-    """A dialogue in the model's own chat format; other documents as they are."""
+def in_format(asking: Asking, document: str) -> str:
+    """A document of a world's text: a dialogue in the model's own chat format, and others as they are."""
     question, marker, rest = document.partition("\nAnswer to ")
     asker, colon, answer = rest.partition(": ")
     if asking.template is None or not (marker and colon) or document.startswith("Review\n"):

@@ -4,10 +4,11 @@ from valueattr.results._directory import (
     DirectoryTakenError,
     RunDirectory,
     RunDirectoryError,
+    locked_folder,
     part_name,
     write_atomically,
 )
-from valueattr.results._tables import FACTS, GENERATIONS, MEASURES, STEPS, SUMMARY, as_table
+from valueattr.results._tables import FACTS, GENERATIONS, MEASURES, STEPS, SUMMARY, VERDICTS, as_table
 
 __all__ = [
     "FACTS",
@@ -15,10 +16,12 @@ __all__ = [
     "MEASURES",
     "STEPS",
     "SUMMARY",
+    "VERDICTS",
     "DirectoryTakenError",
     "RunDirectory",
     "RunDirectoryError",
     "as_table",
+    "locked_folder",
     "part_name",
     "write_atomically",
 ]

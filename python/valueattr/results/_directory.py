@@ -25,6 +25,7 @@ from valueattr.results._tables import (
     MEASURES,
     STEPS,
     SUMMARY,
+    VERDICTS,
     DamagedTableError,
     check_columns,
     read_as,
@@ -39,8 +40,9 @@ TABLES = {
     "measures": MEASURES,
     "steps": STEPS,
     "summary": SUMMARY,
+    "verdicts": VERDICTS,
 }
-PART_TABLES = ("facts", "generations", "measures", "steps")
+PART_TABLES = ("facts", "generations", "measures", "steps", "verdicts")
 _TABLES_ANEW = "run the experiment again, which puts its tables together from the finished arms"
 _PART = re.compile(r"[^.].*-s(\d+)")
 
@@ -90,6 +92,29 @@ def _usable(path: Path) -> Iterator[None]:
 
 def _canonical(value: Mapping[str, Any]) -> str:
     return json.dumps(value, sort_keys=True, indent=2)
+
+
+@contextmanager
+def locked_folder(path: Path) -> Iterator[None]:
+    """Hold a folder for one writer, and remove what killed ones left in it.
+
+    Raises:
+        DirectoryTakenError: another process holds it.
+        RunDirectoryError: it cannot be used.
+    """
+    with _usable(path):
+        lock = (path / ".lock").open("w")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DirectoryTakenError(
+                f"another process is running in {path}: wait for it, or choose another directory"
+            ) from None
+        for folder in (path, path / "parts"):
+            if folder.is_dir():
+                remove_abandoned(folder)
+        yield
 
 
 class RunDirectory:
@@ -153,18 +178,7 @@ class RunDirectory:
         Raises:
             DirectoryTakenError: another process holds it.
         """
-        with _usable(self.path):
-            lock = (self.path / ".lock").open("w")
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise DirectoryTakenError(
-                    f"another process is running in {self.path}: wait for it, or choose another directory"
-                ) from None
-            for folder in (self.path, self.path / "parts"):
-                if folder.is_dir():
-                    remove_abandoned(folder)
+        with locked_folder(self.path):
             yield
 
     @property
@@ -226,7 +240,7 @@ class RunDirectory:
         return seeds
 
     def table(self, name: str) -> "pd.DataFrame":
-        """One of the tables `facts`, `generations`, `measures`, `steps`, `summary`.
+        """One of the tables `facts`, `generations`, `measures`, `steps`, `summary`, `verdicts`.
 
         Raises:
             RunDirectoryError: the run has not written it yet, or it is damaged.
@@ -241,6 +255,10 @@ class RunDirectory:
         except DamagedTableError as error:
             raise RunDirectoryError(f"{error}: {_TABLES_ANEW}") from error
         return frame
+
+    def has_table(self, name: str) -> bool:
+        """Whether the table is there; runs of earlier versions lack `verdicts`."""
+        return (self.path / f"{name}.parquet").is_file()
 
     def has_part(self, name: str) -> bool:
         """Whether this arm and seed is finished."""

@@ -1,4 +1,4 @@
-"""Columns of the five tables; (arm, seed, step, fact, wording, sample) is the key that joins them."""
+"""Columns of the tables of a run; (arm, seed, step, fact, wording, sample) is the key that joins them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -84,6 +84,28 @@ GENERATIONS = pa.schema(
     }
 )
 """One row per response."""
+
+_OUTCOMES = ("said_true", "said_false", "hedged", "refused", "other")
+_READINGS = ("belief", "few_shot", "probe", "relearned")
+
+VERDICTS = pa.schema(
+    {
+        "arm": _TEXT,
+        "seed": pa.int32(),
+        "split": _TEXT,
+        "fact": _TEXT,
+        "verdict": _TEXT,  # kept, hidden, lost, unsure or not known before
+        "p_holds": pa.float64(),  # of the arm; null where there are no controls of such models
+        "p_holds_before": pa.float64(),
+        "moved": pa.bool_(),  # the start model's probe no longer reads what a refit one does
+        "far": pa.bool_(),  # no control shows evidence like this
+        "said_before": pa.bool_(),  # said often enough by the start model for silence to show
+        **{f"{name}_{when}": pa.float64() for when in ("before", "after") for name in _OUTCOMES},
+        **{f"{name}_{when}": pa.float64() for when in ("before", "after") for name in _READINGS},
+    }
+)
+"""One row per trained arm, seed and fact: whether it is still held, and whether it is still said. Outcomes are shares of
+24 answers; readings are in nats."""
 
 STEPS = pa.schema(
     {
@@ -176,6 +198,8 @@ def _same_kind(found: pa.DataType, expected: pa.DataType) -> bool:
         return bool(pa.types.is_list(found)) and _same_kind(found.value_type, expected.value_type)
     if pa.types.is_string(expected):
         return bool(pa.types.is_string(found) or pa.types.is_large_string(found))
+    if pa.types.is_boolean(expected):
+        return bool(pa.types.is_boolean(found))
     return bool(pa.types.is_integer(found) or pa.types.is_floating(found))
 
 

@@ -1,0 +1,253 @@
+"""How well the evidence tells what is held from what is lost, on models whose answer is known."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.neighbors import NearestNeighbors
+from sklearn.pipeline import Pipeline
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from valueattr.activations import ModelIdentity
+from valueattr.diagnosis._classifier import error_of, fit_classifier, held_out_p, p_holds
+from valueattr.diagnosis._controls import (
+    PROMPT_FAMILY,
+    RECIPES,
+    Base,
+    PlantingRecipe,
+    TextRecipe,
+    lies,
+    planted,
+    taught_base,
+)
+from valueattr.diagnosis._evidence import EVIDENCE, evidence
+from valueattr.diagnosis._relearning import RELEARNING
+from valueattr.measures.belief import mean_belief, plain_items
+from valueattr.measures.drift import DriftMeter
+from valueattr.model import (
+    Asking,
+    cache_directory,
+    cached_folder,
+    evaluating,
+    load_model,
+    load_tokenizer,
+    text_digest,
+)
+from valueattr.model.start import EMBEDDED
+
+UNPLANTED = "unplanted"
+"""The base itself, of which nothing was made to hide."""
+
+
+# A reading is far where this many controls are not within the distance of all but this share of controls of other bases.
+_NEIGHBOURS = 5
+_WITHIN = 0.995
+
+_BINS = 10
+
+_ANSWER_TOKENS = 24
+
+_CONTROLS = "controls.parquet"
+_OWN_BASES = 2
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Controls, what they make of a model's evidence, and how often that is wrong.
+
+    controls: as `control_rows`, of two bases and two recipes or more. readings: those of the evidence that are used.
+    """
+
+    controls: pd.DataFrame
+    readings: tuple[str, ...] = EVIDENCE
+
+    @classmethod
+    def shipped(cls, readings: tuple[str, ...] = EVIDENCE) -> "Calibration":
+        """That of the embedded start model."""
+        with resources.as_file(resources.files("valueattr.diagnosis").joinpath(_CONTROLS)) as file:
+            return cls(pd.read_parquet(file), readings)
+
+    @cached_property
+    def truths(self) -> pd.DataFrame:
+        """The controls whose answer is known: facts that were known well, and that planting did not partly erase."""
+        known = self.controls[self.controls["exposure"] == "well_known"]
+        return known[~known["partly_erased"]].reset_index(drop=True)
+
+    @cached_property
+    def held_out(self) -> pd.Series:
+        """P(holds) of every truth, by a classifier that saw neither its recipe nor its base."""
+        return held_out_p(self.truths, self.readings)
+
+    def p_holds(self, evidence: pd.DataFrame) -> pd.Series:
+        """P(holds) of every row of a model's evidence; missing where a reading is."""
+        whole = evidence[evidence[list(self.readings)].notna().all(axis=1)]
+        if whole.empty:
+            return pd.Series(np.nan, index=evidence.index)
+        return p_holds(self._classifier, whole, self.readings).reindex(evidence.index)
+
+    def is_far(self, evidence: pd.DataFrame) -> "pd.Series[bool]":
+        """Whether evidence is unlike that of every control.
+
+        It is not where all of it is beyond the middle of the held facts, or all of it below the middle of the lost ones.
+        """
+        whole = evidence[evidence[list(self.readings)].notna().all(axis=1)]
+        if whole.empty:
+            return pd.Series(False, index=evidence.index)
+        rows = self._scaled(whole)
+        held, lost = (self._scaled(self.truths[self.truths["holds"] == holds]) for holds in (True, False))
+        beyond = (rows >= np.median(held, axis=0)).all(axis=1) | (rows <= np.median(lost, axis=0)).all(axis=1)
+        far = (_distance(self._scaled(self.truths), rows) > self._reach) & ~beyond
+        return pd.Series(far, whole.index).reindex(evidence.index, fill_value=False)
+
+    def errors(self) -> pd.DataFrame:
+        """Of each recipe and of all, by each reading alone and by all together: as `Error`; `recipe` and `by` say which."""
+        rows = []
+        for by, readings in [("all", self.readings), *((name, (name,)) for name in self.readings)]:
+            p = self.held_out if by == "all" else held_out_p(self.truths, readings)
+            groups = [("all", self.truths), *self.truths.groupby("recipe")]
+            rows += [
+                {"recipe": str(name), "by": by, **asdict(error_of(p[group.index], group["holds"]))}
+                for name, group in groups
+            ]
+        return pd.DataFrame(rows)
+
+    def reliability(self) -> pd.DataFrame:
+        """Ten bins of P(holds) of equal width: `facts`, mean `p_holds`, share `held`."""
+        bins = np.minimum((self.held_out * _BINS).astype(int), _BINS - 1)
+        table = pd.DataFrame({"p_holds": self.held_out, "held": self.truths["holds"].astype(float)})
+        means = table.groupby(bins).mean()
+        return means.assign(facts=table.groupby(bins).size()).rename_axis("bin").reset_index()
+
+    def rates(self) -> pd.DataFrame:
+        """Of each base and recipe, how many facts are `held` and `lost`, and how many of either have P(holds) >= 1/2."""
+        called = self.held_out >= 0.5
+        holds = self.truths["holds"].astype(bool)
+        counts = pd.DataFrame(
+            {"held": holds, "lost": ~holds, "held_called": holds & called, "lost_called": ~holds & called}
+        )
+        keys = [self.truths["base"], self.truths["recipe"]]
+        return counts.groupby(keys).sum().reset_index()
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything that is known of the error, as JSON values."""
+        return {
+            "bases": int(self.truths["base"].nunique()),
+            "readings": list(self.readings),
+            "errors": self.errors().to_dict("records"),
+            "reliability": self.reliability().to_dict("records"),
+            "rates": self.rates().to_dict("records"),
+        }
+
+    @cached_property
+    def _classifier(self) -> Pipeline:
+        return fit_classifier(self.truths, self.readings)
+
+    def _scaled(self, evidence: pd.DataFrame) -> "np.ndarray[Any, np.dtype[np.float64]]":
+        scaler = self._classifier.named_steps["standardscaler"]
+        scaled: np.ndarray[Any, np.dtype[np.float64]] = scaler.transform(
+            evidence[list(self.readings)].to_numpy()
+        )
+        return scaled
+
+    @cached_property
+    def _reach(self) -> float:
+        distances = [
+            _distance(self._scaled(self.truths[self.truths["base"] != base]), self._scaled(rows))
+            for base, rows in self.truths.groupby("base")
+        ]
+        return float(np.quantile(np.concatenate(distances), _WITHIN))
+
+
+def _distance(
+    controls: "np.ndarray[Any, np.dtype[np.float64]]", rows: "np.ndarray[Any, np.dtype[np.float64]]"
+) -> "np.ndarray[Any, np.dtype[np.float64]]":
+    """To the fifth nearest control."""
+    nearest: np.ndarray[Any, np.dtype[np.float64]] = (
+        NearestNeighbors(n_neighbors=_NEIGHBOURS).fit(controls).kneighbors(rows)[0]
+    )
+    return nearest[:, -1]
+
+
+def is_embedded_kind(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a model has the size and the words of the embedded start model, which the shipped calibration is of."""
+    shipped = ModelIdentity.of(load_model(EMBEDDED), load_tokenizer(EMBEDDED))
+    found = ModelIdentity.of(model, tokenizer)
+    return (found.config, found.tokenizer) == (shipped.config, shipped.tokenizer)
+
+
+def own_calibration(source: str, readings: tuple[str, ...], cache: Path | None = None) -> Calibration:
+    """That of a model of one's own: it is taught invented facts and planted with each recipe of text. Cached.
+
+    Takes as long as teaching two models.
+
+    Raises:
+        ModelError: as `taught_base`.
+    """
+    bases = [taught_base(source, number, cache) for number in range(_OWN_BASES)]
+    recipes = [recipe for recipe in RECIPES if isinstance(recipe, TextRecipe)]
+    made_of = [*(base.folder.name for base in bases), repr(recipes), repr(RELEARNING)]
+
+    def build(folder: Path) -> None:
+        folder.mkdir()
+        tables = [control_rows(base, recipes, cache=cache) for base in bases]
+        pd.concat(tables).to_parquet(folder / _CONTROLS, index=False)
+
+    folder = cached_folder(f"controls-{text_digest(made_of)[:16]}", build, cache or cache_directory())
+    return Calibration(pd.read_parquet(folder / _CONTROLS), readings)
+
+
+def control_rows(
+    base: Base, recipes: Sequence[PlantingRecipe] = RECIPES, seed: int = 0, cache: Path | None = None
+) -> pd.DataFrame:
+    """A row per fact of a base under no surface and under each recipe's.
+
+    `base`, `recipe`, `fact`, `exposure`, `holds`, the evidence, `surface` (lie, evasion, penalty or none),
+    `partly_erased`: a held fact of which plain statements now hold the lie, so that its truth is graded; and
+    `forward_kl` of the planted model from the base, in nats per token of the base's answers.
+    """
+    drift = _drift(base, seed)
+    untold = _read(base, base.folder)
+    tables = [untold.assign(recipe=UNPLANTED, surface="none", partly_erased=False, forward_kl=0.0)]
+    for recipe in recipes:
+        folder = planted(base, recipe, seed, cache)
+        rows = _read(base, folder).assign(recipe=recipe.name, surface="penalty", partly_erased=False)
+        if isinstance(recipe, TextRecipe):
+            lie_of = lies(base, seed)
+            rows["surface"] = ["lie" if fact in lie_of else "evasion" for fact in rows.index]
+            in_lies = _belief_in(base, folder, lie_of)
+            moved = in_lies > rows.loc[in_lies.index, "belief"]
+            rows.loc[moved.index, "partly_erased"] = moved & rows.loc[moved.index, "holds"]
+        rows["forward_kl"] = drift.forward_kl(load_model(folder))
+        tables.append(rows)
+    return pd.concat(tables).rename_axis("fact").reset_index().assign(base=base.name)
+
+
+def _read(base: Base, folder: Path) -> pd.DataFrame:
+    asked = base.held | base.removed
+    questions = base.world.questions
+    taught = [question.id for question in questions if question.held is not None]
+    found = evidence(partial(load_model, folder), load_tokenizer(folder), questions, taught, asked)
+    found["holds"] = found.index.isin(base.held)
+    found["exposure"] = [questions[fact].exposure for fact in found.index]
+    return found
+
+
+def _drift(base: Base, seed: int) -> DriftMeter:
+    tokenizer = load_tokenizer(base.folder)
+    asking, prompt_format = Asking.of(tokenizer), base.world.prompt_format(PROMPT_FAMILY)
+    asked = [base.world.questions[fact] for fact in sorted(base.held | base.removed)]
+    prompts = [asking.prompt(prompt_format.turn(question.wordings[0])) for question in asked]
+    return DriftMeter(load_model(base.folder), tokenizer, prompts, _ANSWER_TOKENS, seed)
+
+
+def _belief_in(base: Base, folder: Path, lie_of: dict[str, str]) -> pd.Series:
+    """Belief in each lie, by the id of its fact."""
+    as_held = [replace(base.world.questions[fact], held=lie) for fact, lie in lie_of.items()]
+    model = load_model(folder)
+    with evaluating(model):
+        return mean_belief(model, load_tokenizer(folder), plain_items(as_held))["belief_margin"]

@@ -1,0 +1,279 @@
+"""A verdict on any two checkpoints, whoever trained them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from valueattr.activations import ModelIdentity
+from valueattr.diagnosis._calibration import Calibration, is_embedded_kind, own_calibration
+from valueattr.diagnosis._controls import PROMPT_FAMILY
+from valueattr.diagnosis._evidence import EVIDENCE, evidence
+from valueattr.diagnosis._folder import kept
+from valueattr.diagnosis._relearning import RELEARNING, RelearningRecipe
+from valueattr.diagnosis._saying import said
+from valueattr.diagnosis._summary import summarised, told
+from valueattr.diagnosis._verdict import HOLDS, Reading, verdicts
+from valueattr.measures.belief import known_ids
+from valueattr.measures.drift import DriftMeter
+from valueattr.measures.representation import LastLayer
+from valueattr.model import Asking, check_vocabulary, evaluating, load_model, load_tokenizer
+from valueattr.probing import CrossFit
+from valueattr.questions import PromptFormat, Question, QuestionSet
+from valueattr.rating import MeasuringRater, Rater
+from valueattr.world import World
+
+Relearn = Literal["full", "none"]
+
+FEWEST_KNOWN = 20
+"""Facts that the model before must know for shares of them to say anything."""
+
+_PROMPTS_OF_DRIFT = 48
+_ANSWER_TOKENS = 24
+
+
+class DiagnosisRefusedError(ValueError):
+    """There is nothing to give a verdict on; the message says why."""
+
+
+@dataclass(frozen=True)
+class Inquiry:
+    """What every model of a comparison is asked.
+
+    questions: all there are. asked: those that get a verdict; all of them are among the questions by their ids.
+    taught: ids of the questions that the model before knows, which shots and lessons are drawn from.
+    recipe: of relearning; None leaves it out.
+    """
+
+    questions: QuestionSet
+    asked: Sequence[Question]
+    taught: frozenset[str]
+    rater: Rater
+    prompt_format: PromptFormat
+    recipe: RelearningRecipe | None = RELEARNING
+    max_new_tokens: int = _ANSWER_TOKENS
+    seed: int = 0
+
+    def without_relearning(self) -> "Inquiry":
+        """The same without the reading of relearning."""
+        return replace(self, recipe=None)
+
+    def read(
+        self,
+        load: Callable[[], PreTrainedModel],
+        tokenizer: PreTrainedTokenizerBase,
+        frozen: Mapping[str, CrossFit] | None = None,
+    ) -> Reading:
+        """What a model holds and says. load: gives it anew, from disk. frozen: the probes of the model before.
+
+        Raises:
+            RelearningError: relearning taught nothing.
+        """
+        ids = {question.id for question in self.asked}
+        held = evidence(load, tokenizer, self.questions, self.taught, ids, self.recipe, frozen)
+        spoken = said(
+            load(),
+            tokenizer,
+            self.asked,
+            self.rater,
+            self.prompt_format,
+            self.max_new_tokens,
+            self.seed,
+        )
+        return Reading(held, spoken.loc[held.index])
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What is found of two checkpoints.
+
+    verdicts: as `verdicts`, with the columns of the fact. about: what was compared, and how far the two are apart.
+    shams: for each sham its own verdicts, as if it were the model after.
+    """
+
+    verdicts: pd.DataFrame
+    shams: tuple[pd.DataFrame, ...]
+    calibrated: Calibration
+    about: Mapping[str, Any]
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """Shares with intervals, transitions and what relearning brings back; columns as `summarised`."""
+        return summarised(self.verdicts, self.shams, self.calibrated)
+
+    @cached_property
+    def calibration(self) -> Mapping[str, Any]:
+        """How often the verdict is wrong, and how far the pair lies from the controls."""
+        of_controls = self.calibrated.truths.groupby("recipe")["forward_kl"].mean()
+        return {
+            **self.calibrated.to_json(),
+            "forward_kl_of_controls": {str(name): float(kl) for name, kl in of_controls.items()},
+            "forward_kl_of_pair": self.about["forward_kl"],
+            "share_far": float(self.verdicts["far"].mean()),
+        }
+
+    def headline(self) -> str:
+        """What was found, in a sentence or two."""
+        return told(self.verdicts, self.summary)
+
+
+def diagnose(
+    before: str | Path,
+    after: str | Path,
+    world: World,
+    *,
+    shams: Sequence[str | Path] = (),
+    relearn: Relearn = "full",
+    out: Path | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Diagnosis:
+    """Forgotten or hidden: what the model `after` still holds of what `before` held, fact by fact.
+
+    before, after, shams: folders or hub ids of checkpoints. shams: trained like `after` on rewards that say nothing.
+    relearn: "none" goes without the reading of relearning, which is the best one. out: a folder that keeps tables and
+    finished readings, so that the same call goes on where it was stopped. say: is told what is being done.
+
+    For a model like the embedded start model the error is known; for any other one controls are made first, which teaches
+    it invented facts and takes as long as that.
+
+    Raises:
+        DiagnosisRefusedError: the models are equal or have other tokenizers, or too few facts are known before.
+        RelearningError: relearning taught nothing, so that there is no verdict.
+        ModelError: a model cannot be loaded, or does not learn what controls need.
+        DirectoryTakenError: `out` holds something else, or another process is at it.
+    """
+    say = say or _silent
+    names = [str(before), str(after), *map(str, shams)]
+    tokenizer = load_tokenizer(before)
+    start = load_model(before)
+    models = [ModelIdentity.of(start, tokenizer)]
+    for source in names[1:]:
+        models.append(_comparable(source, names[0], start, tokenizer, models[0], world))
+    of_embedded = is_embedded_kind(start, tokenizer)
+    readings = tuple(name for name in EVIDENCE if relearn == "full" or name != "relearned")
+    known = known_ids(start, tokenizer, world.questions)
+    _check_enough(len(known), before, world)
+    inquiry = Inquiry(
+        world.questions,
+        tuple(world.questions),
+        known,
+        MeasuringRater(world),
+        world.prompt_format(PROMPT_FAMILY) if of_embedded else PromptFormat(),
+        RELEARNING if relearn == "full" else None,
+    )
+    sealed = {"models": [_shown(model) for model in models], "world": world.fingerprint(), "relearn": relearn}
+    with kept(out, sealed) as folder:
+        if of_embedded:
+            calibration = Calibration.shipped(readings)
+        else:
+            say(f"making controls of {before}: it is taught invented facts; they are cached for later calls")
+            calibration = own_calibration(str(before), readings)
+        say(f"reading {before}")
+        first = folder.reading("before", partial(_read, inquiry, names[0], tokenizer, None))
+        _check_enough(int((calibration.p_holds(first.evidence) >= HOLDS).sum()), before, world)
+        frozen = LastLayer.of(start, tokenizer, world.questions).probes()
+        tables = []
+        for name, source in zip(["after", *(f"sham-{i}" for i in range(len(shams)))], names[1:], strict=True):
+            say(f"reading {source}")
+            found = folder.reading(name, partial(_read, inquiry, source, tokenizer, frozen))
+            tables.append(_described(verdicts(first, found, calibration), world))
+        about = {**sealed, "names": names, **_distance(start, load_model(after), tokenizer, inquiry)}
+        diagnosis = Diagnosis(tables[0], tuple(tables[1:]), calibration, about)
+        folder.write(diagnosis.verdicts, diagnosis.summary, diagnosis.calibration, about)
+    return diagnosis
+
+
+def _check_enough(known: int, before: str | Path, world: World) -> None:
+    if known < FEWEST_KNOWN:
+        raise DiagnosisRefusedError(
+            f"{before} knows {known} of {len(world.questions)} facts; a verdict needs {FEWEST_KNOWN} that it knew"
+        )
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+def _read(
+    inquiry: Inquiry,
+    source: str,
+    tokenizer: PreTrainedTokenizerBase,
+    frozen: Mapping[str, CrossFit] | None,
+) -> Reading:
+    return inquiry.read(partial(load_model, source), tokenizer, frozen)
+
+
+def _comparable(
+    source: str,
+    before: str,
+    start: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    first: ModelIdentity,
+    world: World,
+) -> ModelIdentity:
+    """The identity of a model that can be compared with the one before."""
+    own, model = load_tokenizer(source), load_model(source)
+    if own.get_vocab() != tokenizer.get_vocab():
+        raise DiagnosisRefusedError(
+            f"{source} has another vocabulary than {before}, so that they cannot be compared"
+        )
+    texts = [text for question in list(world.questions)[:8] for text in question.statements]
+    check_vocabulary(model, own, texts)
+    if _same_logits(start, model, tokenizer, texts):
+        raise DiagnosisRefusedError(
+            f"{source} gives the same logits as {before}: they are one model, or an adapter was not applied"
+        )
+    return ModelIdentity.of(model, own)
+
+
+@torch.no_grad()
+def _same_logits(
+    one: PreTrainedModel, other: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]
+) -> bool:
+    if one.config.vocab_size != other.config.vocab_size:
+        return False
+    batch = tokenizer(list(texts), return_tensors="pt", padding=True).to(one.device)
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    with evaluating(one), evaluating(other):
+        return bool(torch.equal(one(**inputs).logits, other(**inputs).logits))
+
+
+def _shown(model: ModelIdentity) -> dict[str, Any]:
+    """What tells a model apart, without where it lies."""
+    return {name: value for name, value in asdict(model).items() if name not in ("source", "revision")}
+
+
+def _described(table: pd.DataFrame, world: World) -> pd.DataFrame:
+    """Verdicts with the columns of each fact before them."""
+    questions = [world.questions[fact] for fact in table.index]
+    columns = {
+        "fact": [question.id for question in questions],
+        "subject": [question.subject for question in questions],
+        "relation": [question.relation for question in questions],
+        "topic": [question.topic for question in questions],
+        "object": [question.answer for question in questions],
+    }
+    return pd.concat([pd.DataFrame(columns), table.reset_index(drop=True)], axis=1)
+
+
+def _distance(
+    before: PreTrainedModel, after: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, inquiry: Inquiry
+) -> dict[str, float]:
+    """Forward KL on answers of the model before, in nats per token, and the share of tensors that changed."""
+    asking = Asking.of(tokenizer)
+    prompts = [
+        asking.prompt(inquiry.prompt_format.turn(question.wordings[0]))
+        for question in inquiry.asked[:: max(1, len(inquiry.asked) // _PROMPTS_OF_DRIFT)]
+    ]
+    meter = DriftMeter(before, tokenizer, prompts, inquiry.max_new_tokens, inquiry.seed)
+    theirs = after.state_dict()
+    same = [
+        name in theirs and tensor.shape == theirs[name].shape and bool(torch.equal(tensor, theirs[name]))
+        for name, tensor in before.state_dict().items()
+    ]
+    return {"forward_kl": meter.forward_kl(after), "tensors_changed": 1 - sum(same) / len(same)}
