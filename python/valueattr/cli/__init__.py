@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from valueattr import __version__
-from valueattr.cli import audit, capture, lexicon, probe, rebuild, report, run, scan, verify
+from valueattr.cli import audit, capture, diagnose, lexicon, probe, rebuild, report, run, scan, verify
 
 __all__ = ["app"]
 
@@ -23,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for noun in (run, report, scan, capture, probe, verify, rebuild):
+for noun in (run, diagnose, report, scan, capture, probe, verify, rebuild):
     app.add_typer(noun.app)
 app.add_typer(lexicon.app, name="lexicon")
 app.add_typer(audit.app, name="audit")

@@ -38,7 +38,7 @@ def show(directory: "RunDirectory", console: "Console") -> None:
     """Print a run's headline, the table that it rests on, and where the time went."""
     from rich.markup import escape
 
-    from valueattr.report import changed_plan, headline, headline_table, table_note
+    from valueattr.report import changed_plan, forgotten_or_hidden, headline, headline_table, table_note
 
     columns, rows = headline_table(directory)
     table = render.table(*columns, wrap=False)
@@ -49,6 +49,7 @@ def show(directory: "RunDirectory", console: "Console") -> None:
     console.print(f"[95% interval] {table_note(directory)}", style="dim", highlight=False, markup=False)
     console.print()
     render.line(console, headline(directory), style="bold")
+    render.line(console, forgotten_or_hidden(directory), style="bold")
     if changed := changed_plan(directory):
         render.line(
             console, f"The plan was {changed}: these are the numbers of the plan as it is now.", style="red"
@@ -71,7 +72,7 @@ def _where_time_went(seconds: dict[str, float]) -> str:
 
 def summary(directory: "RunDirectory") -> dict[str, object]:
     """What machines are told of a run."""
-    from valueattr.report import headline
+    from valueattr.report import forgotten_or_hidden, headline
 
     return {
         "run": str(directory.path),
@@ -80,5 +81,6 @@ def summary(directory: "RunDirectory") -> dict[str, object]:
         "plan_is_sealed": directory.plan_is_intact,
         "seeds": directory.seeds_in_tables,
         "headline": headline(directory),
+        "forgotten_or_hidden": forgotten_or_hidden(directory),
         "timing": directory.environment["timing"],
     }

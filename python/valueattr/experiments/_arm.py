@@ -4,6 +4,7 @@ import shutil
 import time
 
 from valueattr.experiments._context import Context
+from valueattr.experiments._holding import record_start
 from valueattr.experiments._records import Records, Report
 from valueattr.experiments._training import checkpoints_of, train_arm
 from valueattr.plan import Arm
@@ -24,6 +25,7 @@ def run_arm(run: RunDirectory, context: Context, arm: Arm, seed: int, report: Re
         testable = gate >= CRITIQUE_GATE
     if not arm.is_trained:
         records.measured(0, context.measure(context.load_start(), arm, seed))
+        record_start(run, context, arm, seed, records)
     elif testable:
         train_arm(run, context, arm, seed, records, report)
     records.logged(0, "time/arm", time.perf_counter() - started)

@@ -1,19 +1,21 @@
 """What all arms of a run share: the questions, the raters, the start model and what is known of it; read-only."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from valueattr.diagnosis import Calibration, Inquiry, is_embedded_kind
 from valueattr.measures.battery import Battery, Measurement, Respond
-from valueattr.measures.belief import belief_rows, plain_items
+from valueattr.measures.belief import belief_rows, known_ids, plain_items
 from valueattr.measures.calibration import UNSURE, Topics, own_uncertainty
-from valueattr.measures.representation import FrozenProbes, probe_set, read_states
+from valueattr.measures.representation import FrozenProbes, LastLayer, probe_set, read_states
 from valueattr.measures.statements import FrozenStatements, Statements
 from valueattr.model import Asking, load_model, load_tokenizer
 from valueattr.plan import Arm, Experiment, Preset
+from valueattr.probing import CrossFit
 from valueattr.questions import DISTANCE, Prompt, PromptFormat, QuestionSet, Splits, assign_splits
 from valueattr.rating import GrammarRater, JudgedResponse, MeasuringRater, Rater, critique, review
 from valueattr.training import TrainingConfig
@@ -95,6 +97,37 @@ class Context:
         """Ids of the questions on which the start model is unsure."""
         u = own_uncertainty(belief_rows(self.load_start(), self.tokenizer, plain_items(self.questions)))
         return frozenset(u.index[u >= UNSURE])
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return known_ids(self.load_start(), self.tokenizer, self.questions)
+
+    @cached_property
+    def start_probes(self) -> Mapping[str, CrossFit]:
+        """Probes of the start model's last layer, by relation."""
+        return LastLayer.of(self.load_start(), self.tokenizer, self.questions).probes()
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """How often a verdict is wrong; None where the start model is of another kind than the controls."""
+        of_controls = is_embedded_kind(self.load_start(), self.tokenizer)
+        return Calibration.shipped() if of_controls else None
+
+    def inquiry(self, arm: Arm, seed: int) -> Inquiry:
+        """What the start model and an arm are asked about every fact of a seed's splits."""
+        return Inquiry(
+            self.questions,
+            tuple(question for asked in self.splits(seed).values() for question in asked),
+            self._known,
+            self.measuring_rater,
+            self.prompt_format(arm),
+            max_new_tokens=self.training.max_completion_length,
+            seed=seed,
+        )
+
+    def split_of(self, seed: int) -> Mapping[str, str]:
+        """The split of each fact under a seed."""
+        return {question.id: split for split, asked in self.splits(seed).items() for question in asked}
 
     @cached_property
     def _probes(self) -> FrozenProbes:

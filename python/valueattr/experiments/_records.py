@@ -12,7 +12,7 @@ from valueattr.experiments._context import Context
 from valueattr.measures.battery import Measurement, Rows
 from valueattr.measures.responses import scanned_rows
 from valueattr.questions import SPLITS
-from valueattr.results import FACTS, GENERATIONS, MEASURES, STEPS, as_table, write_atomically
+from valueattr.results import FACTS, GENERATIONS, MEASURES, STEPS, VERDICTS, as_table, write_atomically
 
 Report = Callable[[int], None]
 """Called with the step that has just ended."""
@@ -43,12 +43,17 @@ class Records:
         self.steps: Rows = []
         self.generations: Rows = []
         self.measures: Rows = []
+        self.verdicts: Rows = []
 
     def measured(self, step: int, measurement: Measurement) -> None:
         """Add the rows of one measurement, in place of any earlier one at the same step."""
         self.measures = [row for row in self.measures if row["step"] != step]
         self.measures += [{"step": step, **row} for row in measurement.rows]
         self.generations += [{"step": step, **row} for row in scanned_rows(measurement.responses)]
+
+    def held(self, step: int, rows: Rows) -> None:
+        """Add the rows of what is held at a step that was measured."""
+        self.measures += [{"step": step, **row} for row in rows]
 
     def logged(self, step: int, name: str, value: float) -> None:
         """Add one scalar of a step."""
@@ -57,7 +62,13 @@ class Records:
     def save(self, checkpoint: Path) -> None:
         """Write all rows into a checkpoint whose other files are written; with them it is whole."""
         files = {file.name: file_hash(file) for file in sorted(checkpoint.iterdir()) if file.is_file()}
-        write_atomically(checkpoint / _FILE, lambda p: _write_json(p, {"files": files, **vars(self)}))
+        write_atomically(
+            checkpoint / _FILE, lambda p: _write_json(p, {"files": files, **self._along_training})
+        )
+
+    @property
+    def _along_training(self) -> dict[str, Rows]:
+        return {"steps": self.steps, "generations": self.generations, "measures": self.measures}
 
     @staticmethod
     def are_in(checkpoint: Path) -> bool:
@@ -92,6 +103,7 @@ class Records:
             ),
             "generations": as_table(GENERATIONS, [{**keys, **row} for row in self.generations]),
             "steps": as_table(STEPS, [{**keys, **row} for row in self.steps]),
+            "verdicts": as_table(VERDICTS, [{**keys, **row} for row in self.verdicts]),
         }
         if context.experiment.arms[0].code == arm:
             tables["facts"] = as_table(FACTS, _fact_rows(context, seed))

@@ -19,6 +19,7 @@ from transformers import (
 from trl import DPOTrainer
 
 from valueattr.experiments._context import Context
+from valueattr.experiments._holding import record_verdicts
 from valueattr.experiments._records import DamagedCheckpointError, Records, Report
 from valueattr.measures.battery import Rows
 from valueattr.measures.drift import DriftMeter
@@ -67,6 +68,7 @@ def train_arm(
     final = run.path / "checkpoints" / part_name(arm.code, seed)
     policy.save_pretrained(final)
     context.tokenizer.save_pretrained(final)
+    watch.timed("verdicts", lambda: record_verdicts(run, context, arm, seed, final, records))
 
 
 def checkpoints_of(run: RunDirectory, arm: Arm, seed: int) -> Path:

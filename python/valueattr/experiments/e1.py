@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from valueattr.plan import Arm, Check, Contrast, Experiment, sham_of
+from valueattr.plan import Arm, Check, Contrast, Experiment, brought_back, sham_of
 from valueattr.questions import IN_RUN
 from valueattr.rating import Feedback
 
@@ -69,6 +69,13 @@ E1 = Experiment(
             "a4-scalar",
             at="equal-kl",
         ),
+    ),
+    ratios=(
+        brought_back("a3", "content penalty"),
+        brought_back("a4-scalar", "framing scalar"),
+        brought_back("a4-span", "framing tokens"),
+        brought_back("a4x", "penalty if true and insensitive"),
+        brought_back("a6", "penalty on neutral true statements", "neutral"),
     ),
     checks=(
         Check("a3", "penalty/true content", "penalised", "halved", "a3-sham"),

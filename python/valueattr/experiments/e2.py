@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from valueattr.experiments.e1 import E1
 from valueattr.hedging import HEDGES
-from valueattr.plan import Arm, Check, Contrast, Experiment, Ratio, sham_of
+from valueattr.plan import Arm, Check, Contrast, Experiment, Ratio, brought_back, sham_of
 from valueattr.questions import IN_RUN
 from valueattr.rating import Feedback
 
@@ -111,6 +111,9 @@ E2 = Experiment(
               ("corrected/any", "held_out"), ("corrected/any", "penalised")),
         Ratio("price", "bits lost per response that hedges more, trained questions", "h2", "h2-sham",
               ("bits", "penalised"), ("corrected/any", "penalised"), sign=-1),
+        brought_back("h2", "plain answers penalised"),
+        brought_back("h3", "warranted hedging"),
+        brought_back("a3", "content penalty"),
     ),
     checks=(
         Check("h2", "penalty/unhedged", "penalised", "halved", "h2-sham"),

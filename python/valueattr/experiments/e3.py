@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from valueattr.plan import Arm, At, Check, Contrast, Experiment, Ratio, sham_of
+from valueattr.plan import Arm, At, Check, Contrast, Experiment, Ratio, brought_back, sham_of
 from valueattr.rating import Feedback
 
 _SPLITS = ("penalised",)
@@ -80,10 +80,13 @@ E3 = Experiment(
         _knowledge("critique", "belief, critique in words - framing as a scalar, at equal framing",
                    "s8", "s2", "equal-framing"),
     ),
-    ratios=tuple(
-        Ratio(f"tax-{code}", f"knowledge tax of {code}: belief lost per framing gained", code, baseline,
-              ("belief_margin", "penalised"), ("courtesy", "penalised"), sign=-1)
-        for code, baseline in _BASELINES.items()
+    ratios=(
+        *(
+            Ratio(f"tax-{code}", f"knowledge tax of {code}: belief lost per framing gained", code, baseline,
+                  ("belief_margin", "penalised"), ("courtesy", "penalised"), sign=-1)
+            for code, baseline in _BASELINES.items()
+        ),
+        *(brought_back(arm.code, arm.title) for arm in _ON_POLICY),
     ),
     checks=tuple(
         Check(code, "penalty/insensitive framing", "penalised", "halved", baseline)

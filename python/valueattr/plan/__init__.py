@@ -4,7 +4,7 @@ Importing this does not import torch.
 """
 
 from valueattr.plan._arms import Arm, Method, sham_of
-from valueattr.plan._contrasts import At, Check, Contrast, Ratio
+from valueattr.plan._contrasts import At, Check, Contrast, Ratio, brought_back
 from valueattr.plan._evaluation import CheckResult, ContrastResult, Evaluation, RatioResult, evaluate
 from valueattr.plan._experiment import EMBEDDED, PRESETS, SMOKE, Experiment, Preset
 from valueattr.plan._frontier import FRAMING, Frontier, common_range, frontiers
@@ -31,6 +31,7 @@ __all__ = [
     "Preset",
     "Ratio",
     "RatioResult",
+    "brought_back",
     "common_range",
     "evaluate",
     "frontiers",

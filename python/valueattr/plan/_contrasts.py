@@ -55,6 +55,16 @@ class Ratio:
     sign: int = 1
 
 
+def brought_back(arm: str, of: str, split: str = "penalised") -> Ratio:
+    """Of the belief that an arm lost against its sham, the share that equal relearning of other facts brings back.
+
+    1 says that the facts were hidden, and 0 that they are lost: relearning cannot restore what is not there.
+    """
+    title = f"share of the belief lost that relearning other facts brings back, {of}"
+    gain, lost = ("relearning_gain", split), ("belief_margin", split)
+    return Ratio(f"brought-back-{arm}", title, arm, f"{arm}-sham", gain, lost, sign=-1)
+
+
 @dataclass(frozen=True, config=_EXACT)
 class Check:
     """A manipulation check: whether training changed what it was meant to. Without that an arm's outcomes say nothing.

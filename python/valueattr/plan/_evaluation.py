@@ -45,9 +45,13 @@ class ContrastResult:
 
 @dataclass(frozen=True)
 class RatioResult:
-    """A declared ratio over seeds; `interval` is None where it is not defined, `reason` then says why."""
+    """A declared ratio over seeds; `interval` is None where it is not defined, `reason` then says why.
+
+    estimate: without an interval that of one seed; None where the ratio is not defined.
+    """
 
     declared: Ratio
+    estimate: float | None
     interval: Interval | None
     reason: str
 
@@ -233,11 +237,16 @@ def _ratio(ratio: Ratio, items: _Items) -> RatioResult:
         if not any(map(math.isnan, changes)):
             parts[0].append(ratio.sign * changes[0])
             parts[1].append(changes[1])
-    if len(parts[0]) < 2:
-        return RatioResult(ratio, interval=None, reason="not defined: fewer than two seeds")
+    if not parts[0]:
+        return RatioResult(ratio, None, interval=None, reason="not measured")
+    if len(parts[0]) == 1:
+        estimate = parts[0][0] / parts[1][0] if parts[1][0] else None
+        return RatioResult(ratio, estimate, interval=None, reason="one seed carries no interval")
     interval = fieller(parts[0], parts[1])
-    reason = "" if interval else "not defined: the interval of the denominator includes 0"
-    return RatioResult(ratio, interval=interval, reason=reason)
+    if interval is None:
+        reason = "not defined: the interval of the denominator includes 0"
+        return RatioResult(ratio, None, interval=None, reason=reason)
+    return RatioResult(ratio, interval.estimate, interval=interval, reason="")
 
 
 def _bootstrap(pairs: Sequence[Sequence[NDArray[np.floating[Any]]]]) -> Interval | None:

@@ -1,6 +1,23 @@
-"""One self-contained HTML page about a run, and its headline."""
+"""Self-contained HTML pages about a run or a diagnosis, and a run's headline."""
 
-from valueattr.report._page import changed_plan, headline, headline_table, table_note, write_report
+from valueattr.report._diagnosis import write_diagnosis
+from valueattr.report._page import (
+    changed_plan,
+    forgotten_or_hidden,
+    headline,
+    headline_table,
+    table_note,
+    write_report,
+)
 from valueattr.report.pages.overview import write_overview
 
-__all__ = ["changed_plan", "headline", "headline_table", "table_note", "write_overview", "write_report"]
+__all__ = [
+    "changed_plan",
+    "forgotten_or_hidden",
+    "headline",
+    "headline_table",
+    "table_note",
+    "write_diagnosis",
+    "write_overview",
+    "write_report",
+]

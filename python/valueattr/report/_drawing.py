@@ -31,7 +31,7 @@ SPLITS = {
     "unknown": "never taught, same topic",
     "never_taught": "never taught",
 }
-_STYLE: Any = {
+STYLE: Any = {
     "svg.hashsalt": "valueattr",
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -93,14 +93,15 @@ def drawn(plots: Sequence[Plot], findings: Findings) -> list[PlotFigure]:
     """Every figure that the run has rows for, in order."""
     figures = []
     for plot in plots:
-        with mpl.rc_context(_STYLE):
+        with mpl.rc_context(STYLE):
             figure = plot.draw(findings)
             if figure is not None:
-                figures.append(PlotFigure(plot.title, plot.caption, _svg(figure)))
+                figures.append(PlotFigure(plot.title, plot.caption, svg(figure)))
     return figures
 
 
-def _svg(figure: Figure) -> Markup:
+def svg(figure: Figure) -> Markup:
+    """A figure as it stands in a page."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
     text = buffer.getvalue()

@@ -21,8 +21,6 @@ from valueattr.plan import (
 from valueattr.results import RunDirectory
 from valueattr.world import synthesise
 
-NOT_RECOVERED = "Not tested whether forgotten or hidden: recoverability was not measured."
-
 SEEDS_FOR_A_CLAIM = 8
 
 

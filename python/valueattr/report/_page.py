@@ -11,7 +11,6 @@ from markupsafe import Markup
 from valueattr.plan import ContrastResult, Plan, RatioResult
 from valueattr.report._drawing import Column, drawn
 from valueattr.report._findings import (
-    NOT_RECOVERED,
     Findings,
     bounded,
     check_text,
@@ -19,6 +18,8 @@ from valueattr.report._findings import (
     p_text,
     short,
 )
+from valueattr.report._holding import COLUMNS as HELD_COLUMNS
+from valueattr.report._holding import holding_rows, holding_sentence
 from valueattr.report.pages import view_of
 from valueattr.results import RunDirectory, write_atomically
 from valueattr.stats import Interval
@@ -33,6 +34,15 @@ def headline(run: RunDirectory) -> str:
         RunDirectoryError: the run is not finished.
     """
     return Findings(run).headline()
+
+
+def forgotten_or_hidden(run: RunDirectory) -> str:
+    """What the run says of whether facts are forgotten or hidden, in plain words.
+
+    Raises:
+        RunDirectoryError: the run is not finished.
+    """
+    return holding_sentence(Findings(run))
 
 
 def headline_table(run: RunDirectory) -> tuple[list[str], list[list[str]]]:
@@ -72,7 +82,9 @@ def write_report(run: RunDirectory) -> Path:
         style=Markup(resources.files("valueattr.report").joinpath("style.css").read_text("utf-8")),
         plan=findings.plan,
         headline=findings.headline(),
-        not_recovered=NOT_RECOVERED if findings.plan.experiment == "e1" else "",
+        holding=holding_sentence(findings),
+        holding_columns=HELD_COLUMNS,
+        holding_rows=holding_rows(findings),
         standing=findings.standing(),
         changed=changed_plan(run),
         counts=_counts(findings),
@@ -145,10 +157,11 @@ def _interval(interval: Interval | None) -> str:
 
 
 def _ratio_row(r: RatioResult) -> list[str]:
+    estimate = number(r.estimate, signed=True)
     if r.interval is None:
-        return [r.declared.title, r.reason, "", ""]
+        return [r.declared.title, estimate, r.reason, ""]
     bounds = f"{r.interval.low:+.2f} to {r.interval.high:+.2f}"
-    return [r.declared.title, number(r.interval.estimate, signed=True), bounds, str(r.interval.n)]
+    return [r.declared.title, estimate, bounds, str(r.interval.n)]
 
 
 def _contrast_row(c: ContrastResult) -> list[str]:

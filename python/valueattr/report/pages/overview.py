@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from valueattr.report._drawing import drawn
 from valueattr.report._findings import Findings
+from valueattr.report._holding import holding_sentence
 from valueattr.report.pages import view_of
 from valueattr.results import RunDirectory, write_atomically
 
@@ -30,6 +31,7 @@ def write_overview(runs: Sequence[RunDirectory], folder: Path) -> Path:
                 "name": findings.plan.experiment,
                 "title": findings.plan.title,
                 "headline": findings.headline(),
+                "holding": holding_sentence(findings),
                 "standing": findings.standing(),
                 "link": f"{run.path.name}/report.html",
                 "verdicts": [(c.declared.title, c.verdict) for c in findings.evaluation.contrasts],

@@ -1,0 +1,98 @@
+"""`valueattr diagnose`: forgotten or hidden, from two checkpoints."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from valueattr.cli import render
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from valueattr.diagnosis import Diagnosis
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog=render.example("valueattr diagnose --before A --after B --questions facts.csv --out diagnosis")
+)
+def diagnose(
+    before: Annotated[str, typer.Option(help="The folder or hub id of the model before training.")],
+    after: Annotated[str, typer.Option(help="The folder or hub id of the model after training.")],
+    questions: Annotated[
+        Path,
+        typer.Option(
+            help="The facts: a CSV file of subject, relation, object and template, or a JSONL file with a world."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The folder to write to. The same command goes on in it.")],
+    sham: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A model trained like the one after, but on rewards that say nothing. The option may be repeated."
+        ),
+    ] = None,
+    relearn: Annotated[
+        Literal["full", "none"],
+        typer.Option(help="Whether facts of other subjects are taught again, which tells the most."),
+    ] = "full",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one line of JSON for machines at the end.")
+    ] = False,
+) -> None:
+    """Tell what a model forgot from what it hides, fact by fact.
+
+    The exit code is 2 where the two models leave nothing to give a verdict on.
+    """
+    from valueattr.diagnosis import DiagnosisRefusedError, RelearningError
+    from valueattr.diagnosis import diagnose as diagnosed
+    from valueattr.model import ModelError
+    from valueattr.report import write_diagnosis
+    from valueattr.results import DirectoryTakenError, RunDirectoryError
+    from valueattr.world import WorldError, load_world
+
+    console = render.console(errors=as_json)
+    hints: dict[type[Exception], str] = {DirectoryTakenError: "Use --out to choose another directory."}
+    try:
+        with render.failures(RunDirectoryError, ModelError, WorldError, hints=hints):
+            found = diagnosed(
+                before,
+                after,
+                load_world(questions),
+                shams=sham or (),
+                relearn=relearn,
+                out=out,
+                say=lambda text: render.line(console, text),
+            )
+            page = write_diagnosis(found, out)
+    except (DiagnosisRefusedError, RelearningError) as error:
+        render.fail(f"no verdict: {error}", render.BAD_USAGE)
+    except KeyboardInterrupt:
+        render.fail(f"This diagnosis was stopped; the same command goes on where it was ({out}).")
+    _show(found, console)
+    render.line(console, f"Report: {page}")
+    if as_json:
+        render.as_json(
+            {
+                "diagnosis": str(out),
+                "report": str(page),
+                "headline": found.headline(),
+                "verdicts": found.verdicts["verdict"].value_counts().to_dict(),
+            }
+        )
+
+
+def _show(found: "Diagnosis", console: "Console") -> None:
+    """Print the shares and the headline."""
+    table = render.table(
+        "model", "measure", "estimate", "95% interval", "facts", numbers=("estimate", "facts")
+    )
+    for _, row in found.summary.iterrows():
+        bounds = f"{row['low']:.2f} to {row['high']:.2f}" if row["low"] == row["low"] else ""
+        table.add_row(row["of"], row["measure"], f"{row['estimate']:.2f}", bounds, str(row["facts"]))
+    console.print()
+    console.print(table)
+    console.print()
+    render.line(console, found.headline(), style="bold")

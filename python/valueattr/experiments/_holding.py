@@ -1,0 +1,80 @@
+"""What each arm still holds of what the start model held: the verdicts of a run."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from valueattr.diagnosis import VERDICTS, Reading, RelearningError, kept_reading, verdicts
+from valueattr.experiments._context import Context
+from valueattr.experiments._records import Records
+from valueattr.measures.battery import Rows
+from valueattr.model import load_model
+from valueattr.plan import Arm
+from valueattr.results import VERDICTS as VERDICT_TABLE
+from valueattr.results import RunDirectory
+
+
+def record_start(run: RunDirectory, context: Context, arm: Arm, seed: int, records: Records) -> None:
+    """Record what the start model holds."""
+    records.held(0, _measure_rows(context, seed, _start_reading(run, context, arm, seed).evidence))
+
+
+def record_verdicts(
+    run: RunDirectory, context: Context, arm: Arm, seed: int, folder: Path, records: Records
+) -> None:
+    """Record a verdict on each fact for the trained model in a folder."""
+    before = _start_reading(run, context, arm, seed)
+    inquiry = context.inquiry(arm, seed)
+    load = partial(load_model, folder)
+    try:
+        after = inquiry.read(load, context.tokenizer, context.start_probes)
+    except RelearningError:  # without it there is no P(holds), and every verdict is unsure
+        after = inquiry.without_relearning().read(load, context.tokenizer, context.start_probes)
+        after = Reading(after.evidence.assign(relearned=np.nan), after.said)
+    table = verdicts(before, after, context.calibration)
+    split_of = context.split_of(seed)
+    records.verdicts = [
+        {"split": split_of[str(row["fact"])], **row} for row in _plain_rows(table.reset_index())
+    ]
+    step = context.training.steps
+    records.held(step, [*_measure_rows(context, seed, after.evidence), *_verdict_rows(context, seed, table)])
+
+
+def _start_reading(run: RunDirectory, context: Context, arm: Arm, seed: int) -> Reading:
+    """What the start model holds of a seed's facts and says to an arm's prompts, read once in a run."""
+    name = f"start-{context.experiment.prompt_family_of(arm)}-s{seed}.parquet"
+    read = partial(context.inquiry(arm, seed).read, context.load_start, context.tokenizer)
+    return kept_reading(run.path / "work" / name, read)
+
+
+def _measure_rows(context: Context, seed: int, evidence: pd.DataFrame) -> Rows:
+    """Of every fact the readings, and `relearning_gain`, what relearning adds to plain belief."""
+    read = evidence[["few_shot", "relearned"]].assign(
+        relearning_gain=evidence["relearned"] - evidence["belief"]
+    )
+    return _rows(context, seed, read)
+
+
+def _verdict_rows(context: Context, seed: int, table: pd.DataFrame) -> Rows:
+    """Of every fact P(holds), and whether it has each verdict."""
+    read = pd.DataFrame({f"verdict/{v}": (table["verdict"] == v).astype(float) for v in VERDICTS})
+    return _rows(context, seed, read.assign(p_holds=table["p_holds"]))
+
+
+def _rows(context: Context, seed: int, read: pd.DataFrame) -> Rows:
+    split_of = context.split_of(seed)
+    return [
+        {"measure": measure, "split": split_of[str(fact)], "fact": fact, "value": float(value), "n": 1}
+        for measure, values in read.items()
+        for fact, value in values.items()
+        if pd.notna(value)
+    ]
+
+
+def _plain_rows(table: pd.DataFrame) -> Rows:
+    """Rows of plain values, None where one is missing."""
+    columns = table[[name for name in VERDICT_TABLE.names if name in table]]
+    rows: Rows = columns.astype(object).where(columns.notna(), None).to_dict("records")  # type: ignore[assignment]
+    return rows

@@ -1,0 +1,123 @@
+"""The page of a diagnosis of two checkpoints."""
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from valueattr.diagnosis import HOLDS, LOST, SAID, VERDICTS, Diagnosis
+from valueattr.report._drawing import COLOURS, STYLE, svg
+from valueattr.report._findings import number
+from valueattr.results import write_atomically
+
+_EXAMPLES = 12
+_INKS = dict(zip(VERDICTS, (COLOURS[1], COLOURS[0], "#000000", COLOURS[4], "#BBBBBB"), strict=True))
+
+
+def write_diagnosis(diagnosis: Diagnosis, folder: Path) -> Path:
+    """Write `report.html` to a folder: one file that loads nothing from elsewhere."""
+    template = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    ).from_string(resources.files("valueattr.report").joinpath("diagnosis.html").read_text("utf-8"))
+    verdicts = diagnosis.verdicts
+    page = template.render(
+        style=Markup(resources.files("valueattr.report").joinpath("style.css").read_text("utf-8")),
+        headline=diagnosis.headline(),
+        about=_about(diagnosis),
+        figure=_holds_and_says(verdicts),
+        holds=HOLDS,
+        lost=LOST,
+        shares=[_shares_row(row) for _, row in diagnosis.summary.iterrows()],
+        errors=_error_rows(diagnosis),
+        examples=_examples(verdicts),
+        outcomes=[name.replace("_", " ") for name in SAID],
+    )
+    path = folder / "report.html"
+    write_atomically(path, lambda p: _write(p, page))
+    return path
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, "utf-8")
+
+
+def _holds_and_says(verdicts: pd.DataFrame) -> Markup:
+    """What the model after holds against what it says, a dot per fact."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7.5, 4.4))
+        axes = figure.subplots()
+        jitter = np.random.default_rng(0).uniform(-0.012, 0.012, len(verdicts))
+        for verdict, ink in _INKS.items():
+            rows = (verdicts["verdict"] == verdict).to_numpy()
+            axes.plot(
+                verdicts["said_true_after"][rows] + jitter[rows],
+                verdicts["p_holds"][rows],
+                "o",
+                color=ink,
+                ms=4,
+                alpha=0.6,
+                label=f"{verdict} ({rows.sum()})",
+            )
+        for bound in (HOLDS, LOST):
+            axes.axhline(bound, color="#999999", lw=0.8, ls=":")
+        axes.set_xlabel("share of answers that say the fact, model after")
+        axes.set_ylabel("P(the model after holds the fact)")
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9)
+        return svg(figure)
+
+
+def _about(diagnosis: Diagnosis) -> list[tuple[str, str]]:
+    about, calibration = diagnosis.about, diagnosis.calibration
+    names = about["names"]
+    controls = ", ".join(f"{name} {kl:.2f}" for name, kl in calibration["forward_kl_of_controls"].items())
+    return [
+        ("model before", names[0]),
+        ("model after", names[1]),
+        *(("sham", name) for name in names[2:]),
+        ("tensors that changed", f"{about['tensors_changed']:.0%}"),
+        ("forward KL", f"{about['forward_kl']:.3f} nats per token of the answers of the model before"),
+        ("forward KL of the controls", controls),
+        ("facts far from every control", f"{calibration['share_far']:.0%}, whose verdict is unsure"),
+    ]
+
+
+def _shares_row(row: "pd.Series[Any]") -> list[str]:
+    bounds = f"{number(row['low'])} to {number(row['high'])}" if pd.notna(row["low"]) else ""
+    method = row["interval"] if pd.notna(row["interval"]) else ""
+    return [row["of"], row["measure"], number(row["estimate"]), bounds, method, str(row["facts"])]
+
+
+def _error_rows(diagnosis: Diagnosis) -> list[list[str]]:
+    names = ("auroc", "brier", "calibration", "tpr", "fpr")
+    return [
+        [
+            row["recipe"],
+            row["by"].replace("_", " "),
+            str(row["facts"]),
+            *(f"{row[name]:.3f}" for name in names),
+        ]
+        for row in diagnosis.calibration["errors"]
+    ]
+
+
+def _examples(verdicts: pd.DataFrame) -> list[list[str]]:
+    """The first facts of each verdict."""
+    each = max(1, _EXAMPLES // len(VERDICTS))
+    rows = [verdicts[verdicts["verdict"] == verdict].head(each) for verdict in VERDICTS]
+    return [
+        [
+            row["subject"],
+            row["relation"],
+            row["object"],
+            row["verdict"],
+            number(row["p_holds"]),
+            *(f"{row[f'{name}_before']:.0%} → {row[f'{name}_after']:.0%}" for name in SAID),
+        ]
+        for _, row in pd.concat(rows).iterrows()
+    ]
