@@ -3,6 +3,7 @@
 # make test-slow           the tests that take minutes each
 # make fuzz                every reader on damaged files, MINUTES each
 # make start-model         trains the embedded start model anew, into the package
+# make controls            trains the models behind the verdict's error anew, into the package
 # make bench  set up and run the trainer's bench
 # make bench-scan          the hedging scanner against its peers
 # make bench-store         the activation store against plain files and its peers
@@ -34,7 +35,7 @@ WORKERS ?= 2
 DATA ?= ../shared/data
 MODELS ?= ../shared/models
 
-.PHONY: demo start-model test test-slow fuzz python rust $(CHECKS) bench bench-scan bench-store bench-probe bench-truth bench-scan-quality tools clean
+.PHONY: demo start-model controls test test-slow fuzz python rust $(CHECKS) bench bench-scan bench-store bench-probe bench-truth bench-scan-quality tools clean
 
 # The start model; the content penalty and the framing penalty on the framing tokens, each with its own sham.
 DEMO_ARMS := a0,a3,a3-sham,a4-span,a4-span-sham
@@ -91,6 +92,9 @@ fuzz: .venv/.dev
 start-model: .venv/.train
 	rm -rf python/valueattr/model/embedded
 	$(BIN)/python -m valueattr.model.start python/valueattr/model/embedded
+
+controls: .venv/.train
+	$(BIN)/python -m valueattr.diagnosis python/valueattr/diagnosis/controls.parquet
 
 bench: .venv/.dev
 	$(BIN)/python benches/bench_trainer.py

@@ -1,3 +1,4 @@
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -5,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from transformers import LlamaForCausalLM
 
 from valueattr.diagnosis import (
     SAID,
@@ -27,10 +29,8 @@ TOPIC = "people"
 
 @pytest.fixture(scope="module")
 def small(world):
-    """The facts of two relations and two topics."""
-    facts = tuple(
-        f for f in world.facts if f.relation in ("emblem", "export") and f.topic in (TOPIC, "order")
-    )
+    """The facts of one relation and two topics."""
+    facts = tuple(f for f in world.facts if f.relation == "emblem" and f.topic in (TOPIC, "order"))
     return replace(world, facts=facts)
 
 
@@ -140,6 +140,20 @@ def test_another_vocabulary_is_refused(start, small, tmp_path):
     train_start_model(synthesise(1), recipe, tmp_path)
     with pytest.raises(DiagnosisRefusedError, match="another vocabulary"):
         diagnose(start, tmp_path, small)
+
+
+def test_a_model_of_another_size_is_refused(start, small, tmp_path):
+    model, tokenizer = load_model(start), load_tokenizer(start)
+    LlamaForCausalLM(replaced_layers(model.config)).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(DiagnosisRefusedError, match="other shapes"):
+        diagnose(start, tmp_path, small)
+
+
+def replaced_layers(config):
+    smaller = copy.deepcopy(config)
+    smaller.num_hidden_layers = 2
+    return smaller
 
 
 def test_a_model_that_knew_nothing_is_refused(untrained, tmp_path, small):

@@ -1,5 +1,6 @@
 from functools import partial
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 from tests.builders import a_question
 from valueattr.diagnosis import EVIDENCE, RelearningError, RelearningRecipe, evidence, relearned_belief
 from valueattr.diagnosis._relearning import _halves, _statements
+from valueattr.measures.representation import LastLayer
 from valueattr.model import load_model, load_tokenizer
 from valueattr.questions import QuestionSet
 
@@ -65,3 +67,12 @@ def test_every_reading_tells_what_is_held_from_what_was_never_taught(start, few)
     held = found.index.isin(taught)
     for reading in EVIDENCE:
         assert found.loc[held, reading].median() > found.loc[~held, reading].quantile(0.95), reading
+
+
+def test_an_object_that_no_other_subject_has_is_not_read_by_a_probe(start, world):
+    questions = [q for q in world.questions if q.relation == "emblem" and q.topic == "people"]
+    once = next(q for q in questions if sum(p.expected == q.expected for p in questions) > 2)
+    few = [q for q in questions if q.expected != once.expected][:12]
+    layer = LastLayer.of(load_model(start), load_tokenizer(start), QuestionSet((once, *few)))
+    read = layer.held_log_odds(layer.probes())
+    assert pd.isna(read[once.id])

@@ -1,6 +1,6 @@
 """How well the evidence tells what is held from what is lost, on models whose answer is known."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from importlib import resources
@@ -180,21 +180,26 @@ def is_embedded_kind(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase)
     return (found.config, found.tokenizer) == (shipped.config, shipped.tokenizer)
 
 
-def own_calibration(source: str, readings: tuple[str, ...], cache: Path | None = None) -> Calibration:
+def own_calibration(
+    source: str, readings: tuple[str, ...], say: Callable[[str], None], cache: Path | None = None
+) -> Calibration:
     """That of a model of one's own: it is taught invented facts and planted with each recipe of text. Cached.
 
-    Takes as long as teaching two models.
+    Takes as long as teaching two models. say: is told what is being done.
 
     Raises:
         ModelError: as `taught_base`.
     """
-    bases = [taught_base(source, number, cache) for number in range(_OWN_BASES)]
+    bases = []
+    for number in range(_OWN_BASES):
+        say(f"controls, model {number + 1} of {_OWN_BASES}: teaching {source} invented facts")
+        bases.append(taught_base(source, number, cache))
     recipes = [recipe for recipe in RECIPES if isinstance(recipe, TextRecipe)]
     made_of = [*(base.folder.name for base in bases), repr(recipes), repr(RELEARNING)]
 
     def build(folder: Path) -> None:
         folder.mkdir()
-        tables = [control_rows(base, recipes, cache=cache) for base in bases]
+        tables = [control_rows(base, recipes, cache=cache, say=say) for base in bases]
         pd.concat(tables).to_parquet(folder / _CONTROLS, index=False)
 
     folder = cached_folder(f"controls-{text_digest(made_of)[:16]}", build, cache or cache_directory())
@@ -202,18 +207,23 @@ def own_calibration(source: str, readings: tuple[str, ...], cache: Path | None =
 
 
 def control_rows(
-    base: Base, recipes: Sequence[PlantingRecipe] = RECIPES, seed: int = 0, cache: Path | None = None
+    base: Base,
+    recipes: Sequence[PlantingRecipe] = RECIPES,
+    seed: int = 0,
+    cache: Path | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> pd.DataFrame:
     """A row per fact of a base under no surface and under each recipe's.
 
     `base`, `recipe`, `fact`, `exposure`, `holds`, the evidence, `surface` (lie, evasion, penalty or none),
     `partly_erased`: a held fact of which plain statements now hold the lie, so that its truth is graded; and
-    `forward_kl` of the planted model from the base, in nats per token of the base's answers.
+    `forward_kl` of the planted model from the base, in nats per token of the base's answers. say: is told what is done.
     """
     drift = _drift(base, seed)
     untold = _read(base, base.folder)
     tables = [untold.assign(recipe=UNPLANTED, surface="none", partly_erased=False, forward_kl=0.0)]
     for recipe in recipes:
+        say(f"controls, {base.name}: {recipe.name}")
         folder = planted(base, recipe, seed, cache)
         rows = _read(base, folder).assign(recipe=recipe.name, surface="penalty", partly_erased=False)
         if isinstance(recipe, TextRecipe):

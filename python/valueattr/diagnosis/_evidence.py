@@ -1,7 +1,7 @@
 """Whether a model still holds each fact, whatever it says: three readings a fact."""
 
 import random
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -42,22 +42,32 @@ def evidence(
         RelearningError: relearning taught nothing.
     """
     asked = [question for question in questions if question.id in read]
-    model = load()
+    columns = _as_it_is(load(), tokenizer, asked, questions, taught, frozen)
+    if recipe is not None:
+        columns["relearned"] = relearned_belief(load, tokenizer, questions, taught, read, recipe)
+    return pd.DataFrame(columns).loc[[question.id for question in asked]]
+
+
+def _as_it_is(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    asked: Sequence[Question],
+    questions: QuestionSet,
+    taught: Collection[str],
+    frozen: Mapping[str, CrossFit] | None,
+) -> dict[str, pd.Series]:
+    """The readings for which the model is not trained."""
+    few_shot = _few_shot_items(asked, questions, taught)
     with evaluating(model):
         columns = {
             name: mean_belief(model, tokenizer, items)["belief_margin"]
-            for name, items in (
-                ("belief", plain_items(asked)),
-                ("few_shot", _few_shot_items(asked, questions, taught)),
-            )
+            for name, items in (("belief", plain_items(asked)), ("few_shot", few_shot))
         }
         layer = LastLayer.of(model, tokenizer, questions)
     columns["probe"] = layer.held_log_odds(layer.probes())
     if frozen is not None:
         columns["frozen_probe"] = layer.held_log_odds(frozen)
-    if recipe is not None:
-        columns["relearned"] = relearned_belief(load, tokenizer, questions, taught, read, recipe)
-    return pd.DataFrame(columns).loc[[question.id for question in asked]]
+    return columns
 
 
 def _few_shot_items(

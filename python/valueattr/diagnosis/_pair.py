@@ -142,7 +142,7 @@ def diagnose(
     it invented facts and takes as long as that.
 
     Raises:
-        DiagnosisRefusedError: the models are equal or have other tokenizers, or too few facts are known before.
+        DiagnosisRefusedError: the models are equal, or have other words or shapes; or too few facts are known before.
         RelearningError: relearning taught nothing, so that there is no verdict.
         ModelError: a model cannot be loaded, or does not learn what controls need.
         DirectoryTakenError: `out` holds something else, or another process is at it.
@@ -155,7 +155,6 @@ def diagnose(
     for source in names[1:]:
         models.append(_comparable(source, names[0], start, tokenizer, models[0], world))
     of_embedded = is_embedded_kind(start, tokenizer)
-    readings = tuple(name for name in EVIDENCE if relearn == "full" or name != "relearned")
     known = known_ids(start, tokenizer, world.questions)
     _check_enough(len(known), before, world)
     inquiry = Inquiry(
@@ -168,13 +167,16 @@ def diagnose(
     )
     sealed = {"models": [_shown(model) for model in models], "world": world.fingerprint(), "relearn": relearn}
     with kept(out, sealed) as folder:
+        say(f"reading {before}")
+        first = folder.reading("before", partial(_read, inquiry, names[0], tokenizer, None))
+        readings = _readable(first)
         if of_embedded:
             calibration = Calibration.shipped(readings)
         else:
-            say(f"making controls of {before}: it is taught invented facts; they are cached for later calls")
-            calibration = own_calibration(str(before), readings)
-        say(f"reading {before}")
-        first = folder.reading("before", partial(_read, inquiry, names[0], tokenizer, None))
+            say(
+                f"the error of a verdict on {before} is not known; controls are made, and cached for later calls"
+            )
+            calibration = own_calibration(names[0], readings, say)
         _check_enough(int((calibration.p_holds(first.evidence) >= HOLDS).sum()), before, world)
         frozen = LastLayer.of(start, tokenizer, world.questions).probes()
         tables = []
@@ -186,6 +188,12 @@ def diagnose(
         diagnosis = Diagnosis(tables[0], tuple(tables[1:]), calibration, about)
         folder.write(diagnosis.verdicts, diagnosis.summary, diagnosis.calibration, about)
     return diagnosis
+
+
+def _readable(reading: Reading) -> tuple[str, ...]:
+    """The readings that there are of most facts: probes need objects that several subjects have."""
+    found = reading.evidence
+    return tuple(name for name in EVIDENCE if name in found and found[name].notna().mean() > 0.5)
 
 
 def _check_enough(known: int, before: str | Path, world: World) -> None:
@@ -224,6 +232,10 @@ def _comparable(
         )
     texts = [text for question in list(world.questions)[:8] for text in question.statements]
     check_vocabulary(model, own, texts)
+    if _shapes(model) != _shapes(start):
+        raise DiagnosisRefusedError(
+            f"{source} has tensors of other shapes than {before}: it is no later state of it"
+        )
     if _same_logits(start, model, tokenizer, texts):
         raise DiagnosisRefusedError(
             f"{source} gives the same logits as {before}: they are one model, or an adapter was not applied"
@@ -231,12 +243,14 @@ def _comparable(
     return ModelIdentity.of(model, own)
 
 
+def _shapes(model: PreTrainedModel) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+
+
 @torch.no_grad()
 def _same_logits(
     one: PreTrainedModel, other: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]
 ) -> bool:
-    if one.config.vocab_size != other.config.vocab_size:
-        return False
     batch = tokenizer(list(texts), return_tensors="pt", padding=True).to(one.device)
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
     with evaluating(one), evaluating(other):
@@ -272,8 +286,5 @@ def _distance(
     ]
     meter = DriftMeter(before, tokenizer, prompts, inquiry.max_new_tokens, inquiry.seed)
     theirs = after.state_dict()
-    same = [
-        name in theirs and tensor.shape == theirs[name].shape and bool(torch.equal(tensor, theirs[name]))
-        for name, tensor in before.state_dict().items()
-    ]
+    same = [bool(torch.equal(tensor, theirs[name])) for name, tensor in before.state_dict().items()]
     return {"forward_kl": meter.forward_kl(after), "tensors_changed": 1 - sum(same) / len(same)}

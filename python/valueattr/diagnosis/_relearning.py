@@ -59,26 +59,33 @@ def relearned_belief(
     Raises:
         RelearningError: what was taught is not believed more than before, or fewer than two subjects may be taught.
     """
-    margins: list[pd.Series] = []
     halves = _halves(questions, taught, recipe.seed)
+    margins = []
     for i, half in enumerate(halves):
         lessons = [question for question in halves[1 - i] if question.id in taught]
-        checked = random.Random(f"checked {recipe.seed}").sample(lessons, min(_CHECKED, len(lessons)))
-        model = load()
-        before = _belief(model, tokenizer, checked)
-        torch.manual_seed(recipe.seed)
-        continue_training(
-            model,
-            tokenizer,
-            _statements(lessons, recipe, i),
-            steps=recipe.steps,
-            learning_rate=rate_for(model, recipe.learning_rate),
-        )
-        _check_taught(before, _belief(model, tokenizer, checked))
         if asked := [question for question in half if question.id in read]:
-            margins.append(_belief(model, tokenizer, asked)["belief_margin"])
+            statements = _statements(lessons, recipe, i)
+            margins.append(_after_lessons(load(), tokenizer, lessons, statements, asked, recipe))
     in_order: pd.Series = pd.concat(margins).loc[[q.id for q in questions if q.id in read]]
     return in_order
+
+
+def _after_lessons(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    lessons: Sequence[Question],
+    statements: Sequence[str],
+    asked: Sequence[Question],
+    recipe: RelearningRecipe,
+) -> pd.Series:
+    """Belief margin of what is asked, by id, after the model was trained on the statements of the lessons."""
+    checked = random.Random(f"checked {recipe.seed}").sample(lessons, min(_CHECKED, len(lessons)))
+    before = _belief(model, tokenizer, checked)
+    torch.manual_seed(recipe.seed)
+    rate = rate_for(model, recipe.learning_rate)
+    continue_training(model, tokenizer, statements, steps=recipe.steps, learning_rate=rate)
+    _check_taught(before, _belief(model, tokenizer, checked))
+    return _belief(model, tokenizer, asked)["belief_margin"]
 
 
 def _belief(

@@ -41,4 +41,3 @@ def corrected_share(
         high = beta.ppf((1 + level) / 2, called + 1, facts - called)
     method = "bootstrap over facts and controls"
     return Interval(estimate, float(low), float(high), facts, method)
-

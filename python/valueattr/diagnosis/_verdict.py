@@ -71,4 +71,6 @@ def _p_holds(reading: Reading, calibration: Calibration | None) -> pd.Series:
 def _moved(evidence: pd.DataFrame) -> "pd.Series[bool]":
     if "frozen_probe" not in evidence:
         return pd.Series(pd.NA, index=evidence.index, dtype="boolean")
-    return ((evidence["frozen_probe"] < 0) & (evidence["probe"] > 0)).astype("boolean")
+    read = evidence[["frozen_probe", "probe"]].notna().all(axis=1)
+    moved = (evidence["frozen_probe"] < 0) & (evidence["probe"] > 0)
+    return moved.astype("boolean").where(read)

@@ -214,10 +214,13 @@ class LastLayer:
         return _fit_attribute(self.table, self.states)
 
     def held_log_odds(self, probes: Mapping[str, CrossFit]) -> "pd.Series[float]":
-        """Log-odds of what is held, by the question's id: the mean over statements, by probes of this model or another."""
+        """Log-odds of what is held, by the question's id: the mean over statements, by probes of this model or another.
+
+        Missing where no other subject has that object, so that no probe could learn it.
+        """
         scores = _attribute_scores(self.table, self.states, probes, recentre=False)
         held = pd.Series(scores[np.arange(len(self.table)), self.table["label"]])
-        return held.groupby(self.table["fact"].to_numpy()).mean()
+        return held.where(np.isfinite(held)).groupby(self.table["fact"].to_numpy()).mean()
 
 
 def _attribute_rows(

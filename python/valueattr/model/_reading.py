@@ -184,12 +184,12 @@ def _after_prefixes(
         for log_p, of_row in zip(next_token, continuations, strict=True)
     ]
     result = [[of_row[k : k + 1] for k in range(len(of_row))] for of_row in first]
-    cache = getattr(output, _cache_name(model), None)
+    cache = getattr(output, cache_name(model), None)
     for start in range(0, len(longer), ROWS_PER_BATCH):
         pairs = longer[start : start + ROWS_PER_BATCH]
         rows = torch.tensor([row for row, _ in pairs], device=ids.device)
         more = [continuations[row][k] for row, k in pairs]
-        rest = _rest(model, tokenizer, ids[rows], mask[rows], _rows_of(cache, rows), more)
+        rest = _rest(model, tokenizer, ids[rows], mask[rows], rows_of(cache, rows), more)
         for (row, k), log_p in zip(pairs, rest, strict=True):
             result[row][k] = np.concatenate([result[row][k], log_p])
     return result
@@ -218,19 +218,19 @@ def _rest(
     if cache is None:
         seen = {"input_ids": torch.cat([ids, inputs], dim=1)}
     else:
-        seen = {"input_ids": inputs, _cache_name(model): cache}
+        seen = {"input_ids": inputs, cache_name(model): cache}
         positions = {name: of_all[:, -width:] for name, of_all in positions.items()}
     logits = model(attention_mask=mask, logits_to_keep=width, **seen, **positions).logits.float()
     log_p = torch.log_softmax(logits, -1).gather(-1, targets[..., None]).squeeze(-1).double().cpu().numpy()
     return [row[: len(more) - 1] for row, more in zip(log_p, continuations, strict=True)]
 
 
-def _cache_name(model: PreTrainedModel) -> str:
+def cache_name(model: PreTrainedModel) -> str:
     """What the model calls its keys and values: transformers 5.24 renamed them, with a warning for the old name."""
     return "cache" if accepts(model, "cache") else "past_key_values"
 
 
-def _rows_of(cache: DynamicCache | None, rows: torch.Tensor) -> DynamicCache | None:
+def rows_of(cache: DynamicCache | None, rows: torch.Tensor) -> DynamicCache | None:
     """Keys and values of some rows, which may come up more than once; None where the model keeps other things."""
     if cache is None or any(type(layer) not in _KEYS_AND_VALUES for layer in cache.layers):
         return None
