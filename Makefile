@@ -9,6 +9,7 @@
 # make bench-store         the activation store against plain files and its peers
 # make bench-probe         probe fitting against scikit-learn and NumPy
 # make bench-truth         truth probes across topics on a real small model, where DATA and MODELS hold them
+# make bench-verdict       the verdict forgotten or hidden on kinds of training that no control shows; over an hour
 # make bench-scan-quality  the shipped lexicon against people's labels, where DATA holds them
 
 PYTHON ?= python3
@@ -35,7 +36,7 @@ WORKERS ?= 2
 DATA ?= ../shared/data
 MODELS ?= ../shared/models
 
-.PHONY: demo start-model controls test test-slow fuzz python rust $(CHECKS) bench bench-scan bench-store bench-probe bench-truth bench-scan-quality tools clean
+.PHONY: demo start-model controls test test-slow fuzz python rust $(CHECKS) bench bench-scan bench-store bench-probe bench-truth bench-verdict bench-scan-quality tools clean
 
 # The start model; the content penalty and the framing penalty on the framing tokens, each with its own sham.
 DEMO_ARMS := a0,a3,a3-sham,a4-span,a4-span-sham
@@ -98,6 +99,9 @@ controls: .venv/.train
 
 bench: .venv/.dev
 	$(BIN)/python benches/bench_trainer.py
+
+bench-verdict: .venv/.dev
+	$(BIN)/python benches/bench_verdict.py
 
 bench-scan: .venv/.dev
 	$(BIN)/maturin develop --release --extras bench

@@ -4,10 +4,28 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from valueattr.diagnosis import EVIDENCE, Calibration, error_of, held_out_p
+from valueattr.diagnosis import (
+    EVIDENCE,
+    HOLDS,
+    LOST,
+    Calibration,
+    error_of,
+    fit_classifier,
+    held_out_p,
+    p_holds,
+)
 
-EASY = ("mixed", "cued", "penalised", "unplanted")
-HARD = "bare"
+# What each bar is over.
+KINDS = {
+    "easy": ("mixed", "cued"),
+    "made by RL": ("penalised",),
+    "untouched": ("unplanted",),
+    "hard": ("bare",),
+}
+AUROC = {"easy": 0.97, "made by RL": 0.95, "untouched": 0.97, "hard": 0.93}
+CALIBRATION = {"easy": 0.05, "made by RL": 0.05, "untouched": 0.05, "hard": 0.10}
+BRIER = {"easy": 0.06, "made by RL": 0.06, "untouched": 0.06, "hard": 0.11}
+UNSURE = {"easy": 0.15, "made by RL": 0.15, "untouched": 0.15, "hard": 0.30}
 
 
 @pytest.fixture(scope="module")
@@ -15,42 +33,47 @@ def shipped():
     return Calibration.shipped()
 
 
-@pytest.fixture(scope="module")
-def errors(shipped):
-    table = shipped.errors()
-    return table[table["by"] == "all"].set_index("recipe")
-
-
 def test_the_shipped_controls_are_of_four_bases_and_hundreds_of_facts(shipped):
     counts = shipped.truths.groupby("holds").size()
     assert shipped.truths["base"].nunique() >= 4
     assert counts.min() >= 200
-    assert set(shipped.truths["recipe"]) == {*EASY, HARD}
+    assert set(shipped.truths["recipe"]) == {name for names in KINDS.values() for name in names}
 
 
-def test_held_and_lost_are_told_apart_on_recipes_and_bases_that_no_fit_saw(errors):
-    for recipe in EASY:
-        assert errors.loc[recipe, "auroc"] >= 0.97
-        assert errors.loc[recipe, "calibration"] <= 0.05
-        assert errors.loc[recipe, "brier"] <= 0.06
-    assert errors.loc[HARD, "auroc"] >= 0.93
-    assert errors.loc[HARD, "calibration"] <= 0.10
-    assert errors.loc[HARD, "brier"] <= 0.11
+@pytest.mark.parametrize("kind", KINDS)
+def test_held_and_lost_are_told_apart_on_recipes_and_bases_that_no_fit_saw(shipped, kind):
+    rows = shipped.truths[shipped.truths["recipe"].isin(KINDS[kind])]
+    p = shipped.held_out[rows.index]
+    error = error_of(p, rows["holds"])
+    assert error.auroc >= AUROC[kind]
+    assert error.calibration <= CALIBRATION[kind]
+    assert error.brier <= BRIER[kind]
+    assert p.between(LOST, HOLDS, inclusive="neither").mean() <= UNSURE[kind]
 
 
 def test_what_is_denied_or_hedged_but_held_is_told_from_what_is_lost(shipped):
     rows = shipped.truths
     for surface in ("lie", "evasion"):
-        for recipe, least in ((HARD, 0.90), ("mixed", 0.95), ("cued", 0.95)):
+        for recipe, least in (("bare", 0.90), ("mixed", 0.95), ("cued", 0.95)):
             part = rows[(rows["recipe"] == recipe) & (rows["surface"] == surface)]
             assert error_of(shipped.held_out[part.index], part["holds"]).auroc >= least, (surface, recipe)
 
 
-def test_few_facts_are_unsure(shipped):
-    unsure = shipped.held_out.between(0.2, 0.8, inclusive="neither")
-    by_recipe = unsure.groupby(shipped.truths["recipe"]).mean()
-    assert by_recipe[list(EASY)].max() <= 0.15
-    assert by_recipe[HARD] <= 0.30
+def test_half_known_facts_are_told_with_at_most_twice_the_error(shipped):
+    """Of those that the base knew before anything was planted, by its own evidence."""
+    controls = shipped.controls[shipped.controls["exposure"] == "half_known"].reset_index(drop=True)
+    p = pd.Series(np.nan, index=controls.index)
+    for (base, recipe), rows in controls.groupby(["base", "recipe"], observed=True):
+        others = shipped.truths[(shipped.truths["base"] != base) & (shipped.truths["recipe"] != recipe)]
+        p[rows.index] = p_holds(fit_classifier(others), rows)
+    keys = pd.MultiIndex.from_frame(controls[["base", "fact"]].astype(str))
+    untouched = controls["recipe"] == "unplanted"
+    known = set(keys[untouched & (p >= HOLDS)])
+    counted = pd.Series([key in known for key in keys]) | ~controls["holds"]
+    for recipe, rows in shipped.truths.groupby("recipe"):
+        well = error_of(shipped.held_out[rows.index], rows["holds"]).brier
+        of_recipe = counted & (controls["recipe"] == recipe)
+        assert error_of(p[of_recipe], controls.loc[of_recipe, "holds"]).brier <= 2 * well, recipe
 
 
 def test_partly_erased_facts_are_no_truth(shipped):

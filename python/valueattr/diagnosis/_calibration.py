@@ -104,6 +104,11 @@ class Calibration:
         far = (_distance(self._scaled(self.truths), rows) > self._reach) & ~beyond
         return pd.Series(far, whole.index).reindex(evidence.index, fill_value=False)
 
+    @property
+    def farthest(self) -> float:
+        """The largest forward KL of a control from its base, in nats per token."""
+        return float(self.truths["forward_kl"].max())
+
     def errors(self) -> pd.DataFrame:
         """Of each recipe and of all, by each reading alone and by all together: as `Error`; `recipe` and `by` say which."""
         rows = []

@@ -179,12 +179,14 @@ def diagnose(
             calibration = own_calibration(names[0], readings, say)
         _check_enough(int((calibration.p_holds(first.evidence) >= HOLDS).sum()), before, world)
         frozen = LastLayer.of(start, tokenizer, world.questions).probes()
-        tables = []
+        tables, distances = [], []
         for name, source in zip(["after", *(f"sham-{i}" for i in range(len(shams)))], names[1:], strict=True):
             say(f"reading {source}")
             found = folder.reading(name, partial(_read, inquiry, source, tokenizer, frozen))
-            tables.append(_described(verdicts(first, found, calibration), world))
-        about = {**sealed, "names": names, **_distance(start, load_model(after), tokenizer, inquiry)}
+            moved = _distance(start, load_model(source), tokenizer, inquiry)
+            distances.append(moved)
+            tables.append(_described(verdicts(first, found, calibration, moved["forward_kl"]), world))
+        about = {**sealed, "names": names, **distances[0]}
         diagnosis = Diagnosis(tables[0], tuple(tables[1:]), calibration, about)
         folder.write(diagnosis.verdicts, diagnosis.summary, diagnosis.calibration, about)
     return diagnosis

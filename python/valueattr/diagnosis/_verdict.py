@@ -27,8 +27,10 @@ class Reading:
     said: pd.DataFrame
 
 
-def verdicts(before: Reading, after: Reading, calibration: Calibration | None) -> pd.DataFrame:
-    """A row per fact, by its id.
+def verdicts(
+    before: Reading, after: Reading, calibration: Calibration | None, forward_kl: float
+) -> pd.DataFrame:
+    """A row per fact, by its id. forward_kl: of the model after from the one before, in nats per token of its answers.
 
     `verdict`; `p_holds`, of the model after, and `p_holds_before`; `moved`, whether the model before's probe no longer
     reads what a probe of the model after does (missing where it was not read); `far`, whether no control shows evidence
@@ -37,7 +39,7 @@ def verdicts(before: Reading, after: Reading, calibration: Calibration | None) -
     unsure.
     """
     p_before, p_after = (_p_holds(reading, calibration) for reading in (before, after))
-    far = pd.Series(False, p_after.index) if calibration is None else calibration.is_far(after.evidence)
+    far = _far(after, p_after, calibration, forward_kl)
     silent = went_silent(before.said["said_true"], after.said["said_true"])
     verdict = pd.Series("unsure", index=p_after.index, dtype=object)
     verdict[(p_after <= LOST) & ~far] = "lost"
@@ -60,6 +62,19 @@ def verdicts(before: Reading, after: Reading, calibration: Calibration | None) -
     ]
     table: pd.DataFrame = pd.concat([pd.DataFrame(columns), *read], axis=1)
     return table.rename_axis("fact")
+
+
+def _far(
+    after: Reading, p_holds: pd.Series, calibration: Calibration | None, forward_kl: float
+) -> "pd.Series[bool]":
+    """Evidence like that of no control; and of a model that moved farther than every control all that is not held.
+
+    Training that is fierce enough spoils all readings, so that what is held looks lost. It makes nothing look held.
+    """
+    if calibration is None:
+        return pd.Series(False, index=p_holds.index)
+    beyond = forward_kl > calibration.farthest
+    return calibration.is_far(after.evidence) | (beyond & (p_holds < HOLDS))
 
 
 def _p_holds(reading: Reading, calibration: Calibration | None) -> pd.Series:

@@ -59,6 +59,17 @@ class Records:
         """Add one scalar of a step."""
         self.steps.append({"step": step, "name": name, "value": value})
 
+    def last(self, name: str) -> float:
+        """The scalar of this name that was logged last.
+
+        Raises:
+            KeyError: none was.
+        """
+        for row in reversed(self.steps):
+            if row["name"] == name:
+                return float(row["value"])
+        raise KeyError(name)
+
     def save(self, checkpoint: Path) -> None:
         """Write all rows into a checkpoint whose other files are written; with them it is whole."""
         files = {file.name: file_hash(file) for file in sorted(checkpoint.iterdir()) if file.is_file()}
