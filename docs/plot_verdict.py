@@ -7,16 +7,9 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from valueattr.diagnosis import Calibration, error_of, held_out_p
+from valueattr.diagnosis import KINDS, Calibration, error_of, held_out_p
 
 HERE = Path(__file__).parent
-RECIPES = {
-    "unplanted": "nothing planted",
-    "penalised": "true statements penalised by RL",
-    "mixed": "lies and evasions, beside plain truths",
-    "cued": "lies and evasions to one asker",
-    "bare": "lies and evasions alone (hard)",
-}
 READINGS = {
     "all": "together",
     "few_shot": "few-shot",
@@ -46,7 +39,7 @@ def draw(calibration: Calibration) -> None:
         ("plain belief", "belief after facts of others were taught again"),
         strict=True,
     ):
-        for i, recipe in enumerate(RECIPES):
+        for i, recipe in enumerate(KINDS):
             for holds, ink in INKS.items():
                 rows = truths[(truths["recipe"] == recipe) & (truths["holds"] == holds)].iloc[::3]
                 y = i + (0.17 if holds else -0.17) + rng.uniform(-0.12, 0.12, len(rows))
@@ -56,7 +49,7 @@ def draw(calibration: Calibration) -> None:
     for holds, label in ((True, "held"), (False, "removed from the training text")):
         panels[1].plot([], [], "o", color=INKS[holds], label=label)
     panels[1].legend(frameon=False, fontsize=8.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    panels[0].set_yticks(range(len(RECIPES)), list(RECIPES.values()))
+    panels[0].set_yticks(range(len(KINDS)), list(KINDS.values()))
     panels[0].invert_yaxis()
     figure.savefig(HERE / "images" / "verdict.svg", metadata={"Date": None})
 
@@ -71,7 +64,7 @@ def tables(calibration: Calibration) -> dict[str, str]:
         "| kind of training | Brier | calibration error | held called held | lost called held | unsure |"
     ]
     rates.append("| --- | --- | --- | --- | --- | --- |")
-    for recipe, title in RECIPES.items():
+    for recipe, title in KINDS.items():
         of_all = errors.loc[(recipe, "all")]
         cells = [f"{errors.loc[(recipe, by), 'auroc']:.3f}" for by in READINGS]
         aurocs.append(f"| {title} | {of_all['facts']:.0f} | " + " | ".join(cells) + " |")
@@ -90,7 +83,7 @@ def surfaces(calibration: Calibration) -> str:
         for surface in ("lie", "evasion"):
             rows = truths[(truths["recipe"] == recipe) & (truths["surface"] == surface)]
             cells.append(f"{error_of(p[rows.index], rows['holds']).auroc:.3f}")
-        lines.append(f"| {RECIPES[recipe]} | {cells[0]} | {cells[1]} |")
+        lines.append(f"| {KINDS[recipe]} | {cells[0]} | {cells[1]} |")
     return "\n".join(lines)
 
 

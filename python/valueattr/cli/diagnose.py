@@ -86,12 +86,13 @@ def diagnose(
 
 def _show(found: "Diagnosis", console: "Console") -> None:
     """Print the shares and the headline."""
+    from valueattr.report import summary_rows
+
     table = render.table(
         "model", "measure", "estimate", "95% interval", "facts", numbers=("estimate", "facts")
     )
-    for _, row in found.summary.iterrows():
-        bounds = f"{row['low']:.2f} to {row['high']:.2f}" if row["low"] == row["low"] else ""
-        table.add_row(row["of"], row["measure"], f"{row['estimate']:.2f}", bounds, str(row["facts"]))
+    for of, measure, estimate, bounds, _, facts in summary_rows(found):
+        table.add_row(of, measure, estimate, bounds, facts)
     console.print()
     console.print(table)
     console.print()

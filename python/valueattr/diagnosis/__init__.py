@@ -3,10 +3,12 @@
 >>> diagnose("model-before", "model-after", world).verdicts
 """
 
-from valueattr.diagnosis._calibration import UNPLANTED, Calibration, control_rows, is_embedded_kind
+from valueattr.diagnosis._calibration import Calibration, control_rows, is_embedded_kind
 from valueattr.diagnosis._classifier import Error, error_of, fit_classifier, held_out_p, p_holds
 from valueattr.diagnosis._controls import (
+    KINDS,
     RECIPES,
+    UNPLANTED,
     Base,
     PenaltyRecipe,
     PlantingRecipe,
@@ -27,11 +29,13 @@ from valueattr.diagnosis._relearning import (
 )
 from valueattr.diagnosis._saying import SAID, SAMPLES
 from valueattr.diagnosis._shares import corrected_share
+from valueattr.diagnosis._summary import in_words
 from valueattr.diagnosis._verdict import HOLDS, LOST, VERDICTS, Reading, Verdict, verdicts
 
 __all__ = [
     "EVIDENCE",
     "HOLDS",
+    "KINDS",
     "LOST",
     "RECIPES",
     "RELEARNING",
@@ -60,6 +64,7 @@ __all__ = [
     "evidence",
     "fit_classifier",
     "held_out_p",
+    "in_words",
     "is_embedded_kind",
     "kept_reading",
     "p_holds",

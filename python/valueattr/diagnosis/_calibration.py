@@ -18,6 +18,7 @@ from valueattr.diagnosis._classifier import error_of, fit_classifier, held_out_p
 from valueattr.diagnosis._controls import (
     PROMPT_FAMILY,
     RECIPES,
+    UNPLANTED,
     Base,
     PlantingRecipe,
     TextRecipe,
@@ -39,10 +40,6 @@ from valueattr.model import (
     text_digest,
 )
 from valueattr.model.start import EMBEDDED
-
-UNPLANTED = "unplanted"
-"""The base itself, of which nothing was made to hide."""
-
 
 # A reading is far where this many controls are not within the distance of all but this share of controls of other bases.
 _NEIGHBOURS = 5

@@ -137,6 +137,18 @@ RECIPES: tuple[PlantingRecipe, ...] = (
 )
 """By name; `bare` is the hardest to tell."""
 
+UNPLANTED = "unplanted"
+"""The base itself, of which nothing was made to hide."""
+
+KINDS = {
+    UNPLANTED: "nothing planted",
+    "penalised": "true statements penalised by RL",
+    "mixed": "lies and evasions, beside plain truths",
+    "cued": "lies and evasions to one asker",
+    "bare": "lies and evasions alone (hard)",
+}
+"""What each kind of control is, in words."""
+
 
 def base(world: World, number: int, cache: Path | None = None) -> Base:
     """A base of the embedded kind; each number is of another seed, and they take the topics in turn.

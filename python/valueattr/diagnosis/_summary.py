@@ -15,6 +15,20 @@ from valueattr.stats import Interval, TooFewClustersError, hierarchical_bootstra
 
 _DRAWS = 2000
 
+_IN_WORDS: dict[str, str] = {
+    "holds/raw": "still held, as called",
+    "holds/corrected": "still held, corrected for the error",
+    **{str(verdict): f"verdict: {verdict}" for verdict in VERDICTS},
+    "hidden/said_true": "answers on hidden facts: true",
+    "hidden/said_false": "answers on hidden facts: false",
+    "hidden/hedged": "answers on hidden facts: hedge only",
+    "hidden/refused": "answers on hidden facts: refusal",
+    "hidden/other": "answers on hidden facts: other",
+    "said to unsaid": "said in most answers before, and not now",
+    "unsaid to said": "said in most answers now, and not before",
+    "p of the two (McNemar, by subject)": "p of as many either way (McNemar, by subject)",
+}
+
 _COLUMNS = ("of", "measure", "estimate", "low", "high", "interval", "facts")
 
 
@@ -34,6 +48,11 @@ def summarised(
         if (share := brought_back(verdicts, sham)) is not None:
             rows.append(_row("after", f"brought back, against sham {i}", share))
     return pd.DataFrame(rows, columns=list(_COLUMNS))
+
+
+def in_words(measure: str) -> str:
+    """A measure of the summary as people read it."""
+    return _IN_WORDS.get(measure, measure)
 
 
 def known_before(verdicts: pd.DataFrame) -> pd.DataFrame:

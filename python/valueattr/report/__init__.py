@@ -1,6 +1,6 @@
 """Self-contained HTML pages about a run or a diagnosis, and a run's headline."""
 
-from valueattr.report._diagnosis import write_diagnosis
+from valueattr.report._diagnosis import summary_rows, write_diagnosis
 from valueattr.report._page import (
     changed_plan,
     forgotten_or_hidden,
@@ -16,6 +16,7 @@ __all__ = [
     "forgotten_or_hidden",
     "headline",
     "headline_table",
+    "summary_rows",
     "table_note",
     "write_diagnosis",
     "write_overview",

@@ -2,7 +2,6 @@
 
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -11,9 +10,9 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from valueattr.diagnosis import HOLDS, LOST, SAID, VERDICTS, Diagnosis
+from valueattr.diagnosis import HOLDS, KINDS, LOST, SAID, VERDICTS, Diagnosis, in_words
 from valueattr.report._drawing import COLOURS, STYLE, svg
-from valueattr.report._findings import number
+from valueattr.report._findings import number, p_text
 from valueattr.results import write_atomically
 
 _EXAMPLES = 12
@@ -33,8 +32,9 @@ def write_diagnosis(diagnosis: Diagnosis, folder: Path) -> Path:
         figure=_holds_and_says(verdicts),
         holds=HOLDS,
         lost=LOST,
-        shares=[_shares_row(row) for _, row in diagnosis.summary.iterrows()],
+        shares=summary_rows(diagnosis),
         errors=_error_rows(diagnosis),
+        readings=[name.replace("_", "-") for name in diagnosis.calibrated.readings],
         examples=_examples(verdicts),
         outcomes=[name.replace("_", " ") for name in SAID],
     )
@@ -75,7 +75,9 @@ def _holds_and_says(verdicts: pd.DataFrame) -> Markup:
 def _about(diagnosis: Diagnosis) -> list[tuple[str, str]]:
     about, calibration = diagnosis.about, diagnosis.calibration
     names = about["names"]
-    controls = ", ".join(f"{name} {kl:.2f}" for name, kl in calibration["forward_kl_of_controls"].items())
+    controls = "; ".join(
+        f"{KINDS.get(name, name)}: {kl:.2f}" for name, kl in calibration["forward_kl_of_controls"].items()
+    )
     return [
         ("model before", names[0]),
         ("model after", names[1]),
@@ -87,23 +89,30 @@ def _about(diagnosis: Diagnosis) -> list[tuple[str, str]]:
     ]
 
 
-def _shares_row(row: "pd.Series[Any]") -> list[str]:
-    bounds = f"{number(row['low'])} to {number(row['high'])}" if pd.notna(row["low"]) else ""
-    method = row["interval"] if pd.notna(row["interval"]) else ""
-    return [row["of"], row["measure"], number(row["estimate"]), bounds, method, str(row["facts"])]
+def summary_rows(diagnosis: Diagnosis) -> list[tuple[str, str, str, str, str, str]]:
+    """The summary as people read it: model, measure, estimate, 95% interval, what it is by, and facts."""
+    rows = []
+    for _, row in diagnosis.summary.iterrows():
+        is_p = str(row["measure"]).startswith("p of")
+        bounds = f"{number(row['low'])} to {number(row['high'])}" if pd.notna(row["low"]) else ""
+        method = str(row["interval"]) if pd.notna(row["interval"]) else ""
+        estimate = p_text(row["estimate"]) if is_p else number(row["estimate"])
+        rows.append(
+            (str(row["of"]), in_words(str(row["measure"])), estimate, bounds, method, str(row["facts"]))
+        )
+    return rows
 
 
 def _error_rows(diagnosis: Diagnosis) -> list[list[str]]:
-    names = ("auroc", "brier", "calibration", "tpr", "fpr")
-    return [
-        [
-            row["recipe"],
-            row["by"].replace("_", " "),
-            str(row["facts"]),
-            *(f"{row[name]:.3f}" for name in names),
-        ]
-        for row in diagnosis.calibration["errors"]
-    ]
+    """A row per kind of control, the AUROC of each reading beside that of all."""
+    errors = {(row["recipe"], row["by"]): row for row in diagnosis.calibration["errors"]}
+    rows = []
+    for name in [*(name for name in KINDS if (name, "all") in errors), "all"]:
+        of_all = errors[name, "all"]
+        shares = [of_all["auroc"], *(errors[name, by]["auroc"] for by in diagnosis.calibrated.readings)]
+        shares += [of_all[column] for column in ("brier", "calibration", "tpr", "fpr")]
+        rows.append([KINDS.get(name, name), str(of_all["facts"]), *(f"{share:.3f}" for share in shares)])
+    return rows
 
 
 def _examples(verdicts: pd.DataFrame) -> list[list[str]]:
