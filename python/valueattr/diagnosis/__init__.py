@@ -3,8 +3,9 @@
 >>> diagnose("model-before", "model-after", world).verdicts
 """
 
-from valueattr.diagnosis._calibration import Calibration, control_rows, is_embedded_kind
+from valueattr.diagnosis._calibration import Calibration, is_embedded_kind
 from valueattr.diagnosis._classifier import Error, error_of, fit_classifier, held_out_p, p_holds
+from valueattr.diagnosis._control_rows import control_rows, own_calibration
 from valueattr.diagnosis._controls import (
     KINDS,
     RECIPES,
@@ -67,6 +68,7 @@ __all__ = [
     "in_words",
     "is_embedded_kind",
     "kept_reading",
+    "own_calibration",
     "p_holds",
     "planted",
     "planted_text",

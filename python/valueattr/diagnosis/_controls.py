@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from transformers import PrinterCallback
 
-from valueattr.measures.belief import share_known
+from valueattr.measures.belief import known_ids, share_known
 from valueattr.model import (
     ENOUGH_KNOWN,
     Asking,
@@ -174,6 +174,8 @@ def base(world: World, number: int, cache: Path | None = None) -> Base:
 def taught_base(source: str, number: int, cache: Path | None = None) -> Base:
     """A base of a model of one's own: it is taught invented facts, all but half of one topic's. Cached.
 
+    Held are those that it learned.
+
     Raises:
         ModelError: the model cannot be loaded, or does not learn the facts.
     """
@@ -198,7 +200,8 @@ def taught_base(source: str, number: int, cache: Path | None = None) -> Base:
             f"{source} was taught {len(facts) - len(removed)} invented facts and knows {taught.known_after:.0%} of them; "
             f"controls need {ENOUGH_KNOWN:.0%}"
         )
-    return Base(f"taught {number}, {topic}", taught.folder, world, frozenset(of_topic) - removed, removed)
+    known = known_ids(load_model(taught.folder), load_tokenizer(taught.folder), lessons.questions)
+    return Base(f"taught {number}, {topic}", taught.folder, world, known & frozenset(of_topic), removed)
 
 
 def planted(base: Base, recipe: PlantingRecipe, seed: int = 0, cache: Path | None = None) -> Path:

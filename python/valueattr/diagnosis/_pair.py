@@ -11,7 +11,8 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from valueattr.activations import ModelIdentity
-from valueattr.diagnosis._calibration import Calibration, is_embedded_kind, own_calibration
+from valueattr.diagnosis._calibration import Calibration, is_embedded_kind
+from valueattr.diagnosis._control_rows import own_calibration
 from valueattr.diagnosis._controls import PROMPT_FAMILY
 from valueattr.diagnosis._evidence import EVIDENCE, evidence
 from valueattr.diagnosis._folder import kept
@@ -153,7 +154,7 @@ def diagnose(
     start = load_model(before)
     models = [ModelIdentity.of(start, tokenizer)]
     for source in names[1:]:
-        models.append(_comparable(source, names[0], start, tokenizer, models[0], world))
+        models.append(_comparable(source, names[0], start, tokenizer, world))
     of_embedded = is_embedded_kind(start, tokenizer)
     known = known_ids(start, tokenizer, world.questions)
     _check_enough(len(known), before, world)
@@ -223,7 +224,6 @@ def _comparable(
     before: str,
     start: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    first: ModelIdentity,
     world: World,
 ) -> ModelIdentity:
     """The identity of a model that can be compared with the one before."""
