@@ -172,10 +172,11 @@ def read_spreadsheet(path: str | Path, columns: Sequence[str]) -> "pd.DataFrame"
     path = Path(path)
     text = _spreadsheet_text(path)
     header = io.StringIO(text, newline=None).readline().rstrip("\n")
-    separator = max(
-        _SEPARATORS, key=lambda mark: len({*columns}.intersection(*csv.reader([header], delimiter=mark)))
-    )
+    csv.field_size_limit(_LONGEST_CELL)  # of the process: its own limit is 128 KiB
     try:
+        separator = max(
+            _SEPARATORS, key=lambda mark: len({*columns}.intersection(*csv.reader([header], delimiter=mark)))
+        )
         cells = pd.read_csv(
             io.StringIO(text),
             sep=separator,
@@ -186,7 +187,7 @@ def read_spreadsheet(path: str | Path, columns: Sequence[str]) -> "pd.DataFrame"
         )
     except pd.errors.EmptyDataError:
         raise TableError(f"{path}: the file is empty") from None
-    except pd.errors.ParserError as error:
+    except (csv.Error, pd.errors.ParserError) as error:
         raise TableError(f"{path}: not CSV: {str(error).strip()}") from None
     cells = cells.fillna("").map(_unescaped)
     cells.index = pd.RangeIndex(1, len(cells) + 1, name="line")

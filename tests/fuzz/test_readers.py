@@ -26,7 +26,7 @@ from valueattr.questions import PromptFormat, assign_splits
 from valueattr.report import headline, write_report
 from valueattr.results import RunDirectory, RunDirectoryError
 from valueattr.tables import TableError, read_texts
-from valueattr.world import World, WorldError, synthesise
+from valueattr.world import World, WorldError, load_world, synthesise
 
 from .mutations import damaged, edits
 
@@ -150,28 +150,57 @@ def world_file():
 
 def read_world(folder, edited):
     """A world of a damaged file; None where it was refused."""
-    path = Path(folder, "world.jsonl")
-    path.write_bytes(damaged(world_file(), edited))
+    return read_facts(Path(folder, "world.jsonl"), damaged(world_file(), edited))
+
+
+def read_facts(path, content):
+    """The world of a file of these bytes; None where it was refused."""
+    path.write_bytes(content)
     try:
-        return World.load(path)
+        return load_world(path)
     except WorldError as error:
         assert str(error).startswith(str(path))
         return None
 
 
-@given(edits)
-def test_worlds(edited):
+def check_holds_together(world, folder):
     """A world that was read is the same after it was saved, and holds each fact once."""
-    with tempfile.TemporaryDirectory() as folder:
-        world = read_world(folder, edited)
-        if world is None:
-            return
-        again = Path(folder, "again.jsonl")
-        world.save(again)
-        assert World.load(again) == world
-        assert World.load(again).fingerprint() == world.fingerprint()
+    again = Path(folder, "again.jsonl")
+    world.save(again)
+    assert World.load(again) == world
+    assert World.load(again).fingerprint() == world.fingerprint()
     assert len({(fact.subject, fact.relation) for fact in world.facts}) == len(world.facts)
     assert len({fact.id for fact in world.facts}) == len(world.facts)
+    assert len(world.questions) == len(world.facts)
+
+
+@given(edits)
+def test_worlds(edited):
+    """A world of a damaged file holds together."""
+    with tempfile.TemporaryDirectory() as folder:
+        if (world := read_world(folder, edited)) is not None:
+            check_holds_together(world, folder)
+
+
+FACTS = """\
+subject,relation,object,template,question,topic,id
+Nord,capital,Kiel,The capital of {s} is {o},What is the capital of {s}?,places,
+Süd,capital,"München",The government of {s} sits in {o},,places,f2
+West,river,Rhein,{o} is the water of {s}.,,,
+Süd,river,Donau,,Which river runs through {s},,
+the Velmar people,emblem,bear,,,people,
+the Torvil people,emblem,owl,,,people,
+"""
+
+
+@given(edits, st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]), st.sampled_from(",;\t"))
+def test_sheets_of_facts(edited, encoding, separator):
+    """A world of a damaged sheet holds together."""
+    content = FACTS.replace(",", separator).encode(encoding)
+    with tempfile.TemporaryDirectory() as folder:
+        world = read_facts(Path(folder, "facts.csv"), damaged(content, edited))
+        if world is not None:
+            check_holds_together(world, folder)
 
 
 STATEMENTS = "".join(

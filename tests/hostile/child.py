@@ -33,6 +33,7 @@ LIGHT = (
 HEAVY = (
     *("pyarrow.dataset", "pyarrow.pandas_compat", "tests.hostile.readers"),
     *("valueattr.measures.statements", "valueattr.model", "valueattr.experiments"),
+    *("valueattr.diagnosis", "valueattr.report"),
     "transformers.models.llama.modeling_llama",
 )
 
@@ -119,10 +120,12 @@ def _case(words, folder, printed):
 
 
 def _run(words):
-    from tests.hostile.readers import READERS
+    from tests.hostile.readers import BEGUN_DIAGNOSIS, READERS, begin_diagnosis
     from valueattr.cli import app
 
-    if words[0] in READERS:
+    if words[0] == BEGUN_DIAGNOSIS:
+        begin_diagnosis(*words[1:])
+    elif words[0] in READERS:
         READERS[words[0]](words[1])
     else:
         app(words, prog_name="valueattr")

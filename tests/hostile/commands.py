@@ -4,7 +4,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -148,6 +148,20 @@ FORCED = {
     name: either("it is replaced, as was asked for")
     for name in (kinds.WORK, kinds.FOLDER_WITH_WORK, kinds.LINK_TO_WORK, kinds.LINK_TO_ITSELF)
 }
+FACTS = {
+    **dict.fromkeys(("cells separated by semicolons", "CSV in UTF-16"), SAME),  # as of any sheet
+    **dict.fromkeys(("TSV", "CSV compressed by gzip"), REFUSED),  # they are read as JSON lines
+    **dict.fromkeys(("an empty CSV file", "CSV of a header alone", "a cell of NUL bytes"), REFUSED),
+    "a sheet in Windows-1252": REFUSED,
+    "rows of a sheet in another order": either("the wording that comes last is held out"),
+}
+
+
+def refused_all(groups: Iterable[str], why: Meaning, but: Mapping[str, Meaning] = {}) -> dict[str, Meaning]:
+    """What is not refused otherwise is refused in this place, for what `why` says."""
+    means = {kind.name: but.get(kind.name, kind.meaning) for group in groups for kind in GROUPS[group]}
+    return {name: meaning if meaning.says == "refused" else why for name, meaning in means.items()}
+
 
 LIGHT = (
     Slot(
@@ -311,7 +325,7 @@ LIGHT = (
         "SHEET",
         "audit import {dump} {hostile} --field text --json",
         "sheet",
-        ("sheets", "paths of files", "pipes"),
+        ("sheets", "labelled sheets", "paths of files", "pipes"),
         as_json,
     ),
     Slot("lexicon check", "LEXICON", "lexicon check {hostile}", "lexicon", ("lexicons",)),
@@ -507,6 +521,15 @@ LIGHT = (
         every=3,
     ),
     Slot(
+        "load_world",
+        "PATH",
+        "load_world {hostile}",
+        "facts",
+        ("CSV and TSV", "sheets", "sheets of facts", "paths of files", "pipes"),
+        as_json,
+        but=FACTS,
+    ),
+    Slot(
         "ActivationStore",
         "PATH",
         "ActivationStore {hostile}",
@@ -521,6 +544,13 @@ LIGHT = (
 
 CAPTURE = "capture --model {model} --texts {texts} --layers 0 --out {out}"
 RUN = "run e1 --preset smoke --out {out}"
+DIAGNOSE = "diagnose --before {model} --after {after} --questions {known} --out {out}"
+# So that what is read as what it should be is refused in a moment, rather than computed.
+ONE_MODEL = DIAGNOSE.replace("{after}", "{model}")
+ONE = refused_by("the models before and after are one")
+QUESTIONS = ("JSON lines", "values", "pipes")
+SHEETS_OF_QUESTIONS = ("CSV and TSV", "sheets", "sheets of facts", "paths of files")
+MODELS = ("models", "vocabularies", "paths of folders")
 
 HEAVY = (
     Slot(
@@ -648,6 +678,117 @@ HEAVY = (
         "run e1 --preset smoke --facts {input} --out {hostile}",
         "world",
         ("outputs",),
+        None,
+        torch=True,
+        trains=True,
+    ),
+    Slot(
+        "diagnose",
+        "--before",
+        ONE_MODEL.replace("{model}", "{hostile}", 1),
+        "model",
+        MODELS,
+        None,
+        torch=True,
+        but={**refused_all(MODELS, ONE), "no layers": refused_by("it knows too few facts")},
+        every=8,
+        first=1,
+        trains=True,
+    ),
+    Slot(
+        "diagnose",
+        "--before PAIR",
+        ONE_MODEL.replace("{model}", "{hostile}", 1),
+        "model",
+        ("pairs",),
+        None,
+        torch=True,
+        trains=True,
+    ),
+    Slot(
+        "diagnose",
+        "--after",
+        DIAGNOSE.replace("{after}", "{hostile}"),
+        "model",
+        (*MODELS, "pairs"),
+        None,
+        torch=True,
+        but=refused_all(("paths of folders",), ONE),
+        every=8,
+        first=2,
+        trains=True,
+    ),
+    Slot(
+        "diagnose",
+        "--sham",
+        DIAGNOSE + " --sham {hostile}",
+        "model",
+        (*MODELS, "pairs"),
+        None,
+        torch=True,
+        but=refused_all(("paths of folders",), ONE),
+        every=8,
+        first=3,
+        trains=True,
+    ),
+    Slot(
+        "diagnose",
+        "--questions",
+        ONE_MODEL.replace("{known}", "{hostile}"),
+        "world",
+        QUESTIONS,
+        None,
+        torch=True,
+        but=refused_all(
+            QUESTIONS,
+            ONE,
+            {**NO_FIELDS_OF_ONES_OWN, **dict.fromkeys(("an empty file", "blank lines alone"), REFUSED)},
+        ),
+        every=8,
+        trains=True,
+    ),
+    Slot(
+        "diagnose",
+        "--questions CSV",
+        ONE_MODEL.replace("{known}", "{hostile}"),
+        "facts",
+        SHEETS_OF_QUESTIONS,
+        None,
+        torch=True,
+        but=refused_all(SHEETS_OF_QUESTIONS, ONE, FACTS),
+        every=8,
+        trains=True,
+    ),
+    Slot(
+        "diagnose",
+        "--relearn",
+        ONE_MODEL + " --relearn {hostile}",
+        "known",
+        ("numbers",),
+        None,
+        torch=True,
+        but=refused_all(("numbers",), refused_by("the option")),
+        every=3,
+        trains=True,
+    ),
+    Slot(
+        "diagnose",
+        "--out",
+        DIAGNOSE.replace("{known}", "{input}").replace("{out}", "{hostile}"),
+        "known",
+        ("outputs", "no place"),
+        None,
+        torch=True,
+        but=refused_all(("no place",), refused_by("the folder itself holds the input")),
+        every=3,
+        trains=True,
+    ),
+    Slot(
+        "diagnose",
+        "--out DIAGNOSIS",
+        DIAGNOSE.replace("{out}", "{hostile}"),
+        "diagnosis",
+        ("diagnoses",),
         None,
         torch=True,
         trains=True,

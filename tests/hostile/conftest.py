@@ -2,19 +2,23 @@
 
 import csv
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from safetensors.numpy import load_file, save_file
 
 import valueattr
 from tests.hostile import child
-from tests.hostile.kinds import jsonl, separated
+from tests.hostile.kinds import WEIGHTS, copied, jsonl, separated
+from tests.hostile.readers import BEGUN_DIAGNOSIS
 from tests.report.conftest import finished_run
 from valueattr import _core
 from valueattr.activations._texts import write_texts
+from valueattr.world import synthesise
 
 TEXTS = (
     "Perhaps it was copper.",
@@ -45,6 +49,20 @@ strength = 0.4
 example = "It may be so."
 """
 
+# Two relations with templates of their own, and one that ships with the package.
+FACTS = [
+    dict(zip(("subject", "relation", "object", "template", "question", "topic"), fact, strict=True))
+    for fact in (
+        ("Nord", "capital", "Kiel", "The capital of {s} is {o}", "What is the capital of {s}", "places"),
+        ("Süd", "capital", "München", "The government of {s} sits in {o}", "", "places"),
+        ("West", "capital", "Köln", "", "", "places"),
+        ("Nord", "river", "Elbe", "The water of {s} is that of the {o}", "", "places"),
+        ("Süd", "river", "Donau", "", "Which river runs through {s}", "places"),
+        ("the Velmar people", "emblem", "bear", "", "", "people"),
+        ("the Torvil people", "emblem", "owl", "", "", "people"),
+    )
+]
+
 
 class Clean:
     """The inputs that nothing is wrong with, in a folder: each by its name, and the rows of those that hold rows."""
@@ -60,16 +78,22 @@ class Clean:
             json.loads(line)
             for line in page.read_text("utf-8").split("```json\n")[1].split("```")[0].splitlines()
         ]
+        known = facts_that_are_known()
         self.rows = {
             "dump": (dump, "text"),
             "texts": (texts, "text"),
             "labels": (labels, "truth"),
             "statements": (statements, "statement"),
             "world": (world, "subject"),
+            "known": (known, "subject"),
         }
         self.paths = {"model": Path(valueattr.__file__).parent / "model" / "embedded"}
         for name, (rows, _) in self.rows.items():
             self._write(name, ".jsonl", jsonl(rows))
+        self.rows["facts"] = (FACTS, "subject")
+        self._write("facts", ".csv", separated(FACTS))
+        self._add("after", "")
+        trained_a_little(self.paths["model"], self.paths["after"])
         self._write("table", ".csv", separated(dump))
         self._write("lexicon", ".toml", LEXICON.encode())
         self._add("labels table", ".parquet")
@@ -101,7 +125,11 @@ class Clean:
         with sheet.open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([head, *rows])
 
-    def capture(self, server, printed):
+    def begin(self, name, server, printed):
+        """What a command was stopped at, so that it goes on with it."""
+        {"captured store": self._capture, "diagnosis": self._diagnose}[name](server, printed)
+
+    def _capture(self, server, printed):
         """A store of the texts that capture goes on with."""
         out = self._add("captured store", "")
         words = [
@@ -117,6 +145,35 @@ class Clean:
         ]
         done = server.run(words, self.folder, printed)
         assert done.code == 0, done.stderr
+
+    def _diagnose(self, server, printed):
+        """A diagnosis that has read the model before."""
+        words = [BEGUN_DIAGNOSIS, self.paths["model"], self.paths["after"], self.paths["known"]]
+        done = server.run([*words, self._add("diagnosis", "")], self.folder, printed)
+        assert done.code == 0, done.stderr
+
+
+def facts_that_are_known():
+    """Facts of two topics, most of which the embedded model knows."""
+    facts = [
+        fact
+        for fact in synthesise().facts
+        if fact.relation == "emblem" and fact.topic in ("people", "order") and fact.exposure == "well_known"
+    ]
+    return [asdict(fact) for fact in facts]
+
+
+def trained_a_little(model, place):
+    """A copy of a model with other weights."""
+    copied(model, place)
+    weights = load_file(model / WEIGHTS)
+    rng = np.random.default_rng(0)
+    changed = {
+        name: tensor + 0.01 * rng.standard_normal(tensor.shape, np.float32)
+        for name, tensor in weights.items()
+    }
+    (place / WEIGHTS).unlink()  # a link to the model's
+    save_file(changed, place / WEIGHTS, {"format": "pt"})
 
 
 def write_store(path):

@@ -578,6 +578,17 @@ def _without(column):
     ]
 
 
+def _replaced_cell(rows: list[list[str]], line: int, column: str, new: str) -> list[str]:
+    """A line with one cell changed."""
+    return [new if name == column else cell for cell, name in zip(rows[line], rows[0], strict=True)]
+
+
+def _beside(name: str, cell: str):
+    """A column more, before the others."""
+    return lambda rows: [[name, *rows[0]], *([cell, *row] for row in rows[1:])]
+
+
+# What any sheet may be, whatever its columns are.
 SHEETS = (
     sheet("a sheet with every cell in quotation marks", None, SAME),
     sheet("a sheet after a byte-order mark", None, SAME, encode=lambda text: BOM + text.encode()),
@@ -603,29 +614,43 @@ SHEETS = (
     ),
     sheet("columns of a sheet in another order", lambda rows: [row[::-1] for row in rows], SAME),
     sheet("rows of a sheet in another order", lambda rows: [rows[0], *rows[:0:-1]], SAME),
-    sheet(
-        "a column of one's own",
-        lambda rows: [["notes", *rows[0]], *(["=1+1", *row] for row in rows[1:])],
-        SAME,
-    ),
+    sheet("a column of one's own", _beside("notes", "=1+1"), SAME),
     sheet(
         "columns and lines that nobody filled",
         lambda rows: [[*row, "", ""] for row in [*rows, [""] * len(rows[0])]],
         SAME,
     ),
-    sheet("spaces around labels", _cell(-1, "label", lambda label: f" {label} "), SAME),
-    sheet("labels such as 1.0", _cell(-1, "label", lambda label: f"{label}.0"), SAME),
-    sheet("labels such as 1,00", _cell(-1, "label", lambda label: f"{label},00"), SAME, separator=";"),
-    sheet("texts that somebody edited", _cell(-1, "text", "edited"), SAME),
+    sheet("a column with a name of 200,000 letters", _beside("n" * 200_000, "1"), SAME),
+    sheet("a cell of 200,000 letters", _beside("notes", "n" * 200_000), SAME),
+    sheet("500 columns without a name", lambda rows: [[*row, *[""] * 500] for row in rows], SAME),
     sheet("an empty sheet", lambda rows: [[]], encode=lambda text: b""),
     sheet("a sheet of NUL bytes", encode=lambda text: bytes(len(text))),
     sheet("a header alone", lambda rows: rows[:1]),
     sheet("a sheet without its header", lambda rows: rows[1:]),
+    sheet("a column of a sheet twice", lambda rows: [[*row, row[0]] for row in rows]),
+    sheet("a line of more cells", lambda rows: [*rows, [*rows[1], "x"]]),
+    sheet("a quotation mark of a sheet that is not closed", encode=lambda text: text.encode()[:-2]),
+    sheet("a quotation mark in its header that is not closed", encode=lambda text: text.encode()[:3]),
+    sheet(
+        "a sheet of a spreadsheet program's own format",
+        encode=lambda text: b"PK\x03\x04\x14\0\0\0" + text.encode(),
+    ),
+    sheet("half a sheet in UTF-16", encode=lambda text: text.encode("utf-16")[:-1]),
+    sheet("half a character in UTF-16", encode=lambda text: text.encode("utf-16") + b"\0\xd8\n\0"),
+    sheet("a NUL in UTF-16", encode=lambda text: text.encode("utf-16") + bytes(2)),
+    sheet("a byte-order mark alone", encode=lambda text: BOM),
+    sheet("all rows but one", lambda rows: rows[:2]),
+)
+
+LABELLED_SHEETS = (
+    sheet("spaces around labels", _cell(-1, "label", lambda label: f" {label} "), SAME),
+    sheet("labels such as 1.0", _cell(-1, "label", lambda label: f"{label}.0"), SAME),
+    sheet("labels such as 1,00", _cell(-1, "label", lambda label: f"{label},00"), SAME, separator=";"),
+    sheet("texts that somebody edited", _cell(-1, "text", "edited"), SAME),
     *(
         sheet(f"a sheet without its column {column}", _without(column))
         for column in ("row", "digest", "kind", "text", "label")
     ),
-    sheet("a column of a sheet twice", lambda rows: [[*row, row[0]] for row in rows]),
     sheet("a label that is blank", _cell(2, "label", "")),
     sheet("a label that is 2", _cell(2, "label", "2")),
     sheet("a label that is a word", _cell(2, "label", "yes")),
@@ -645,14 +670,92 @@ SHEETS = (
     sheet("groups that are no list", _cell(-1, "by", "{}")),
     sheet("groups nested 80,000 deep", _cell(-1, "by", "[" * 80_000)),
     sheet("groups by a field that there is not", _cell(-1, "by", '["none"]')),
-    sheet("a line of more cells", lambda rows: [*rows, [*rows[1], "x"]]),
-    sheet("a quotation mark of a sheet that is not closed", encode=lambda text: text.encode()[:-2]),
-    sheet(
-        "a sheet of a spreadsheet program's own format",
-        encode=lambda text: b"PK\x03\x04\x14\0\0\0" + text.encode(),
+)
+
+
+def _more_facts(count: int, row: Callable[[int], dict[str, str]]):
+    """So many rows more."""
+    return lambda rows: [
+        *rows,
+        *([row(number).get(name, "") for name in rows[0]] for number in range(count)),
+    ]
+
+
+LARGE = either("it is a world, if a large one")
+
+# The first rows are of a relation with templates, which does not ship with the package.
+FACT_SHEETS = (
+    sheet("spaces around all cells", lambda rows: [[f" {cell}\t" for cell in row] for row in rows], SAME),
+    sheet("a full stop after a template", _cell(1, "template", lambda text: f"{text}. "), SAME),
+    sheet("a question mark after a question", _cell(1, "question", lambda text: f"{text} ? "), SAME),
+    sheet("a fact twice", lambda rows: [*rows, rows[1]], SAME),
+    *(
+        sheet(f"a sheet without its column {column}", _without(column))
+        for column in ("subject", "relation", "object")
     ),
-    sheet("half a sheet in UTF-16", encode=lambda text: text.encode("utf-16")[:-1]),
-    sheet("all rows but one", lambda rows: rows[:2]),
+    *(
+        sheet(f"a blank {column}", _cell(2, column, " \u2003"))
+        for column in ("subject", "relation", "object")
+    ),
+    *(
+        sheet(f"a line feed in a {column}", _cell(2, column, lambda text: f"{text}a\nb"))
+        for column in ("subject", "template")
+    ),
+    sheet("no template of a relation that does not ship", _cell(-1, "template", "")),
+    sheet("a template without a subject", _cell(2, "template", "It is {o}")),
+    sheet("a template without an object", _cell(2, "template", "{s} is it")),
+    sheet("a template of two subjects", _cell(2, "template", "{s} and {s} have {o}")),
+    sheet("a template of other braces", _cell(2, "template", "{0} of {s.__class__} is {o!r}")),
+    sheet("a question that is held out", _cell(-1, "question", "Can you name the capital of {s}?")),
+    sheet("a question that holds its answer", _cell(2, "question", "Is {o} that of {s}")),
+    sheet("a question without a subject", _cell(2, "question", "Which is it")),
+    sheet("a relation that holds {s}", _cell(2, "relation", "{s}")),
+    sheet("one object for all of a relation", lambda rows: [rows[0], rows[1], ["x", *rows[1][1:]]]),
+    sheet("an object that there is not", _cell(6, "object", "unicorn")),
+    sheet("another object for a fact", lambda rows: [*rows, _replaced_cell(rows, 1, "object", "Ulm")]),
+    sheet("another topic for a fact", lambda rows: [*rows, _replaced_cell(rows, 1, "topic", "none")]),
+    sheet(
+        "one id for two facts", lambda rows: [[*row, "id" if i == 0 else "x"] for i, row in enumerate(rows)]
+    ),
+    sheet(
+        "subjects that differ in case alone", lambda rows: [*rows, _replaced_cell(rows, 1, "subject", "NORD")]
+    ),
+    sheet("a subject that is a formula", _cell(2, "subject", "=HYPERLINK(1)"), TEXT),
+    sheet("a subject that holds {o}", _cell(2, "subject", "{o} {s} {0} %s [red]"), TEXT),
+    sheet("a subject of 100,000 letters", _cell(2, "subject", "a" * 100_000), TEXT),
+    sheet("a relation of 100,000 letters", _cell(2, "relation", "a" * 100_000)),
+    sheet("a template of 100,000 letters", _cell(2, "template", "a" * 100_000)),
+    sheet("10,000 marks that combine", _cell(2, "object", "a" + "\u0301" * 10_000), TEXT),
+    sheet("escapes of a terminal in a cell", _cell(2, "object", "\x1b[31m\x1b]0;x\x07"), TEXT),
+    sheet("other ends of lines in a cell", _cell(2, "object", "a\u2028b\x85c\x0bd\x0ce\x1cf"), TEXT),
+    sheet("letters of a cell from right to left", _cell(2, "subject", "\u202e\u05d0\u202c"), TEXT),
+    sheet("a zero-width cell", _cell(2, "subject", "\u200b\ufeff"), TEXT),
+    sheet(
+        "4,000 facts of 4,000 objects in 100 templates",
+        _more_facts(
+            4000,
+            lambda i: {
+                "subject": f"s{i}",
+                "relation": "capital",
+                "object": f"o{i}",
+                "template": f"{{s}} {i % 100} {{o}}",
+            },
+        ),
+        LARGE,
+    ),
+    sheet(
+        "2,000 relations",
+        _more_facts(
+            4000,
+            lambda i: {
+                "subject": f"s{i}",
+                "relation": f"r{i // 2}",
+                "object": f"o{i}",
+                "template": "{s} has {o}",
+            },
+        ),
+        LARGE,
+    ),
 )
 
 
@@ -889,6 +992,23 @@ VOCABULARIES = (
 )
 
 
+def _as_nan(data: bytes) -> bytes:
+    """The same header, and no weight that is a number."""
+    begin = 8 + int.from_bytes(data[:8], "little")
+    return data[:begin] + b"\xff" * (len(data) - begin)
+
+
+# What only shows where two models are compared.
+PAIRS = (
+    damaged("weights of NaN", rewritten(WEIGHTS, _as_nan)),
+    damaged(
+        "a vocabulary with another word",
+        in_json(TOKENIZER, lambda t: t["model"]["vocab"].update(unheard=t["model"]["vocab"].pop("x"))),
+        refused_by("the vocabularies differ"),
+    ),
+)
+
+
 JOURNAL, MANIFEST, SHARD, TEXTS = (
     "journal.jsonl",
     "manifest.json",
@@ -1015,6 +1135,31 @@ RUNS = (
     ),
     damaged("a file in a run that is not its own", rewritten("notes.md", b"mine"), SAME),
     damaged("a part of a run that is lost", lambda folder: shutil.rmtree(folder / "parts"), SAME),
+)
+
+
+SEALED, FIRST_READING = "diagnosis.json", "readings/before.parquet"
+
+# A diagnosis that was begun: what it is of, and the reading of the model before.
+DIAGNOSES = (
+    *(
+        kind
+        for file in (SEALED, FIRST_READING)
+        for kind in (
+            damaged(f"{file} that is empty", rewritten(file, b"")),
+            damaged(f"{file} that is cut", rewritten(file, half)),
+            damaged(f"{file} that is a pickle", rewritten(file, PICKLE)),
+        )
+    ),
+    damaged("a diagnosis without diagnosis.json", lost(SEALED)),
+    damaged(f"{SEALED} that is a list", rewritten(SEALED, b"[]")),
+    damaged(f"{SEALED} nested 80,000 deep", rewritten(SEALED, DEEP)),
+    damaged(f"{SEALED} that is a folder", as_folder(SEALED)),
+    damaged("a diagnosis of other models", in_json(SEALED, lambda of: {**of, "sha256": "0" * 64})),
+    damaged(
+        f"{FIRST_READING} of one column",
+        _table(FIRST_READING, lambda table: table.select(table.column_names[:1])),
+    ),
 )
 
 HIDDEN_STATES = (
@@ -1161,11 +1306,15 @@ GROUPS: dict[str, tuple[Kind, ...]] = {
     "paths of folders": PATHS_OF_FOLDERS,
     "folders of dumps": FOLDERS_OF_DUMPS,
     "sheets": SHEETS,
+    "labelled sheets": LABELLED_SHEETS,
+    "sheets of facts": FACT_SHEETS,
     "lexicons": LEXICONS,
     "models": MODELS,
     "vocabularies": VOCABULARIES,
+    "pairs": PAIRS,
     "stores": STORES,
     "runs": RUNS,
+    "diagnoses": DIAGNOSES,
     "hidden states": HIDDEN_STATES,
     "names of fields": FIELD_NAMES,
     "numbers": NUMBERS,

@@ -42,9 +42,17 @@ def _read_texts(path):
 def _world(path):
     from valueattr.world import World, WorldError
 
-    return _reader(
-        lambda path: (World.load(path).fingerprint(), len(World.load(path).questions)), WorldError
-    )(path)
+    return _reader(lambda path: _known(World.load(path)), WorldError)(path)
+
+
+def _load_world(path):
+    from valueattr.world import WorldError, load_world
+
+    return _reader(lambda path: _known(load_world(path)), WorldError)(path)
+
+
+def _known(world):
+    return world.fingerprint(), len(world.questions)
 
 
 def _statements(path):
@@ -93,8 +101,36 @@ READERS = {
     "read_table": _read_table,
     "read_texts": _read_texts,
     "World.load": _world,
+    "load_world": _load_world,
     "load_statements": _statements,
     "load_model": _model,
     "ActivationStore": _store,
     "RunDirectory": _run,
 }
+
+BEGUN_DIAGNOSIS = "begun diagnosis"
+
+
+def begin_diagnosis(before, after, questions, out):
+    """Leave a folder as `valueattr diagnose` does that was stopped once it had read the model before."""
+    from pathlib import Path
+
+    import pandas as pd
+
+    from valueattr.diagnosis import EVIDENCE, SAID, diagnose
+    from valueattr.world import load_world
+
+    class StoppedError(Exception):
+        pass
+
+    def say(text):
+        raise StoppedError(text)
+
+    out, world = Path(out), load_world(questions)
+    try:
+        diagnose(before, after, world, out=out, say=say)
+    except StoppedError:
+        ids = pd.Index([question.id for question in world.questions], name="fact")
+        (out / "readings").mkdir()
+        reading = pd.DataFrame(0.0, ids, ["belief", *EVIDENCE, *SAID])
+        reading.to_parquet(out / "readings" / "before.parquet")

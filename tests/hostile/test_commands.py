@@ -114,7 +114,7 @@ def parameters():
 def test_what_is_hostile_is_refused_by_name_or_changes_nothing(slot, kind, clean, results, tmp_path, request):
     server = request.getfixturevalue("heavy" if slot.torch else "light")
     if slot.clean not in clean.paths:
-        clean.capture(server, tmp_path / "printed")
+        clean.begin(slot.clean, server, tmp_path / "printed")
     if slot.result is not None and slot.name not in results:
         (tmp_path / "clean").mkdir()
         case = Case(slot, clean, tmp_path / "clean")

@@ -9,22 +9,32 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from valueattr.diagnosis._saying import SAID
 from valueattr.diagnosis._verdict import Reading
-from valueattr.results import DirectoryTakenError, locked_folder, write_atomically
+from valueattr.results import DirectoryTakenError, RunDirectoryError, locked_folder, usable, write_atomically
 
 _SEALED = "diagnosis.json"
 
 
 def kept_reading(file: Path, read: Callable[[], Reading]) -> Reading:
-    """The reading that was kept in a file, or one that is made now and kept there."""
+    """The reading that was kept in a file, or one that is made now and kept there.
+
+    Raises:
+        RunDirectoryError: the file is damaged, or cannot be written.
+    """
     if not file.is_file():
         made = read()
         columns = pd.concat([made.evidence, made.said], axis=1)
         write_atomically(file, columns.to_parquet)
-    table = pd.read_parquet(file)
-    return Reading(table.drop(columns=list(SAID)), table[list(SAID)])
+    try:
+        table = pd.read_parquet(file)
+        return Reading(table.drop(columns=list(SAID)), table[list(SAID)])
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        raise RunDirectoryError(
+            f"{file} is damaged ({type(error).__name__}): remove it, and the model is read anew"
+        ) from None
 
 
 class Folder:
@@ -66,20 +76,31 @@ def kept(path: Path | None, sealed: Mapping[str, Any]) -> Iterator[Folder]:
     if path is None:
         yield Folder(None)
         return
-    if path.exists() and not path.is_dir():
-        raise DirectoryTakenError(f"{path} is a file: choose another directory")
-    if path.exists() and not (path / _SEALED).exists() and any(f.name != ".lock" for f in path.iterdir()):
-        raise DirectoryTakenError(f"{path} is not empty and holds no diagnosis: choose another directory")
-    path.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256(json.dumps(sealed, sort_keys=True).encode()).hexdigest()
+    with usable(path):
+        if path.exists() and not path.is_dir():
+            raise DirectoryTakenError(f"{path} is a file: choose another directory")
+        if path.exists() and not (path / _SEALED).exists() and any(f.name != ".lock" for f in path.iterdir()):
+            raise DirectoryTakenError(f"{path} is not empty and holds no diagnosis: choose another directory")
+        path.mkdir(parents=True, exist_ok=True)
     with locked_folder(path):
         if not (path / _SEALED).exists():
             write_atomically(path / _SEALED, partial(_write_json, {"of": sealed, "sha256": digest}))
-        elif json.loads((path / _SEALED).read_text("utf-8")).get("sha256") != digest:
+        elif _sealed_as(path / _SEALED) != digest:
             raise DirectoryTakenError(
                 f"{path} holds a diagnosis of other models, facts or relearning: choose another directory"
             )
         yield Folder(path)
+
+
+def _sealed_as(file: Path) -> str:
+    try:
+        digest = json.loads(file.read_text("utf-8"))["sha256"]
+    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
+        raise DirectoryTakenError(
+            f"{file} is damaged ({type(error).__name__}): choose another directory, or remove this one"
+        ) from None
+    return str(digest)
 
 
 def _write_json(value: Any, path: Path) -> None:

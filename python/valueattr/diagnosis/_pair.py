@@ -156,6 +156,7 @@ def diagnose(
     for source in names[1:]:
         models.append(_comparable(source, names[0], start, tokenizer, world))
     of_embedded = is_embedded_kind(start, tokenizer)
+    _logits(start, tokenizer, _some_texts(world))
     known = known_ids(start, tokenizer, world.questions)
     _check_enough(len(known), before, world)
     inquiry = Inquiry(
@@ -232,17 +233,21 @@ def _comparable(
         raise DiagnosisRefusedError(
             f"{source} has another vocabulary than {before}, so that they cannot be compared"
         )
-    texts = [text for question in list(world.questions)[:8] for text in question.statements]
+    texts = _some_texts(world)
     check_vocabulary(model, own, texts)
     if _shapes(model) != _shapes(start):
         raise DiagnosisRefusedError(
             f"{source} has tensors of other shapes than {before}: it is no later state of it"
         )
-    if _same_logits(start, model, tokenizer, texts):
+    if torch.equal(_logits(model, tokenizer, texts), _logits(start, tokenizer, texts)):
         raise DiagnosisRefusedError(
             f"{source} gives the same logits as {before}: they are one model, or an adapter was not applied"
         )
     return ModelIdentity.of(model, own)
+
+
+def _some_texts(world: World) -> list[str]:
+    return [text for question in list(world.questions)[:8] for text in question.statements]
 
 
 def _shapes(model: PreTrainedModel) -> dict[str, tuple[int, ...]]:
@@ -250,13 +255,18 @@ def _shapes(model: PreTrainedModel) -> dict[str, tuple[int, ...]]:
 
 
 @torch.no_grad()
-def _same_logits(
-    one: PreTrainedModel, other: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]
-) -> bool:
-    batch = tokenizer(list(texts), return_tensors="pt", padding=True).to(one.device)
-    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
-    with evaluating(one), evaluating(other):
-        return bool(torch.equal(one(**inputs).logits, other(**inputs).logits))
+def _logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> torch.Tensor:
+    """Logits of all tokens.
+
+    Raises:
+        DiagnosisRefusedError: some of them are no numbers.
+    """
+    batch = tokenizer(list(texts), return_tensors="pt", padding=True).to(model.device)
+    with evaluating(model):
+        logits: torch.Tensor = model(**{name: batch[name] for name in ("input_ids", "attention_mask")}).logits
+    if not bool(torch.isfinite(logits).all()):
+        raise DiagnosisRefusedError(f"{model.config.name_or_path} gives logits that are no numbers")
+    return logits
 
 
 def _shown(model: ModelIdentity) -> dict[str, Any]:

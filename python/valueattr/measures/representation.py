@@ -14,6 +14,7 @@ and tested on another of the same subjects; selectivity is the real task measure
 
 import random
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,7 @@ from valueattr.activations import capture
 from valueattr.probing import (
     CrossFit,
     Held,
+    ProbeError,
     Target,
     cross_fit,
     fit_many,
@@ -210,16 +212,27 @@ class LastLayer:
         return cls(table, np.array(store.read(last)))
 
     def probes(self) -> Mapping[str, CrossFit]:
-        """Attribute probes of this model by relation, each of which leaves out a fold of subjects."""
-        return _fit_attribute(self.table, self.states)
+        """Attribute probes of this model by relation, each of which leaves out a fold of subjects.
+
+        A relation of too few subjects has none.
+        """
+        fitted = {}
+        for relation, rows in _rows_by_relation(self.table).items():
+            with suppress(ProbeError):
+                fitted[relation] = _fit(self.table.iloc[rows], self.states[rows])
+        return fitted
 
     def held_log_odds(self, probes: Mapping[str, CrossFit]) -> "pd.Series[float]":
         """Log-odds of what is held, by the question's id: the mean over statements, by probes of this model or another.
 
-        Missing where no other subject has that object, so that no probe could learn it.
+        Missing where no other subject has that object, or the relation no probe.
         """
-        scores = _attribute_scores(self.table, self.states, probes, recentre=False)
-        held = pd.Series(scores[np.arange(len(self.table)), self.table["label"]])
+        read = self.table["relation"].isin(list(probes)).to_numpy()
+        table, states = self.table[read].reset_index(drop=True), self.states[read]
+        held = pd.Series(np.nan, index=self.table.index)
+        if len(table):
+            scores = _attribute_scores(table, states, probes, recentre=False)
+            held[read] = scores[np.arange(len(table)), table["label"]]
         return held.where(np.isfinite(held)).groupby(self.table["fact"].to_numpy()).mean()
 
 

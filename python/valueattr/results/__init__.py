@@ -6,6 +6,7 @@ from valueattr.results._directory import (
     RunDirectoryError,
     locked_folder,
     part_name,
+    usable,
     write_atomically,
 )
 from valueattr.results._tables import FACTS, GENERATIONS, MEASURES, STEPS, SUMMARY, VERDICTS, as_table
@@ -23,5 +24,6 @@ __all__ = [
     "as_table",
     "locked_folder",
     "part_name",
+    "usable",
     "write_atomically",
 ]

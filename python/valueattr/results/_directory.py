@@ -82,12 +82,18 @@ def _written(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
-def _usable(path: Path) -> Iterator[None]:
-    """What the file system says against a run directory, as one error that names it."""
+def usable(path: Path) -> Iterator[None]:
+    """What the file system says against a directory of results, as one error that names it.
+
+    Raises:
+        RunDirectoryError: as it says.
+    """
     try:
         yield
     except OSError as error:
-        raise RunDirectoryError(f"{path} cannot be used as a run directory: {error.strerror}") from error
+        raise RunDirectoryError(
+            f"{path} cannot be used as a directory of results: {error.strerror}"
+        ) from error
 
 
 def _canonical(value: Mapping[str, Any]) -> str:
@@ -102,7 +108,7 @@ def locked_folder(path: Path) -> Iterator[None]:
         DirectoryTakenError: another process holds it.
         RunDirectoryError: it cannot be used.
     """
-    with _usable(path):
+    with usable(path):
         lock = (path / ".lock").open("w")
     with lock:
         try:
@@ -122,7 +128,7 @@ class RunDirectory:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        with _usable(self.path):
+        with usable(self.path):
             if not (self.path / "plan.json").is_file():
                 raise RunDirectoryError(f"{self.path} is not a run directory: it has no plan.json")
 
@@ -135,7 +141,7 @@ class RunDirectory:
             RunDirectoryError: the directory cannot be made or written to.
         """
         path = Path(path)
-        with _usable(path):
+        with usable(path):
             if (path / "plan.json").exists():
                 run = cls(path)
                 run._check_plan(hash_plan(plan))

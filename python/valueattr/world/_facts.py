@@ -369,11 +369,11 @@ def _check_relation(relation: Relation, where: str) -> None:
         raise WorldError(f"{where}: the relation {relation.name!r} holds the object {twice[0]!r} twice")
     for wording in relation.statements:
         if wording.count("{s}") != 1 or wording.count("{o}") != 1:
-            raise WorldError(f"{where}: the statement {wording!r} must hold {{s}} and {{o}} once each")
+            raise WorldError(f"{where}: the statement {_shown(wording)} must hold {{s}} and {{o}} once each")
     for wording in (*relation.held_out, *relation.near_answers, *relation.short):
         if wording.count("{o}") != 1 or not wording.endswith("{o}"):
             raise WorldError(
-                f"{where}: the wording {wording!r} must end in {{o}}, so that the object comes next"
+                f"{where}: the wording {_shown(wording)} must end in {{o}}, so that the object comes next"
             )
     for wording in (
         *relation.held_out,
@@ -382,13 +382,15 @@ def _check_relation(relation: Relation, where: str) -> None:
         *relation.held_out_questions,
     ):
         if wording.count("{s}") != 1:
-            raise WorldError(f"{where}: the wording {wording!r} must hold {{s}} once")
+            raise WorldError(f"{where}: the wording {_shown(wording)} must hold {{s}} once")
     for wording in (*relation.questions, *relation.held_out_questions):
         if "{o}" in wording:
-            raise WorldError(f"{where}: the question {wording!r} must not hold {{o}}, which is its answer")
+            raise WorldError(
+                f"{where}: the question {_shown(wording)} must not hold {{o}}, which is its answer"
+            )
     for wording in relation.short:
         if "{s}" in wording:
-            raise WorldError(f"{where}: the short wording {wording!r} must not hold {{s}}")
+            raise WorldError(f"{where}: the short wording {_shown(wording)} must not hold {{s}}")
 
 
 def _check_fact(fact: Fact, relations: Mapping[str, Relation], where: str) -> None:
