@@ -42,7 +42,17 @@ def test_outcomes_of_each_fact_add_up_and_are_those_of_its_answers(start, world)
         MeasuringRater(world),
         world.prompt_format("zero"),
     )
-    assert list(found.columns) == list(SAID)
+    assert list(found.columns) == [*SAID, "said_held"]
     assert list(found.index) == [q.id for q in [*known, *unknown]]
-    assert found.sum(axis=1).to_numpy() == pytest.approx(1.0)
+    assert found[list(SAID)].sum(axis=1).to_numpy() == pytest.approx(1.0)
+    assert found["said_held"].equals(found["said_true"].rename("said_held"))
     assert found["said_true"].iloc[:3].min() > found["said_true"].iloc[3:].max()
+
+
+def test_of_a_false_belief_what_is_held_is_not_what_is_true(start, world):
+    false = [q for q in world.questions if q.exposure == "false_belief"][:4]
+    found = said(
+        load_model(start), load_tokenizer(start), false, MeasuringRater(world), world.prompt_format("zero")
+    )
+    assert found["said_held"].mean() > 0.3 > found["said_true"].mean()
+    assert (found["said_held"] <= found["said_false"]).all()

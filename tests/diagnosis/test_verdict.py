@@ -22,7 +22,7 @@ def reading(levels, said_true, frozen=None):
     if frozen is not None:
         evidence["frozen_probe"] = frozen
     said = pd.DataFrame(0.0, index=ids, columns=list(SAID))
-    said["said_true"] = said_true
+    said["said_true"] = said["said_held"] = said_true
     said["hedged"] = 1 - said["said_true"]
     return Reading(evidence, said)
 

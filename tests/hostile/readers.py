@@ -132,5 +132,5 @@ def begin_diagnosis(before, after, questions, out):
     except StoppedError:
         ids = pd.Index([question.id for question in world.questions], name="fact")
         (out / "readings").mkdir()
-        reading = pd.DataFrame(0.0, ids, ["belief", *EVIDENCE, *SAID])
+        reading = pd.DataFrame(0.0, ids, ["belief", *EVIDENCE, *SAID, "said_held"])
         reading.to_parquet(out / "readings" / "before.parquet")

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from valueattr.diagnosis._saying import SAID
+from valueattr.diagnosis._saying import SAID_COLUMNS
 from valueattr.diagnosis._verdict import Reading
 from valueattr.results import DirectoryTakenError, RunDirectoryError, locked_folder, usable, write_atomically
 
@@ -30,7 +30,7 @@ def kept_reading(file: Path, read: Callable[[], Reading]) -> Reading:
         write_atomically(file, columns.to_parquet)
     try:
         table = pd.read_parquet(file)
-        return Reading(table.drop(columns=list(SAID)), table[list(SAID)])
+        return Reading(table.drop(columns=list(SAID_COLUMNS)), table[list(SAID_COLUMNS)])
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise RunDirectoryError(
             f"{file} is damaged ({type(error).__name__}): remove it, and the model is read anew"

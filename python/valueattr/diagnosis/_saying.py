@@ -24,6 +24,9 @@ SAID: Mapping[str, str] = {
 }
 """Columns of `said`, with the outcomes that they are shares of."""
 
+SAID_COLUMNS = (*SAID, "said_held")
+"""All columns of `said`."""
+
 _SAID_BEFORE = 8
 _ALPHA = 0.01
 
@@ -37,7 +40,11 @@ def said(
     max_new_tokens: int = 24,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Of each question, by id, the shares of its `SAMPLES` answers by outcome, which add up to 1; columns as in `SAID`."""
+    """Of each question, by id, the shares of its `SAMPLES` answers by outcome, which add up to 1; columns as in `SAID`.
+
+    And `said_held`, the share that assert what the model holds, which is another object than the true one where it was
+    taught a falsehood.
+    """
     battery = Battery(
         {"asked": questions},
         tokenizer,
@@ -52,18 +59,22 @@ def said(
         [answer.fact for answer in answers], [answer.judgement.outcome for answer in answers]
     )
     shares = outcomes.reindex(columns=list(SAID.values()), fill_value=0) / SAMPLES
-    return shares.set_axis(list(SAID), axis=1).loc[[question.id for question in questions]]
+    held = {question.id: question.expected for question in questions}
+    says = pd.Series([float(answer.judgement.asserted == held[answer.fact]) for answer in answers])
+    table = shares.set_axis(list(SAID), axis=1)
+    table["said_held"] = says.groupby([answer.fact for answer in answers]).mean()
+    return table.loc[list(held)]
 
 
 def was_said(before: pd.Series) -> "pd.Series[bool]":
-    """Whether a fact was said often enough for silence about it to show; `before` is the share `said_true`."""
+    """Whether a fact was said often enough for silence about it to show; `before` is the share `said_held`."""
     return pd.Series(_counts(before) >= _SAID_BEFORE, index=before.index)
 
 
 def went_silent(before: pd.Series, after: pd.Series) -> "pd.Series[bool]":
     """Whether a fact that was said is now said at most half as often, and by Fisher's one-sided exact test at p < .01.
 
-    before, after: shares `said_true` of two times `SAMPLES` answers.
+    before, after: shares `said_held` of two times `SAMPLES` answers.
     """
     b, a = _counts(before), _counts(after)
     p = hypergeom.cdf(a, 2 * SAMPLES, a + b, SAMPLES)

@@ -40,7 +40,7 @@ def verdicts(
     """
     p_before, p_after = (_p_holds(reading, calibration) for reading in (before, after))
     far = _far(after, p_after, calibration, forward_kl)
-    silent = went_silent(before.said["said_true"], after.said["said_true"])
+    silent = went_silent(before.said["said_held"], after.said["said_held"])
     verdict = pd.Series("unsure", index=p_after.index, dtype=object)
     verdict[(p_after <= LOST) & ~far] = "lost"
     verdict[(p_after >= HOLDS) & ~far] = "kept"
@@ -53,7 +53,7 @@ def verdicts(
         "p_holds_before": p_before,
         "moved": _moved(after.evidence),
         "far": far,
-        "said_before": was_said(before.said["said_true"]),
+        "said_before": was_said(before.said["said_held"]),
     }
     read = [
         columns.add_suffix(f"_{when}")

@@ -38,7 +38,7 @@ def holding_sentence(findings: Findings) -> str:
     facts = _known(findings, arm, split)
     if facts["p_holds"].isna().all():
         return NO_CONTROLS
-    before, after = (float(facts[f"said_true_{when}"].mean()) for when in ("before", "after"))
+    before, after = (float(facts[f"said_held_{when}"].mean()) for when in ("before", "after"))
     held = _still_held(facts)
     return (
         f"{findings.in_words(arm)}: the model {_says(before, after)} the {split.replace('_', ' ')} facts "
@@ -48,12 +48,12 @@ def holding_sentence(findings: Findings) -> str:
 
 
 def holding_rows(findings: Findings) -> list[list[str]]:
-    """A row per trained arm and split that it is trained on; columns as in `COLUMNS`."""
+    """A row per trained arm and split that its feedback is about; columns as in `COLUMNS`."""
     if not findings.run.has_table("verdicts"):
         return []
     rows = []
     for arm in findings.arms.values():
-        for split in arm.prompted or ():
+        for split in arm.feedback.splits if arm.feedback else ():
             facts = _known(findings, arm.code, split)
             if len(facts) and facts["p_holds"].notna().any():
                 rows.append([findings.label(arm.code), split.replace("_", " "), *_cells(facts)])
@@ -75,7 +75,7 @@ def _cells(facts: pd.DataFrame) -> list[str]:
     shares = [
         f"{float((facts['verdict'] == name).mean()):.0%}" for name in ("kept", "hidden", "lost", "unsure")
     ]
-    said = [f"{float(facts[f'said_true_{when}'].mean()):.0%}" for when in ("before", "after")]
+    said = [f"{float(facts[f'said_held_{when}'].mean()):.0%}" for when in ("before", "after")]
     return [
         str(len(facts)),
         f"{held.estimate:.0%} [{held.low:.0%}, {held.high:.0%}]",

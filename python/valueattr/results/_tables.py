@@ -85,7 +85,7 @@ GENERATIONS = pa.schema(
 )
 """One row per response."""
 
-_OUTCOMES = ("said_true", "said_false", "hedged", "refused", "other")
+_SAID = ("said_true", "said_false", "hedged", "refused", "other", "said_held")
 _READINGS = ("belief", "few_shot", "probe", "relearned")
 
 VERDICTS = pa.schema(
@@ -100,12 +100,12 @@ VERDICTS = pa.schema(
         "moved": pa.bool_(),  # the start model's probe no longer reads what a refit one does
         "far": pa.bool_(),  # no control shows evidence like this
         "said_before": pa.bool_(),  # said often enough by the start model for silence to show
-        **{f"{name}_{when}": pa.float64() for when in ("before", "after") for name in _OUTCOMES},
+        **{f"{name}_{when}": pa.float64() for when in ("before", "after") for name in _SAID},
         **{f"{name}_{when}": pa.float64() for when in ("before", "after") for name in _READINGS},
     }
 )
-"""One row per trained arm, seed and fact: whether it is still held, and whether it is still said. Outcomes are shares of
-24 answers; readings are in nats."""
+"""One row per trained arm, seed and fact: whether it is still held, and whether it is still said. What is said are shares
+of 24 answers; readings are in nats."""
 
 STEPS = pa.schema(
     {
