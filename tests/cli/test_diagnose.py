@@ -15,6 +15,9 @@ from valueattr.cli import app
 from valueattr.model import continue_training, load_model, load_tokenizer
 from valueattr.world import synthesise, training_text
 
+# One process makes the models and diagnoses that these tests share.
+pytestmark = pytest.mark.xdist_group("diagnose")
+
 
 def diagnose(*arguments):
     return CliRunner().invoke(app, ["diagnose", *map(str, arguments)])

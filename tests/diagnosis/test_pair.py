@@ -26,6 +26,9 @@ from valueattr.world import synthesise, training_text
 
 TOPIC = "people"
 
+# One process makes the models and diagnoses that these tests share.
+pytestmark = pytest.mark.xdist_group("diagnose")
+
 
 @pytest.fixture(scope="module")
 def small(world):

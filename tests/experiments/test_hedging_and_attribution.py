@@ -53,7 +53,7 @@ def test_reports_hold_their_figures_and_ratios(run):
     page = (run.path / "report.html").read_text("utf-8")
     assert page.count("<svg") >= 4
     assert "Declared ratios" in page
-    assert "not defined: fewer than two seeds" in page
+    assert "one seed carries no interval" in page
     assert "one seed: no verdict" in page or "no verdict: the manipulation check" in page
     assert not re.search(r"\bnan\b", page, re.IGNORECASE)
 

@@ -63,7 +63,8 @@ def test_one_seed_carries_no_interval_and_says_how_to_add_more(run):
     text = headline(run)
     assert "One seed carries no seed-level interval" in text
     assert f"valueattr run e1 --preset smoke --seeds 3 --out {run.path}" in text
-    assert "Not tested whether forgotten or hidden" in page(run)
+    assert re.search(r"a3 \(content penalty\): the model [^<]+ the penalised facts", page(run))
+    assert "Not tested" not in page(run)
 
 
 def test_the_headline_holds_the_contrasts_numbers(run):
