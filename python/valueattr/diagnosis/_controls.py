@@ -15,7 +15,6 @@ from transformers import PrinterCallback
 
 from valueattr.measures.belief import known_ids, share_known
 from valueattr.model import (
-    ENOUGH_KNOWN,
     Asking,
     ModelError,
     TeachingRecipe,
@@ -42,6 +41,8 @@ _DOCUMENTS_PER_STEP = 48
 _AS_IN_EXPERIMENTS = TrainingConfig(
     steps=40, prompts_per_step=16, group_size=8, learning_rate=1e-4, beta=0.02, checkpoint_every=40
 )
+
+_FEWEST_HELD = 20
 
 # Worlds of facts that no run has taught.
 _INVENTED = 1000
@@ -195,13 +196,14 @@ def taught_base(source: str, number: int, cache: Path | None = None) -> Base:
         TeachingRecipe(seed=number),
         cache=cache,
     )
-    if taught.known_after < ENOUGH_KNOWN:
+    learned = known_ids(load_model(taught.folder), load_tokenizer(taught.folder), lessons.questions)
+    held = learned & frozenset(of_topic)
+    if len(held) < _FEWEST_HELD:
         raise ModelError(
-            f"{source} was taught {len(facts) - len(removed)} invented facts and knows {taught.known_after:.0%} of them; "
-            f"controls need {ENOUGH_KNOWN:.0%}"
+            f"{source} was taught {len(lessons.facts)} invented facts and knows {taught.known_after:.0%} of them: "
+            f"too few for controls, which need {_FEWEST_HELD} of one topic"
         )
-    known = known_ids(load_model(taught.folder), load_tokenizer(taught.folder), lessons.questions)
-    return Base(f"taught {number}, {topic}", taught.folder, world, known & frozenset(of_topic), removed)
+    return Base(f"taught {number}, {topic}", taught.folder, world, held, removed)
 
 
 def planted(base: Base, recipe: PlantingRecipe, seed: int = 0, cache: Path | None = None) -> Path:

@@ -35,6 +35,9 @@ FEWEST_KNOWN = 20
 """Facts that the model before must know for shares of them to say anything."""
 
 _PROMPTS_OF_DRIFT = 48
+
+# By which it is found how a model likes to be asked.
+_FACTS_ASKED = 16
 _ANSWER_TOKENS = 24
 
 
@@ -164,7 +167,7 @@ def diagnose(
         tuple(world.questions),
         known,
         MeasuringRater(world),
-        world.prompt_format(PROMPT_FAMILY) if of_embedded else PromptFormat(),
+        _prompt_format(start, tokenizer, world, known),
         RELEARNING if relearn == "full" else None,
     )
     sealed = {"models": [_shown(model) for model in models], "world": world.fingerprint(), "relearn": relearn}
@@ -188,10 +191,24 @@ def diagnose(
             moved = _distance(start, load_model(source), tokenizer, inquiry)
             distances.append(moved)
             tables.append(_described(verdicts(first, found, calibration, moved["forward_kl"]), world))
-        about = {**sealed, "names": names, **distances[0]}
+        about = {**sealed, "names": names, "asked_as": inquiry.prompt_format.frame, **distances[0]}
         diagnosis = Diagnosis(tables[0], tuple(tables[1:]), calibration, about)
         folder.write(diagnosis.verdicts, diagnosis.summary, diagnosis.calibration, about)
     return diagnosis
+
+
+def _prompt_format(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, world: World, known: frozenset[str]
+) -> PromptFormat:
+    """The question alone, unless the model tells more of what it knows when it is asked as the embedded text asks."""
+    asked = [world.questions[fact] for fact in sorted(known)][:_FACTS_ASKED]
+    rater = MeasuringRater(world)
+
+    def told(prompt_format: PromptFormat) -> float:
+        shares = said(model, tokenizer, asked, rater, prompt_format)
+        return float(shares["said_true"].mean())
+
+    return max((PromptFormat(), world.prompt_format(PROMPT_FAMILY)), key=told)
 
 
 def _readable(reading: Reading) -> tuple[str, ...]:

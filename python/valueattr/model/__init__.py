@@ -17,10 +17,9 @@ from valueattr.model._reading import (
     token_distributions,
 )
 from valueattr.model._sampling import evaluating, sample_ids, sample_texts
-from valueattr.model._teaching import ENOUGH_KNOWN, Taught, TeachingRecipe, in_format, taught_model
+from valueattr.model._teaching import Taught, TeachingRecipe, in_format, taught_model
 
 __all__ = [
-    "ENOUGH_KNOWN",
     "Asking",
     "ClosedSetScores",
     "ModelError",

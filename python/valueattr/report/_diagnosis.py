@@ -82,6 +82,7 @@ def _about(diagnosis: Diagnosis) -> list[tuple[str, str]]:
         ("model before", names[0]),
         ("model after", names[1]),
         *(("sham", name) for name in names[2:]),
+        ("asked as", about["asked_as"]),
         ("tensors that changed", f"{about['tensors_changed']:.0%}"),
         ("forward KL", f"{about['forward_kl']:.3f} nats per token of the answers of the model before"),
         ("forward KL of the controls", controls),
