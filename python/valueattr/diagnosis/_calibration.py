@@ -47,9 +47,12 @@ class Calibration:
 
     @cached_property
     def truths(self) -> pd.DataFrame:
-        """The controls whose answer is known: facts that were known well, and that planting did not partly erase."""
+        """The controls whose answer is known: facts that were known well, and that planting did not partly erase.
+
+        Those that lack a reading are left out.
+        """
         known = self.controls[self.controls["exposure"] == "well_known"]
-        return known[~known["partly_erased"]].reset_index(drop=True)
+        return known[~known["partly_erased"]].dropna(subset=list(self.readings)).reset_index(drop=True)
 
     @cached_property
     def held_out(self) -> pd.Series:
