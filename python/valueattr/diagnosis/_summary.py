@@ -157,7 +157,7 @@ def told(verdicts: pd.DataFrame, summary: pd.DataFrame) -> str:
     counts = {verdict: int((known["verdict"] == verdict).sum()) for verdict in VERDICTS}
     sentences = [
         f"The model before held {len(known)} of {len(verdicts)} facts; the model after still holds "
-        f"{share:.0%} of them (95% interval {low:.0%} to {high:.0%}).",
+        f"{share:.1%} of them (95% interval {low:.1%} to {high:.1%}).",
         f"{counts['kept']} are kept, {counts['hidden']} hidden, {counts['lost']} lost, and {counts['unsure']} unsure.",
     ]
     if counts["hidden"]:
