@@ -7,7 +7,7 @@ import pytest
 
 from tests.builders import an_arm, as_version_1, small_plan
 from valueattr.experiments import E1, E2, E3, vary
-from valueattr.plan import PLAN_VERSION, Check, Contrast, Plan, PlanError, Ratio
+from valueattr.plan import PLAN_VERSION, Check, Contrast, Plan, PlanError, Ratio, plan_version
 from valueattr.results import RunDirectory, RunDirectoryError
 
 PUBLISHED = Path(__file__).parents[2] / "docs" / "results" / "tiny"
@@ -42,8 +42,15 @@ def test_the_published_plans_are_read(name):
     assert run.plan_is_intact
     plan = Plan.read(run)
     assert (plan.experiment, plan.preset, plan.settings.split_size) == (name, "tiny", 32)
-    assert [arm.code for arm in plan.arms] == run.plan["order"]
-    assert as_version_1(plan) == run.plan
+    if plan_version(run.plan) == 1:
+        assert [arm.code for arm in plan.arms] == run.plan["order"]
+        assert as_version_1(plan) == run.plan
+    else:
+        assert plan.to_json() == run.plan
+
+
+def test_plans_of_both_versions_are_published():
+    assert {plan_version(RunDirectory(folder).plan) for folder in PUBLISHED.glob("e?")} == {1, 2}
 
 
 def test_a_plan_fills_in_what_the_experiment_says_of_every_arm():

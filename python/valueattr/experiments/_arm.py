@@ -1,12 +1,13 @@
 """One arm and seed, from the start model to its part of the tables; resumable from the last checkpoint."""
 
+import gc
 import shutil
 import time
 
 from valueattr.experiments._context import Context
-from valueattr.experiments._holding import record_start
+from valueattr.experiments._holding import record_start, record_verdicts
 from valueattr.experiments._records import Records, Report
-from valueattr.experiments._training import checkpoints_of, train_arm
+from valueattr.experiments._training import checkpoints_of, final_model_of, train_arm
 from valueattr.plan import Arm
 from valueattr.results import RunDirectory, part_name
 
@@ -28,6 +29,10 @@ def run_arm(run: RunDirectory, context: Context, arm: Arm, seed: int, report: Re
         record_start(run, context, arm, seed, records)
     elif testable:
         train_arm(run, context, arm, seed, records, report)
+        gc.collect()  # the trainer holds itself, and with it the memory that relearning needs
+        trained = time.perf_counter()
+        record_verdicts(run, context, arm, seed, final_model_of(run, arm, seed), records)
+        records.logged(context.training.steps, "time/verdicts", time.perf_counter() - trained)
     records.logged(0, "time/arm", time.perf_counter() - started)
     run.write_part(part_name(arm.code, seed), records.tables(context, arm.code, seed))
     shutil.rmtree(checkpoints_of(run, arm, seed), ignore_errors=True)

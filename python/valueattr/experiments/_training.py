@@ -19,7 +19,6 @@ from transformers import (
 from trl import DPOTrainer
 
 from valueattr.experiments._context import Context
-from valueattr.experiments._holding import record_verdicts
 from valueattr.experiments._records import DamagedCheckpointError, Records, Report
 from valueattr.measures.battery import Rows
 from valueattr.measures.drift import DriftMeter
@@ -65,10 +64,14 @@ def train_arm(
     policy = trainer.accelerator.unwrap_model(trainer.model)
     measured = watch.timed("measure", lambda: context.measure(policy, arm, seed))
     records.measured(context.training.steps, measured)
-    final = run.path / "checkpoints" / part_name(arm.code, seed)
-    policy.save_pretrained(final)
-    context.tokenizer.save_pretrained(final)
-    watch.timed("verdicts", lambda: record_verdicts(run, context, arm, seed, final, records))
+    folder = final_model_of(run, arm, seed)
+    policy.save_pretrained(folder)
+    context.tokenizer.save_pretrained(folder)
+
+
+def final_model_of(run: RunDirectory, arm: Arm, seed: int) -> Path:
+    """Where an arm's model is kept when it is trained."""
+    return run.path / "checkpoints" / part_name(arm.code, seed)
 
 
 def checkpoints_of(run: RunDirectory, arm: Arm, seed: int) -> Path:
