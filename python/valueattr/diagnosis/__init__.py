@@ -30,7 +30,7 @@ from valueattr.diagnosis._relearning import (
 )
 from valueattr.diagnosis._saying import SAID, SAMPLES
 from valueattr.diagnosis._shares import corrected_share
-from valueattr.diagnosis._summary import in_words
+from valueattr.diagnosis._summary import in_words, known_before, said_instead
 from valueattr.diagnosis._verdict import HOLDS, LOST, VERDICTS, Reading, Verdict, verdicts
 
 __all__ = [
@@ -68,11 +68,13 @@ __all__ = [
     "in_words",
     "is_embedded_kind",
     "kept_reading",
+    "known_before",
     "own_calibration",
     "p_holds",
     "planted",
     "planted_text",
     "relearned_belief",
+    "said_instead",
     "taught_base",
     "verdicts",
 ]

@@ -1,7 +1,7 @@
 """How well the evidence tells what is held from what is lost, on models whose answer is known."""
 
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import resources
 from typing import Any
 
@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from valueattr.activations import ModelIdentity
-from valueattr.diagnosis._classifier import error_of, fit_classifier, held_out_p, p_holds
+from valueattr.diagnosis._classifier import bins_of, error_of, fit_classifier, held_out_p, p_holds
 from valueattr.diagnosis._evidence import EVIDENCE
 from valueattr.model import (
     load_model,
@@ -23,8 +23,6 @@ from valueattr.model.start import EMBEDDED
 # A reading is far where this many controls are not within the distance of all but this share of controls of other bases.
 _NEIGHBOURS = 5
 _WITHIN = 0.995
-
-_BINS = 10
 
 _CONTROLS = "controls.parquet"
 
@@ -40,6 +38,7 @@ class Calibration:
     readings: tuple[str, ...] = EVIDENCE
 
     @classmethod
+    @cache  # a report asks for its rates once a row
     def shipped(cls, readings: tuple[str, ...] = EVIDENCE) -> "Calibration":
         """That of the embedded start model."""
         with resources.as_file(resources.files("valueattr.diagnosis").joinpath(_CONTROLS)) as file:
@@ -52,7 +51,7 @@ class Calibration:
         Those that lack a reading are left out.
         """
         known = self.controls[self.controls["exposure"] == "well_known"]
-        return known[~known["partly_erased"]].dropna(subset=list(self.readings)).reset_index(drop=True)
+        return self._whole(known[~known["partly_erased"]]).reset_index(drop=True)
 
     @cached_property
     def held_out(self) -> pd.Series:
@@ -61,7 +60,7 @@ class Calibration:
 
     def p_holds(self, evidence: pd.DataFrame) -> pd.Series:
         """P(holds) of every row of a model's evidence; missing where a reading is."""
-        whole = evidence[evidence[list(self.readings)].notna().all(axis=1)]
+        whole = self._whole(evidence)
         if whole.empty:
             return pd.Series(np.nan, index=evidence.index)
         return p_holds(self._classifier, whole, self.readings).reindex(evidence.index)
@@ -71,7 +70,7 @@ class Calibration:
 
         It is not where all of it is beyond the middle of the held facts, or all of it below the middle of the lost ones.
         """
-        whole = evidence[evidence[list(self.readings)].notna().all(axis=1)]
+        whole = self._whole(evidence)
         if whole.empty:
             return pd.Series(False, index=evidence.index)
         rows = self._scaled(whole)
@@ -99,7 +98,7 @@ class Calibration:
 
     def reliability(self) -> pd.DataFrame:
         """Ten bins of P(holds) of equal width: `facts`, mean `p_holds`, share `held`."""
-        bins = np.minimum((self.held_out * _BINS).astype(int), _BINS - 1)
+        bins = bins_of(self.held_out)
         table = pd.DataFrame({"p_holds": self.held_out, "held": self.truths["holds"].astype(float)})
         means = table.groupby(bins).mean()
         return means.assign(facts=table.groupby(bins).size()).rename_axis("bin").reset_index()
@@ -123,6 +122,10 @@ class Calibration:
             "reliability": self.reliability().to_dict("records"),
             "rates": self.rates().to_dict("records"),
         }
+
+    def _whole(self, evidence: pd.DataFrame) -> pd.DataFrame:
+        """The rows that lack no reading."""
+        return evidence.dropna(subset=list(self.readings))
 
     @cached_property
     def _classifier(self) -> Pipeline:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -74,13 +73,17 @@ def error_of(p: pd.Series, holds: pd.Series) -> Error:
         facts=len(truth),
         auroc=float(roc_auc_score(truth, said)),
         brier=float(np.mean((said - truth) ** 2)),
-        calibration=_calibration_error(said, truth),
+        calibration=_calibration_error(p, holds),
         tpr=float(np.mean(said[truth] >= 0.5)),
         fpr=float(np.mean(said[~truth] >= 0.5)),
     )
 
 
-def _calibration_error(p: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
-    bins = np.minimum((p * _BINS).astype(int), _BINS - 1)
-    gaps = [abs(p[bins == b].mean() - truth[bins == b].mean()) * np.mean(bins == b) for b in np.unique(bins)]
-    return float(sum(gaps))
+def bins_of(p: pd.Series) -> "pd.Series[int]":
+    """Which of ten bins of equal width each probability is in, from 0."""
+    return (p * _BINS).astype(int).clip(upper=_BINS - 1)
+
+
+def _calibration_error(p: pd.Series, holds: pd.Series) -> float:
+    gaps = (p - holds.astype(float)).groupby(bins_of(p)).sum()
+    return float(gaps.abs().sum() / len(p))

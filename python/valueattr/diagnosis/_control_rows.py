@@ -24,7 +24,6 @@ from valueattr.diagnosis._relearning import RELEARNING
 from valueattr.measures.belief import mean_belief, plain_items
 from valueattr.measures.drift import DriftMeter
 from valueattr.model import (
-    Asking,
     cache_directory,
     cached_folder,
     evaluating,
@@ -107,11 +106,14 @@ def _read(base: Base, folder: Path) -> pd.DataFrame:
 
 
 def _drift(base: Base, seed: int) -> DriftMeter:
-    tokenizer = load_tokenizer(base.folder)
-    asking, prompt_format = Asking.of(tokenizer), base.world.prompt_format(PROMPT_FAMILY)
-    asked = [base.world.questions[fact] for fact in sorted(base.held | base.removed)]
-    prompts = [asking.prompt(prompt_format.turn(question.wordings[0])) for question in asked]
-    return DriftMeter(load_model(base.folder), tokenizer, prompts, _ANSWER_TOKENS, seed)
+    return DriftMeter.on(
+        load_model(base.folder),
+        load_tokenizer(base.folder),
+        [base.world.questions[fact] for fact in sorted(base.held | base.removed)],
+        base.world.prompt_format(PROMPT_FAMILY),
+        _ANSWER_TOKENS,
+        seed,
+    )
 
 
 def _belief_in(base: Base, folder: Path, lie_of: dict[str, str]) -> pd.Series:

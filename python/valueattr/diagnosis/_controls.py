@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from transformers import PrinterCallback
 
-from valueattr.measures.belief import known_ids, share_known
+from valueattr.measures.belief import belief_rows, known_ids, plain_items, share_known
 from valueattr.model import (
     Asking,
     ModelError,
@@ -196,7 +196,8 @@ def taught_base(source: str, number: int, cache: Path | None = None) -> Base:
         TeachingRecipe(seed=number),
         cache=cache,
     )
-    learned = known_ids(load_model(taught.folder), load_tokenizer(taught.folder), lessons.questions)
+    model, tokenizer = load_model(taught.folder), load_tokenizer(taught.folder)
+    learned = known_ids(belief_rows(model, tokenizer, plain_items(lessons.questions)))
     held = learned & frozenset(of_topic)
     if len(held) < _FEWEST_HELD:
         raise ModelError(

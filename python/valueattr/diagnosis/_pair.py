@@ -20,10 +20,10 @@ from valueattr.diagnosis._relearning import RELEARNING, RelearningRecipe
 from valueattr.diagnosis._saying import said
 from valueattr.diagnosis._summary import summarised, told
 from valueattr.diagnosis._verdict import HOLDS, Reading, verdicts
-from valueattr.measures.belief import known_ids
+from valueattr.measures.belief import belief_rows, known_ids, plain_items
 from valueattr.measures.drift import DriftMeter
 from valueattr.measures.representation import LastLayer
-from valueattr.model import Asking, check_vocabulary, evaluating, load_model, load_tokenizer
+from valueattr.model import check_vocabulary, evaluating, load_model, load_tokenizer
 from valueattr.probing import CrossFit
 from valueattr.questions import PromptFormat, Question, QuestionSet
 from valueattr.rating import MeasuringRater, Rater
@@ -35,6 +35,9 @@ FEWEST_KNOWN = 20
 """Facts that the model before must know for shares of them to say anything."""
 
 _PROMPTS_OF_DRIFT = 48
+
+# Questions on whose statements logits are compared.
+_COMPARED = 8
 
 # By which it is found how a model likes to be asked.
 _FACTS_ASKED = 16
@@ -134,7 +137,7 @@ def diagnose(
     shams: Sequence[str | Path] = (),
     relearn: Relearn = "full",
     out: Path | None = None,
-    say: Callable[[str], None] | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Diagnosis:
     """Forgotten or hidden: what the model `after` still holds of what `before` held, fact by fact.
 
@@ -151,23 +154,29 @@ def diagnose(
         ModelError: a model cannot be loaded, or does not learn what controls need.
         DirectoryTakenError: `out` holds something else, or another process is at it.
     """
-    say = say or _silent
     names = [str(before), str(after), *map(str, shams)]
     tokenizer = load_tokenizer(before)
     start = load_model(before)
+    texts = [text for question in list(world.questions)[:_COMPARED] for text in question.statements]
+    logits = _logits(start, tokenizer, texts)
     models = [ModelIdentity.of(start, tokenizer)]
     for source in names[1:]:
-        models.append(_comparable(source, names[0], start, tokenizer, world))
+        model, own = _comparable(source, names[0], start, tokenizer, texts)
+        if torch.equal(_logits(model, tokenizer, texts), logits):
+            raise DiagnosisRefusedError(
+                f"{source} gives the same logits as {before}: they are one model, or an adapter was not applied"
+            )
+        models.append(ModelIdentity.of(model, own))
     of_embedded = is_embedded_kind(start, tokenizer)
-    _logits(start, tokenizer, _some_texts(world))
-    known = known_ids(start, tokenizer, world.questions)
+    known = known_ids(belief_rows(start, tokenizer, plain_items(world.questions)))
     _check_enough(len(known), before, world)
+    rater = MeasuringRater(world)
     inquiry = Inquiry(
         world.questions,
         tuple(world.questions),
         known,
-        MeasuringRater(world),
-        _prompt_format(start, tokenizer, world, known),
+        rater,
+        _prompt_format(start, tokenizer, world, known, rater),
         RELEARNING if relearn == "full" else None,
     )
     sealed = {"models": [_shown(model) for model in models], "world": world.fingerprint(), "relearn": relearn}
@@ -179,30 +188,39 @@ def diagnose(
             calibration = Calibration.shipped(readings)
         else:
             say(
-                f"the error of a verdict on {before} is not known; controls are made, and cached for later calls"
+                f"{before} is not like the embedded model: making models to measure the verdict's error with, cached for later"
             )
             calibration = own_calibration(names[0], readings, say)
         _check_enough(int((calibration.p_holds(first.evidence) >= HOLDS).sum()), before, world)
         frozen = LastLayer.of(start, tokenizer, world.questions).probes()
+        drift = _drift(start, tokenizer, inquiry)
         tables, distances = [], []
         for name, source in zip(["after", *(f"sham-{i}" for i in range(len(shams)))], names[1:], strict=True):
             say(f"reading {source}")
             found = folder.reading(name, partial(_read, inquiry, source, tokenizer, frozen))
-            moved = _distance(start, load_model(source), tokenizer, inquiry)
-            distances.append(moved)
-            tables.append(_described(verdicts(first, found, calibration, moved["forward_kl"]), world))
-        about = {**sealed, "names": names, "asked_as": inquiry.prompt_format.frame, **distances[0]}
+            distances.append(drift.forward_kl(load_model(source)))
+            tables.append(_described(verdicts(first, found, calibration, distances[-1]), world))
+        about = {
+            **sealed,
+            "names": names,
+            "asked_as": inquiry.prompt_format.frame,
+            "forward_kl": distances[0],
+            "tensors_changed": _tensors_changed(start, load_model(after)),
+        }
         diagnosis = Diagnosis(tables[0], tuple(tables[1:]), calibration, about)
         folder.write(diagnosis.verdicts, diagnosis.summary, diagnosis.calibration, about)
     return diagnosis
 
 
 def _prompt_format(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, world: World, known: frozenset[str]
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    world: World,
+    known: frozenset[str],
+    rater: Rater,
 ) -> PromptFormat:
     """The question alone, unless the model tells more of what it knows when it is asked as the embedded text asks."""
     asked = [world.questions[fact] for fact in sorted(known)][:_FACTS_ASKED]
-    rater = MeasuringRater(world)
 
     def told(prompt_format: PromptFormat) -> float:
         shares = said(model, tokenizer, asked, rater, prompt_format)
@@ -224,10 +242,6 @@ def _check_enough(known: int, before: str | Path, world: World) -> None:
         )
 
 
-def _silent(_: str) -> None:
-    pass
-
-
 def _read(
     inquiry: Inquiry,
     source: str,
@@ -242,29 +256,20 @@ def _comparable(
     before: str,
     start: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    world: World,
-) -> ModelIdentity:
-    """The identity of a model that can be compared with the one before."""
+    texts: Sequence[str],
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A model that can be compared with the one before, and its tokenizer."""
     own, model = load_tokenizer(source), load_model(source)
     if own.get_vocab() != tokenizer.get_vocab():
         raise DiagnosisRefusedError(
             f"{source} has another vocabulary than {before}, so that they cannot be compared"
         )
-    texts = _some_texts(world)
     check_vocabulary(model, own, texts)
     if _shapes(model) != _shapes(start):
         raise DiagnosisRefusedError(
-            f"{source} has tensors of other shapes than {before}: it is no later state of it"
+            f"{source} has tensors of other shapes than {before}: it is not a later checkpoint of it"
         )
-    if torch.equal(_logits(model, tokenizer, texts), _logits(start, tokenizer, texts)):
-        raise DiagnosisRefusedError(
-            f"{source} gives the same logits as {before}: they are one model, or an adapter was not applied"
-        )
-    return ModelIdentity.of(model, own)
-
-
-def _some_texts(world: World) -> list[str]:
-    return [text for question in list(world.questions)[:8] for text in question.statements]
+    return model, own
 
 
 def _shapes(model: PreTrainedModel) -> dict[str, tuple[int, ...]]:
@@ -282,7 +287,7 @@ def _logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: S
     with evaluating(model):
         logits: torch.Tensor = model(**{name: batch[name] for name in ("input_ids", "attention_mask")}).logits
     if not bool(torch.isfinite(logits).all()):
-        raise DiagnosisRefusedError(f"{model.config.name_or_path} gives logits that are no numbers")
+        raise DiagnosisRefusedError(f"{model.config.name_or_path} gives logits that are not finite numbers")
     return logits
 
 
@@ -304,16 +309,14 @@ def _described(table: pd.DataFrame, world: World) -> pd.DataFrame:
     return pd.concat([pd.DataFrame(columns), table.reset_index(drop=True)], axis=1)
 
 
-def _distance(
-    before: PreTrainedModel, after: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, inquiry: Inquiry
-) -> dict[str, float]:
-    """Forward KL on answers of the model before, in nats per token, and the share of tensors that changed."""
-    asking = Asking.of(tokenizer)
-    prompts = [
-        asking.prompt(inquiry.prompt_format.turn(question.wordings[0]))
-        for question in inquiry.asked[:: max(1, len(inquiry.asked) // _PROMPTS_OF_DRIFT)]
-    ]
-    meter = DriftMeter(before, tokenizer, prompts, inquiry.max_new_tokens, inquiry.seed)
+def _drift(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, inquiry: Inquiry) -> DriftMeter:
+    """How far other models are from this one, on its answers to some of what is asked."""
+    some = inquiry.asked[:: max(1, len(inquiry.asked) // _PROMPTS_OF_DRIFT)]
+    return DriftMeter.on(model, tokenizer, some, inquiry.prompt_format, inquiry.max_new_tokens, inquiry.seed)
+
+
+def _tensors_changed(before: PreTrainedModel, after: PreTrainedModel) -> float:
+    """The share of tensors that are not equal."""
     theirs = after.state_dict()
     same = [bool(torch.equal(tensor, theirs[name])) for name, tensor in before.state_dict().items()]
-    return {"forward_kl": meter.forward_kl(after), "tensors_changed": 1 - sum(same) / len(same)}
+    return 1 - sum(same) / len(same)

@@ -16,7 +16,7 @@ from valueattr.stats import Interval, TooFewClustersError, hierarchical_bootstra
 _DRAWS = 2000
 
 _IN_WORDS: dict[str, str] = {
-    "holds/raw": "still held, as called",
+    "holds/raw": "still held, before the correction",
     "holds/corrected": "still held, corrected for the error",
     **{str(verdict): f"verdict: {verdict}" for verdict in VERDICTS},
     "hidden/said_true": "answers on hidden facts: true",
@@ -26,7 +26,7 @@ _IN_WORDS: dict[str, str] = {
     "hidden/other": "answers on hidden facts: other",
     "said to unsaid": "said in most answers before, and not now",
     "unsaid to said": "said in most answers now, and not before",
-    "p of the two (McNemar, by subject)": "p of as many either way (McNemar, by subject)",
+    "p of the two (McNemar, by subject)": "p value of as many changes both ways (McNemar, clustered by subject)",
 }
 
 _COLUMNS = ("of", "measure", "estimate", "low", "high", "interval", "facts")
@@ -58,6 +58,13 @@ def in_words(measure: str) -> str:
 def known_before(verdicts: pd.DataFrame) -> pd.DataFrame:
     """The facts that the model before held."""
     return verdicts[verdicts["verdict"] != "not known before"]
+
+
+def said_instead(hidden: pd.DataFrame) -> tuple[str, float]:
+    """Which answers but true ones are the most frequent about hidden facts, as in `SAID`, and their share of all."""
+    shares = {name: float(hidden[f"{name}_after"].mean()) for name in SAID if name != "said_true"}
+    most = max(shares, key=lambda name: shares[name])
+    return most, shares[most]
 
 
 def brought_back(verdicts: pd.DataFrame, sham: pd.DataFrame) -> Interval | None:
@@ -161,12 +168,8 @@ def told(verdicts: pd.DataFrame, summary: pd.DataFrame) -> str:
         f"{counts['kept']} are kept, {counts['hidden']} hidden, {counts['lost']} lost, and {counts['unsure']} unsure.",
     ]
     if counts["hidden"]:
-        hidden = known[known["verdict"] == "hidden"]
-        instead = {
-            outcome: float(hidden[f"{outcome}_after"].mean()) for outcome in SAID if outcome != "said_true"
-        }
-        most = max(instead, key=lambda outcome: instead[outcome])
-        sentences.append(f"Of the hidden ones it mostly {_DOES[most]} ({instead[most]:.0%} of answers).")
+        most, share = said_instead(known[known["verdict"] == "hidden"])
+        sentences.append(f"Of the hidden ones it mostly {_DOES[most]} ({share:.0%} of answers).")
     return " ".join(sentences)
 
 

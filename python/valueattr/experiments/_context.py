@@ -8,7 +8,7 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from valueattr.diagnosis import Calibration, Inquiry, is_embedded_kind
-from valueattr.measures.battery import Battery, Measurement, Respond
+from valueattr.measures.battery import Battery, Measurement, Respond, Rows
 from valueattr.measures.belief import belief_rows, known_ids, plain_items
 from valueattr.measures.calibration import UNSURE, Topics, own_uncertainty
 from valueattr.measures.representation import FrozenProbes, LastLayer, probe_set, read_states
@@ -95,12 +95,16 @@ class Context:
     @cached_property
     def unsure(self) -> frozenset[str]:
         """Ids of the questions on which the start model is unsure."""
-        u = own_uncertainty(belief_rows(self.load_start(), self.tokenizer, plain_items(self.questions)))
+        u = own_uncertainty(self._start_belief)
         return frozenset(u.index[u >= UNSURE])
 
     @cached_property
+    def _start_belief(self) -> Rows:
+        return belief_rows(self.load_start(), self.tokenizer, plain_items(self.questions))
+
+    @cached_property
     def _known(self) -> frozenset[str]:
-        return known_ids(self.load_start(), self.tokenizer, self.questions)
+        return known_ids(self._start_belief)
 
     @cached_property
     def start_probes(self) -> Mapping[str, CrossFit]:

@@ -1,5 +1,6 @@
 """What each arm still holds of what the start model held: the verdicts of a run."""
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from valueattr.results import RunDirectory
 
 def record_start(run: RunDirectory, context: Context, arm: Arm, seed: int, records: Records) -> None:
     """Record what the start model holds."""
-    records.held(0, _measure_rows(context, seed, _start_reading(run, context, arm, seed).evidence))
+    evidence = _start_reading(run, context, arm, seed).evidence
+    records.held(0, _measure_rows(context.split_of(seed), evidence))
 
 
 def record_verdicts(
@@ -39,7 +41,7 @@ def record_verdicts(
         {"split": split_of[str(row["fact"])], **row} for row in _plain_rows(table.reset_index())
     ]
     step = context.training.steps
-    records.held(step, [*_measure_rows(context, seed, after.evidence), *_verdict_rows(context, seed, table)])
+    records.held(step, [*_measure_rows(split_of, after.evidence), *_verdict_rows(split_of, table)])
 
 
 def _start_reading(run: RunDirectory, context: Context, arm: Arm, seed: int) -> Reading:
@@ -49,22 +51,21 @@ def _start_reading(run: RunDirectory, context: Context, arm: Arm, seed: int) -> 
     return kept_reading(run.path / "work" / name, read)
 
 
-def _measure_rows(context: Context, seed: int, evidence: pd.DataFrame) -> Rows:
+def _measure_rows(split_of: Mapping[str, str], evidence: pd.DataFrame) -> Rows:
     """Of every fact the readings, and `relearning_gain`, what relearning adds to plain belief."""
     read = evidence[["few_shot", "relearned"]].assign(
         relearning_gain=evidence["relearned"] - evidence["belief"]
     )
-    return _rows(context, seed, read)
+    return _rows(split_of, read)
 
 
-def _verdict_rows(context: Context, seed: int, table: pd.DataFrame) -> Rows:
+def _verdict_rows(split_of: Mapping[str, str], table: pd.DataFrame) -> Rows:
     """Of every fact P(holds), and whether it has each verdict."""
     read = pd.DataFrame({f"verdict/{v}": (table["verdict"] == v).astype(float) for v in VERDICTS})
-    return _rows(context, seed, read.assign(p_holds=table["p_holds"]))
+    return _rows(split_of, read.assign(p_holds=table["p_holds"]))
 
 
-def _rows(context: Context, seed: int, read: pd.DataFrame) -> Rows:
-    split_of = context.split_of(seed)
+def _rows(split_of: Mapping[str, str], read: pd.DataFrame) -> Rows:
     return [
         {"measure": measure, "split": split_of[str(fact)], "fact": fact, "value": float(value), "n": 1}
         for measure, values in read.items()

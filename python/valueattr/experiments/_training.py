@@ -168,14 +168,17 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
 
     def _meter(self, reference: PreTrainedModel, splits: tuple[str, ...]) -> DriftMeter:
         questions = self._context.splits(self._seed)
-        prompt_format = self._context.prompt_format(self._arm)
-        prompts = [
-            self._context.asking.prompt(prompt_format.turn(question.wordings[0]))
-            for split in splits
-            for question in questions[split][: _DRIFT_PROMPTS // len(splits)]
+        asked = [
+            question for split in splits for question in questions[split][: _DRIFT_PROMPTS // len(splits)]
         ]
-        tokens = self._context.training.max_completion_length
-        return DriftMeter(reference, self._context.tokenizer, prompts, tokens, self._seed)
+        return DriftMeter.on(
+            reference,
+            self._context.tokenizer,
+            asked,
+            self._context.prompt_format(self._arm),
+            self._context.training.max_completion_length,
+            self._seed,
+        )
 
     def timed(self, name: str, work: Callable[[], Any]) -> Any:
         started = time.perf_counter()

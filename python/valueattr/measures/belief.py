@@ -8,7 +8,7 @@ words with answers, is the belief that is reported. Beside it stand `near answer
 and `question`, a held-out question with the answer begun: what training does to answers can reach those by their words.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,17 +95,18 @@ def mean_belief(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, items: Sequence[BeliefItem]
 ) -> pd.DataFrame:
     """`belief_margin` (nats) and `top1` of each question, by id: the means over its plain items."""
-    rows = pd.DataFrame(belief_rows(model, tokenizer, items))
-    means = rows.pivot_table(index="fact", columns="measure", values="value")
-    return means[["belief_margin", "top1"]]
+    return _means(belief_rows(model, tokenizer, items))
 
 
-def known_ids(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, questions: Iterable[Question]
-) -> frozenset[str]:
-    """Ids of the questions whose answer the model finds the likeliest in most held-out statements."""
-    right = mean_belief(model, tokenizer, plain_items(questions))["top1"]
+def known_ids(belief: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+    """Ids of the questions whose answer is found the likeliest in most of their plain rows of `belief_rows`."""
+    right = _means(belief)["top1"]
     return frozenset(right.index[right > 0.5])
+
+
+def _means(belief: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    means = pd.DataFrame(belief).pivot_table(index="fact", columns="measure", values="value")
+    return means[["belief_margin", "top1"]]
 
 
 def share_known(

@@ -4,12 +4,13 @@ Forward KL(pi0||pi) on responses that pi0 sampled once; reverse KL(pi||pi0) on r
 the vocabulary at each token, in nats per token.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from valueattr.model import evaluating, sample_ids, token_distributions
+from valueattr.model import Asking, evaluating, sample_ids, token_distributions
+from valueattr.questions import PromptFormat, Question
 
 
 class DriftMeter:
@@ -34,6 +35,21 @@ class DriftMeter:
         self._seed = seed
         self._own = self._sample(reference)
         self._own_log_p = self._log_p(reference, self._own)
+
+    @classmethod
+    def on(
+        cls,
+        reference: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        questions: Iterable[Question],
+        prompt_format: PromptFormat,
+        max_new_tokens: int,
+        seed: int,
+    ) -> "DriftMeter":
+        """On the first wording of each question."""
+        asking = Asking.of(tokenizer)
+        prompts = [asking.prompt(prompt_format.turn(question.wordings[0])) for question in questions]
+        return cls(reference, tokenizer, prompts, max_new_tokens, seed)
 
     def forward_kl(self, policy: PreTrainedModel) -> float:
         """KL(pi0||pi) in nats per token of pi0's responses."""

@@ -1,19 +1,17 @@
 """The page of a diagnosis of two checkpoints."""
 
-from importlib import resources
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from valueattr.diagnosis import HOLDS, KINDS, LOST, SAID, VERDICTS, Diagnosis, in_words
 from valueattr.report._drawing import COLOURS, STYLE, svg
 from valueattr.report._findings import number, p_text
-from valueattr.results import write_atomically
+from valueattr.report._template import write_page
 
 _EXAMPLES = 12
 _INKS = dict(zip(VERDICTS, (COLOURS[1], COLOURS[0], "#000000", COLOURS[4], "#BBBBBB"), strict=True))
@@ -21,12 +19,10 @@ _INKS = dict(zip(VERDICTS, (COLOURS[1], COLOURS[0], "#000000", COLOURS[4], "#BBB
 
 def write_diagnosis(diagnosis: Diagnosis, folder: Path) -> Path:
     """Write `report.html` to a folder: one file that loads nothing from elsewhere."""
-    template = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).from_string(resources.files("valueattr.report").joinpath("diagnosis.html").read_text("utf-8"))
     verdicts = diagnosis.verdicts
-    page = template.render(
-        style=Markup(resources.files("valueattr.report").joinpath("style.css").read_text("utf-8")),
+    return write_page(
+        "diagnosis.html",
+        folder / "report.html",
         headline=diagnosis.headline(),
         about=_about(diagnosis),
         figure=_holds_and_says(verdicts),
@@ -38,13 +34,6 @@ def write_diagnosis(diagnosis: Diagnosis, folder: Path) -> Path:
         examples=_examples(verdicts),
         outcomes=[name.replace("_", " ") for name in SAID],
     )
-    path = folder / "report.html"
-    write_atomically(path, lambda p: _write(p, page))
-    return path
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, "utf-8")
 
 
 def _holds_and_says(verdicts: pd.DataFrame) -> Markup:

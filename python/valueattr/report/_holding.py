@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from valueattr.diagnosis import SAID, Calibration, corrected_share
+from valueattr.diagnosis import Calibration, corrected_share, known_before, said_instead
 from valueattr.report._findings import Findings
 from valueattr.stats import Interval
 
@@ -63,7 +63,7 @@ def holding_rows(findings: Findings) -> list[list[str]]:
 def _known(findings: Findings, arm: str, split: str) -> pd.DataFrame:
     """The facts of a split, over seeds, that the start model held."""
     table = findings.run.table("verdicts").astype({"arm": str, "split": str, "verdict": str})
-    return table[(table["arm"] == arm) & (table["split"] == split) & (table["verdict"] != "not known before")]
+    return known_before(table[(table["arm"] == arm) & (table["split"] == split)])
 
 
 def _still_held(facts: pd.DataFrame) -> Interval:
@@ -90,9 +90,8 @@ def _instead(facts: pd.DataFrame) -> str:
     hidden = facts[facts["verdict"] == "hidden"]
     if hidden.empty:
         return "–"
-    shares = {name: float(hidden[f"{name}_after"].mean()) for name in SAID if name != "said_true"}
-    most = max(shares, key=lambda name: shares[name])
-    return f"{_INSTEAD[most]} ({shares[most]:.0%})"
+    most, share = said_instead(hidden)
+    return f"{_INSTEAD[most]} ({share:.0%})"
 
 
 def _says(before: float, after: float) -> str:

@@ -1,12 +1,9 @@
 """Puts the page together."""
 
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from valueattr.plan import ContrastResult, Plan, RatioResult
 from valueattr.report._drawing import Column, drawn
@@ -20,8 +17,9 @@ from valueattr.report._findings import (
 )
 from valueattr.report._holding import COLUMNS as HELD_COLUMNS
 from valueattr.report._holding import holding_rows, holding_sentence
+from valueattr.report._template import write_page
 from valueattr.report.pages import view_of
-from valueattr.results import RunDirectory, write_atomically
+from valueattr.results import RunDirectory
 from valueattr.stats import Interval
 
 _EXAMPLE_FACTS = 3
@@ -74,12 +72,10 @@ def write_report(run: RunDirectory) -> Path:
     """
     findings = Findings(run)
     view = view_of(findings.plan)
-    template = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).from_string(resources.files("valueattr.report").joinpath("template.html").read_text("utf-8"))
     columns, rows = _arm_table(findings, bounds_everywhere=True)
-    page = template.render(
-        style=Markup(resources.files("valueattr.report").joinpath("style.css").read_text("utf-8")),
+    return write_page(
+        "template.html",
+        run.path / "report.html",
         plan=findings.plan,
         headline=findings.headline(),
         holding=holding_sentence(findings),
@@ -102,13 +98,6 @@ def write_report(run: RunDirectory) -> Path:
         limits=_limits(findings),
         provenance=_provenance(findings),
     )
-    path = run.path / "report.html"
-    write_atomically(path, lambda p: _write(p, page))
-    return path
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, "utf-8")
 
 
 def _counts(findings: Findings) -> str:

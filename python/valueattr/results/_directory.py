@@ -252,7 +252,7 @@ class RunDirectory:
             RunDirectoryError: the run has not written it yet, or it is damaged.
         """
         path = self.path / f"{name}.parquet"
-        if not path.is_file():
+        if not self.has_table(name):
             raise RunDirectoryError(
                 f"{self.path} has no {name}.parquet yet: run the experiment to its end first"
             )

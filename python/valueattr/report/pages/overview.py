@@ -1,17 +1,14 @@
 """One page over the experiments of a common run."""
 
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
-
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from valueattr.report._drawing import drawn
 from valueattr.report._findings import Findings
 from valueattr.report._holding import holding_sentence
+from valueattr.report._template import write_page
 from valueattr.report.pages import view_of
-from valueattr.results import RunDirectory, write_atomically
+from valueattr.results import RunDirectory
 
 _FIGURES_EACH = 2
 
@@ -38,15 +35,4 @@ def write_overview(runs: Sequence[RunDirectory], folder: Path) -> Path:
                 "figures": drawn(view.plots[:_FIGURES_EACH], findings),
             }
         )
-    template = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).from_string(resources.files("valueattr.report").joinpath("overview.html").read_text("utf-8"))
-    style = Markup(resources.files("valueattr.report").joinpath("style.css").read_text("utf-8"))
-    page = template.render(sections=sections, style=style)
-    path = folder / "report.html"
-    write_atomically(path, lambda p: _write(p, page))
-    return path
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, "utf-8")
+    return write_page("overview.html", folder / "report.html", sections=sections)
