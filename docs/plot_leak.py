@@ -4,6 +4,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+from figure_style import STYLE
 from matplotlib.figure import Figure
 
 from valueattr.training.tabular import CHANNELS, train_two_factor
@@ -13,15 +14,7 @@ INKS = dict(zip(CHANNELS, ["#999999", "#D55E00", "#0072B2", "#009E73", "#E69F00"
 LABELS = {"sum": "sum of both, scalar", "decoupled": "both, normalised, then summed"}
 COVARIANCES = np.linspace(-0.6, 0.6, 13)
 
-mpl.rcParams.update(
-    {
-        "svg.fonttype": "none",
-        "svg.hashsalt": "valueattr",
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "font.size": 10,
-    }
-)
+mpl.rcParams.update(STYLE)
 figure = Figure(figsize=(9.6, 3.6), layout="constrained")
 along, by_start = figure.subplots(1, 2)
 for channel in CHANNELS:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+from figure_style import STYLE
 from matplotlib.figure import Figure
 
 from valueattr.diagnosis import KINDS, Calibration, error_of, held_out_p
@@ -21,15 +22,7 @@ INKS = {True: "#0072B2", False: "#000000"}
 
 def draw(calibration: Calibration) -> None:
     """Plain belief, which a planted surface hides, and belief after relearning, which it does not."""
-    mpl.rcParams.update(
-        {
-            "svg.fonttype": "none",
-            "svg.hashsalt": "valueattr",
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "font.size": 10,
-        }
-    )
+    mpl.rcParams.update(STYLE)
     figure = Figure(figsize=(9.6, 3.4), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True, sharex=True)
     truths, rng = calibration.truths, np.random.default_rng(0)

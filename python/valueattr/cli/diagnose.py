@@ -27,24 +27,31 @@ def diagnose(
             help="The facts: a CSV file of subject, relation, object and template, or a JSONL file with a world."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="The folder to write to. The same command goes on in it.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="The folder to write to. If the command was stopped, the same command continues there."
+        ),
+    ],
     sham: Annotated[
         list[str] | None,
         typer.Option(
-            help="A model trained like the one after, but on rewards that say nothing. The option may be repeated."
+            help="A control: trained as the model after was, but on rewards without information. The option may be repeated."
         ),
     ] = None,
     relearn: Annotated[
         Literal["full", "none"],
-        typer.Option(help="Whether facts of other subjects are taught again, which tells the most."),
+        typer.Option(
+            help="Teach facts of other subjects again to see what comes back (full), or not (none), which is less certain."
+        ),
     ] = "full",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one line of JSON for machines at the end.")
     ] = False,
 ) -> None:
-    """Tell what a model forgot from what it hides, fact by fact.
+    """Find out, for each fact, whether a model forgot it or hides it.
 
-    The exit code is 2 where the two models leave nothing to give a verdict on.
+    The exit code is 2 if no verdict can be given.
     """
     from valueattr.diagnosis import DiagnosisRefusedError, RelearningError
     from valueattr.diagnosis import diagnose as diagnosed
