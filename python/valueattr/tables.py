@@ -136,7 +136,7 @@ def read_texts(path: str | Path, field: str | None = None) -> tuple[list[str], p
     field: the column that holds the text; by default the first of `TEXT_COLUMNS` that there is.
 
     Raises:
-        TableError: as for `read_table`, and where there is no row, no such column, or a row has no text.
+        TableError: as for `read_table`, and where there is no row, no such column, or a row has a blank text or none.
     """
     path = Path(path)
     table = read_table(path)
@@ -151,7 +151,7 @@ def read_texts(path: str | Path, field: str | None = None) -> tuple[list[str], p
         raise TableError(f"{path}: column {wanted!r} holds {values.type}, expected texts")
     texts = values.to_pylist()
     for row, text in enumerate(texts, 1):
-        if not text:
+        if not (text and text.strip()):
             raise TableError(f"{path}, row {row}: `{wanted}` is {text!r}, expected a text")
     return texts, table.drop_columns([wanted])
 
