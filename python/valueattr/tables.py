@@ -373,6 +373,9 @@ def _arrow_table(path: Path) -> pa.Table:
                 reader = pa.ipc.open_file(file) if is_file else pa.ipc.open_stream(file)
                 _check_names(path, reader.schema.names)
                 table = reader.read_all()
+            str(table.schema)  # decodes the names of nested fields as well
+    except UnicodeDecodeError:
+        raise TableError(f"{path}: the name of a column is not UTF-8") from None
     except (OSError, pa.ArrowException) as error:
         raise TableError(f"{path}: {error}") from None
     columns = {}

@@ -71,6 +71,7 @@ def dump(suffix):
 @given(st.sampled_from(SUFFIXES), edits, st.booleans())
 @example(".txt", [(0.0, 0, b"\r"), (0.5, 9, b"\n")], False)  # a place in a line counted from its first letter
 @example(".txt", [(0.0, 60, b"\n"), (0.0, 0, b"\t")], False)  # a blank line is no text
+@example(".arrow", [(0.95703125, 1, b"\x80")], False)  # the name of a column is not UTF-8
 def test_scan(suffix, edited, skip):
     """What two readers take for texts they take for the same ones; each row is counted or left out."""
     with tempfile.TemporaryDirectory() as folder:

@@ -169,6 +169,8 @@ def _parts(file: Path, scanner: HedgeScanner, field: str, chat: bool, spans: boo
     parts = _line_parts if kind in LINES else _table_parts
     try:
         yield from parts(file, scanner, field, chat, spans)
+    except UnicodeDecodeError:
+        raise DumpError(f"{shown(file)}: the name of a column is not UTF-8") from None
     except (OSError, pa.ArrowException) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise DumpError(f"{shown(file)}: cannot be read to its end: {reason.splitlines()[0]}") from None
