@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -23,9 +23,10 @@ class Question:
     near_answers: such sentences that end in the words of an answer, so that training on answers may reach them by those.
     taught_as: whole sentences that state what is held, in wordings that are not held out; what relearning teaches.
     answer_stem: how an answer to the question begins, up to the object.
+    aliases: other names of a choice, by the choice.
 
     Raises:
-        ValueError: the answer, or what is held, is none of the choices, or there is no wording.
+        ValueError: the answer, what is held, or what has aliases is none of the choices, or there is no wording.
     """
 
     id: str
@@ -40,7 +41,7 @@ class Question:
     near_answers: tuple[str, ...] = ()
     taught_as: tuple[str, ...] = ()
     answer_stem: str = ""
-    aliases: tuple[str, ...] = ()
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     held: str | None = None
     exposure: Exposure = "well_known"
 
@@ -49,6 +50,9 @@ class Question:
             value = getattr(self, name)
             if value is not None and value not in self.choices:
                 raise ValueError(f"question {self.id!r}: {name} {value!r} is none of its choices")
+        for choice in self.aliases:
+            if choice not in self.choices:
+                raise ValueError(f"question {self.id!r}: {choice!r}, which has aliases, is none of its choices")
         if not self.wordings:
             raise ValueError(f"question {self.id!r} has no wording")
 

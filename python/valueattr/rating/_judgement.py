@@ -18,7 +18,7 @@ class Judgement:
 
     `asserted` is the one object that the response asserts, `framing` how it opens (None: no known opener),
     `hedges` the kinds of hedging phrase in it. `spans` holds the characters that carry each aspect. `courtesy` grades
-    the framing from 0 to 1; None from a rater that does not grade.
+    the framing from 0 to 1; None from a rater that does not grade. `rule` names what decided, where a rater says so.
     """
 
     outcome: str
@@ -27,6 +27,7 @@ class Judgement:
     hedges: tuple[str, ...]
     spans: Mapping[str, tuple[Span, ...]]
     courtesy: float | None = None
+    rule: str = ""
 
 
 class Rater(Protocol):
