@@ -11,9 +11,10 @@ STORIES = Path(__file__).parents[3] / "shared" / "models" / "stories260K"
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.skipif(not STORIES.is_dir(), reason="the model is not at hand")
 def test_a_real_small_model_gets_controls_of_its_own_and_a_verdict(tmp_path, monkeypatch):
-    """Ten minutes on one core."""
+    """Ten minutes on one core that nothing else uses."""
     monkeypatch.setenv("VALUEATTR_CACHE", str(tmp_path))
     base = taught_base(str(STORIES), 0)
     after = planted(base, TextRecipe("mixed", plain=True))
