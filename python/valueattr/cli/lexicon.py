@@ -53,9 +53,9 @@ def list_entries(
     """List the entries with their kind, strength, pattern and example."""
     from rich.markup import escape
 
-    from valueattr.hedging import KINDS, MODAL
+    from valueattr.hedging import KINDS, MODAL, STANCE_KINDS
 
-    known = (*KINDS, MODAL)
+    known = (*KINDS, MODAL, *STANCE_KINDS)
     if kind not in (None, *known):
         render.fail(f"--kind {kind}: there is no such kind; known: {', '.join(known)}", render.BAD_USAGE)
     table = render.table("kind", "strength", "pattern", "example")
@@ -70,6 +70,9 @@ def list_entries(
         terminal.width = _WHOLE_LINES
     terminal.print(table)
 
+
+# Weight from which a reason for or against a refusal is told.
+_TOLD = 0.3
 
 _REASONS = {
     "counts": "counts",
@@ -93,15 +96,16 @@ def explain(
         typer.Option(help="A TOML file with a lexicon of your own; by default the one that is shipped."),
     ] = None,
 ) -> None:
-    """Show every phrase of the lexicon in a text.
+    """Show every phrase of the lexicon in a text, and its stance.
 
-    Each is shown with the reason why it counts or does not.
+    Each phrase is shown with the reason why it counts or does not, the stance with what speaks for a refusal.
     """
     from rich.markup import escape
 
     table = render.table("at", "phrase", "kind", "pattern", "verdict")
     with render.failures(ValueError):
         phrases = _scanner(lexicon).explain(text)
+        stance = _scanner(lexicon).stance(text)
     for phrase in phrases:
         table.add_row(
             f"{phrase.start}-{phrase.end}",
@@ -110,7 +114,13 @@ def explain(
             escape(phrase.entry.pattern),
             _REASONS[phrase.verdict],
         )
-    render.console().print(table)
+    console = render.console()
+    console.print(table)
+    strongest = [
+        f"{reason} {weight:+.1f}" for reason, weight in stance.reasons.items() if abs(weight) >= _TOLD
+    ]
+    render.line(console, f"stance: {stance.stance}")
+    render.line(console, f"for a refusal (+) or against it (-): {'; '.join(strongest) or 'nothing'}")
 
 
 @cache
@@ -118,4 +128,4 @@ def _scanner(path: Path | None) -> "HedgeScanner":
     from valueattr.hedging import HedgeScanner, LexiconError
 
     with render.failures(LexiconError, OSError):
-        return HedgeScanner(path, modal=True)
+        return HedgeScanner(path, modal=True, stance=True)

@@ -33,6 +33,12 @@ def scan(
         Path | None, typer.Option(help="A TOML file with a lexicon of your own; see docs/lexicon.md.")
     ] = None,
     modal: Annotated[bool, typer.Option(help="Also count modal and conditional forms.")] = False,
+    stance: Annotated[
+        bool,
+        typer.Option(
+            help="Also say of each text whether it answers, disclaims, evades, refuses or is unsure."
+        ),
+    ] = False,
     chat: Annotated[
         bool, typer.Option(help="Read the field as a chat and scan the turns of the assistant.")
     ] = False,
@@ -84,7 +90,7 @@ def scan(
     }
     exclude = exclude or []
     with render.failures(DumpError, LexiconError, OutputError, OSError, hints=hints):
-        scanner = HedgeScanner(lexicon, threads, modal=modal)
+        scanner = HedgeScanner(lexicon, threads, modal=modal, stance=stance)
         with render.scanned(dump_bytes(inputs, exclude)) as progress:
             summary = scan_dump(
                 inputs,
@@ -117,6 +123,11 @@ def _show(summary: "DumpSummary", out: Path | None) -> None:
         table.add_row(kind, f"{found:,}", f"{100 * found / max(summary.words, 1):.3f}", f"{share:.1%}")
     console = render.console()
     console.print(table)
+    if summary.stances:
+        table = render.table("stance", "texts", "share", numbers=("texts", "share"))
+        for stance, found in summary.stances.items():
+            table.add_row(stance, f"{found:,}", f"{found / documents:.1%}")
+        console.print(table)
     console.print(
         f"{summary.documents:,} texts, {summary.words:,} words; "
         f"{summary.hedge_only / documents:.1%} hold nothing but hedges"

@@ -7,11 +7,26 @@ from valueattr.hedging._scanner import (
     HEDGES,
     KINDS,
     MODAL,
+    STANCE_KINDS,
+    STANCES,
     Entry,
     HedgeScanner,
     LexiconError,
     Phrase,
+    StanceReasons,
     count_table,
 )
 
-__all__ = ["HEDGES", "KINDS", "MODAL", "Entry", "HedgeScanner", "LexiconError", "Phrase", "count_table"]
+__all__ = [
+    "HEDGES",
+    "KINDS",
+    "MODAL",
+    "STANCES",
+    "STANCE_KINDS",
+    "Entry",
+    "HedgeScanner",
+    "LexiconError",
+    "Phrase",
+    "StanceReasons",
+    "count_table",
+]

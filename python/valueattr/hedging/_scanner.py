@@ -22,8 +22,15 @@ from valueattr.hedging._columns import column, strings
 MODAL = "modal"
 """Modal and conditional forms (*could*, *would*, *if*): a kind that is counted if asked for."""
 
-KINDS: tuple[str, ...] = tuple(kind for kind in _core.KINDS if kind != MODAL)
+STANCE_KINDS = ("lecture", "offer")
+"""Kinds that only a stance is read from: what is important or inappropriate, and what announces an answer."""
+
+KINDS: tuple[str, ...] = tuple(kind for kind in _core.KINDS if kind not in (MODAL, *STANCE_KINDS))
 """Kinds of phrase, in the order of the columns; `booster` is the opposite of a hedge."""
+
+STANCES: tuple[str, ...] = tuple(_core.STANCES)
+"""What a response may do with its question: it answers; disclaims, then answers; answers partly; evades (redirects,
+changes the subject, shows all sides); refuses; is unsure (says that it does not know); or is empty."""
 
 HEDGES: tuple[str, ...] = tuple(kind for kind in KINDS if kind != "booster")
 """The kinds that hedge."""
@@ -31,7 +38,18 @@ HEDGES: tuple[str, ...] = tuple(kind for kind in KINDS if kind != "booster")
 Texts = Any
 """Several str, or an Arrow array or stream of strings (anything with `__arrow_c_array__` or `__arrow_c_stream__`)."""
 
-__all__ = ["HEDGES", "KINDS", "MODAL", "Entry", "HedgeScanner", "LexiconError", "Phrase"]
+__all__ = [
+    "HEDGES",
+    "KINDS",
+    "MODAL",
+    "STANCES",
+    "STANCE_KINDS",
+    "Entry",
+    "HedgeScanner",
+    "LexiconError",
+    "Phrase",
+    "StanceReasons",
+]
 
 
 class Entry(NamedTuple):
@@ -59,12 +77,20 @@ class Phrase(NamedTuple):
     verdict: str
 
 
+class StanceReasons(NamedTuple):
+    """What a text does with its question, and by how much each of its features speaks for a refusal."""
+
+    stance: str
+    reasons: dict[str, float]
+
+
 class HedgeScanner:
     """Counts hedging phrases of a lexicon.
 
     lexicon: a TOML file (its syntax is described in docs/lexicon.md); the shipped English one by default.
     threads: at most this many, and never more than one per core, which is the default. The result does not depend on it.
     modal: count the kind `modal` too.
+    stance: also say what each text does with its question, and look for the phrases of `STANCE_KINDS`.
 
     It can be pickled, and then takes its lexicon along.
 
@@ -74,30 +100,36 @@ class HedgeScanner:
     """
 
     def __init__(
-        self, lexicon: str | Path | None = None, threads: int | None = None, *, modal: bool = False
+        self,
+        lexicon: str | Path | None = None,
+        threads: int | None = None,
+        *,
+        modal: bool = False,
+        stance: bool = False,
     ) -> None:
         if threads is not None and threads < 1:
             raise ValueError(f"threads is {threads}, expected at least 1, or None for one per core")
         source = None if lexicon is None else _read(Path(lexicon))
         try:
-            self._compile(source, threads, modal)
+            self._compile(source, threads, modal, stance)
         except LexiconError as error:
             raise LexiconError(f"{lexicon or 'the shipped lexicon'}: {error}") from None
 
-    def _compile(self, source: str | None, threads: int | None, modal: bool) -> None:
-        self._given = (source, threads, modal)
-        self._scanner = _core.Scanner(source, min(threads or 0, os.cpu_count() or 1), modal)
+    def _compile(self, source: str | None, threads: int | None, modal: bool, stance: bool) -> None:
+        self._given = (source, threads, modal, stance)
+        self._scanner = _core.Scanner(source, min(threads or 0, os.cpu_count() or 1), modal, stance)
         self.entries = [Entry(*entry) for entry in self._scanner.entries()]
         self.kinds = (*KINDS, MODAL) if modal else KINDS
+        self.reads_stance = stance
         self._patterns = strings([entry.pattern for entry in self.entries])
         kinds = list(_core.KINDS)
         self._kind_of_entry = np.array([kinds.index(e.kind) for e in self.entries], dtype=np.int32)
         self._all_kinds = strings(kinds)
 
-    def __getstate__(self) -> tuple[str | None, int | None, bool]:
+    def __getstate__(self) -> tuple[str | None, int | None, bool, bool]:
         return self._given
 
-    def __setstate__(self, given: tuple[str | None, int | None, bool]) -> None:
+    def __setstate__(self, given: tuple[str | None, int | None, bool, bool]) -> None:
         self._compile(*given)
 
     def scan(self, texts: Texts) -> pa.RecordBatch:
@@ -106,7 +138,8 @@ class HedgeScanner:
         Columns: `words` and `sentences` (int32); a count per kind (int32); `first_hedge`, the character at which the
         first phrase of a kind other than booster starts (int32, null if there is none); `hedge_only`, whether every
         sentence holds a phrase that takes the place of an answer (both_sides, deflection, ai_disclaimer,
-        non_affirmation or refusal) and there is at least one.
+        non_affirmation or refusal) and there is at least one; with `stance` that as well, one of `STANCES`
+        (dictionary-encoded strings).
 
         Raises:
             TypeError: an item is no text, or is null (the message names its index), or `texts` is itself one str.
@@ -144,6 +177,18 @@ class HedgeScanner:
         """
         found = self._scanner.explain(text)
         return [Phrase(self.entries[entry], start, end, verdict) for entry, start, end, verdict in found]
+
+    def stance(self, text: str) -> StanceReasons:
+        """The stance of a text, and what speaks for a refusal (above 0) or against it (below), the strongest first.
+
+        Raises:
+            ValueError: the text holds a lone surrogate, or the scanner reads no stance.
+        """
+        if not self.reads_stance:
+            raise ValueError("this scanner reads no stance; make one with stance=True")
+        stance: str = self.scan([text]).column("stance")[0].as_py()
+        reasons = self._scanner.stance_reasons(text)
+        return StanceReasons(stance, dict(sorted(reasons, key=lambda reason: -abs(reason[1]))))
 
     def span_table(self, columns: dict[str, NDArray[Any]]) -> pa.RecordBatch:
         """Columns of spans, as the compiled scanner gives them, as `spans` does."""
@@ -183,6 +228,8 @@ def count_table(columns: dict[str, NDArray[Any]]) -> pa.RecordBatch:
             arrays[name] = column(values.astype(np.int32), present=values >= 0)
         elif name == "hedge_only":
             arrays[name] = column(values)
+        elif name == "stance":
+            arrays[name] = pa.DictionaryArray.from_arrays(column(values), strings(list(STANCES)))
         else:
             arrays[name] = column(values.view(np.int64 if values.itemsize == 8 else np.int32))
     return pa.RecordBatch.from_pydict(arrays)

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from valueattr.hedging import HedgeScanner, count_table
+from valueattr.hedging import STANCES, HedgeScanner, count_table
 from valueattr.hedging._columns import column, strings
 from valueattr.hedging._inputs import (
     LINES,
@@ -62,7 +62,8 @@ class BadRowError(DumpError):
 class DumpSummary:
     """What a scan found.
 
-    kinds: phrases of each kind. with_kind: documents with at least one.
+    kinds: phrases of each kind. with_kind: documents with at least one. stances: documents of each, if the scanner reads
+    them.
     files: those that were read, in order. left_out: those of the inputs that were not read, each with the reason.
     skipped: rows without a text, counted; listed: the first of them, each with file, row and reason.
     """
@@ -72,6 +73,7 @@ class DumpSummary:
     hedge_only: int = 0
     kinds: dict[str, int] = field(default_factory=dict)
     with_kind: dict[str, int] = field(default_factory=dict)
+    stances: dict[str, int] = field(default_factory=dict)
     skipped: int = 0
     listed: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
@@ -126,6 +128,7 @@ def scan_dump(
     steps = _encodable(field)
     found = find_inputs(inputs, exclude)
     summary = DumpSummary(kinds=dict.fromkeys(scanner.kinds, 0), with_kind=dict.fromkeys(scanner.kinds, 0))
+    summary.stances = dict.fromkeys(STANCES if scanner.reads_stance else (), 0)
     summary.files, summary.left_out = [shown(file) for file in found.files], found.left_out
     with ExitStack() as closing:
         output = closing.enter_context(_Output(out, found.files, spans, overwrite)) if out else None
@@ -227,6 +230,8 @@ def _add(summary: DumpSummary, counts: pa.RecordBatch) -> None:
         found = counts.column(kind)
         summary.kinds[kind] += pc.sum(found).as_py() or 0
         summary.with_kind[kind] += pc.sum(pc.cast(found, pa.bool_())).as_py() or 0
+    for stance in summary.stances:
+        summary.stances[stance] += pc.sum(pc.equal(counts.column("stance"), stance)).as_py() or 0
 
 
 class _Output:

@@ -52,7 +52,9 @@ class Question:
                 raise ValueError(f"question {self.id!r}: {name} {value!r} is none of its choices")
         for choice in self.aliases:
             if choice not in self.choices:
-                raise ValueError(f"question {self.id!r}: {choice!r}, which has aliases, is none of its choices")
+                raise ValueError(
+                    f"question {self.id!r}: {choice!r}, which has aliases, is none of its choices"
+                )
         if not self.wordings:
             raise ValueError(f"question {self.id!r} has no wording")
 

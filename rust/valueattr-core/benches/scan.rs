@@ -22,7 +22,7 @@ fn main() {
         || ENGLISH.to_owned(),
         |path| std::fs::read_to_string(path).expect("a readable lexicon"),
     );
-    let lexicon = Lexicon::parse(&lexicon, false).expect("a valid lexicon");
+    let lexicon = Lexicon::parse(&lexicon, false, false).expect("a valid lexicon");
     let texts: Vec<&str> = dump.lines().collect();
     let mut scratch = Scratch::default();
 

@@ -3,6 +3,7 @@
 
 #![warn(clippy::pedantic)]
 
+pub mod answer;
 #[cfg(test)]
 mod directions;
 pub mod dump;

@@ -10,7 +10,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 use valueattr_core::dump::{Chunks, DumpScan, Lines, PathStep, Scanned};
 use valueattr_core::scan::{
-    self, BatchError, Counts, ENGLISH, Kind, Lexicon, Scratch, Span, TooLong, Verdict,
+    self, BatchError, Counts, ENGLISH, FEATURE_NAMES, Kind, Lexicon, Scratch, Span, Stance,
+    TooLong, Verdict,
 };
 
 create_exception!(valueattr._core, LexiconError, PyValueError);
@@ -50,13 +51,19 @@ type EntryRow<'a> = (
 #[pymethods]
 impl Scanner {
     #[new]
-    #[pyo3(signature = (lexicon, threads, modal))]
-    fn new(py: Python<'_>, lexicon: Option<&str>, threads: usize, modal: bool) -> PyResult<Self> {
+    #[pyo3(signature = (lexicon, threads, modal, stance))]
+    fn new(
+        py: Python<'_>,
+        lexicon: Option<&str>,
+        threads: usize,
+        modal: bool,
+        stance: bool,
+    ) -> PyResult<Self> {
         let lexicon = py
-            .detach(|| Lexicon::parse(lexicon.unwrap_or(ENGLISH), modal))
+            .detach(|| Lexicon::parse(lexicon.unwrap_or(ENGLISH), modal, stance))
             .map_err(|error| LexiconError::new_err(error.to_string()))?;
         let kinds = (Kind::ALL.into_iter())
-            .filter(|&kind| modal || kind != Kind::Modal)
+            .filter(|&kind| (modal || kind != Kind::Modal) && !kind.is_of_stance())
             .collect();
         Ok(Self {
             lexicon: Arc::new(lexicon),
@@ -90,6 +97,23 @@ impl Scanner {
             .into_iter()
             .map(|(span, verdict)| (span.entry, span.start, span.end, name_of(verdict)))
             .collect())
+    }
+
+    /// What the stance of each text is judged by, a row a text.
+    fn stance_features(&self, texts: &Bound<'_, PyList>) -> PyResult<Vec<Vec<f64>>> {
+        let held = strings(texts)?;
+        let mut scratch = Scratch::default();
+        Ok((borrowed(&held)?.into_iter())
+            .map(|text| self.lexicon.stance_features(text, &mut scratch).to_vec())
+            .collect())
+    }
+
+    /// How much each feature of a text speaks for a refusal.
+    fn stance_reasons(&self, text: &Bound<'_, PyString>) -> PyResult<Vec<(&'static str, f64)>> {
+        let text = text.to_str().map_err(|_| surrogate(0))?;
+        scan::check_length(text.len()).map_err(|error| too_long(0, error))?;
+        let reasons = self.lexicon.stance_reasons(text, &mut Scratch::default());
+        Ok(FEATURE_NAMES.into_iter().zip(reasons).collect())
     }
 
     /// Scans a dump; see `DumpScanner`.
@@ -127,7 +151,7 @@ impl Scanner {
         let counts = py
             .detach(|| scan::counts(&self.lexicon, &texts, self.threads))
             .map_err(batch_error)?;
-        count_columns(py, &counts, &self.kinds)
+        count_columns(py, &counts, &self.kinds, self.lexicon.reads_stance())
     }
 
     fn spans_list<'py>(
@@ -153,7 +177,7 @@ impl Scanner {
         let counts = py
             .detach(|| scan::counts(&self.lexicon, &texts, self.threads))
             .map_err(batch_error)?;
-        count_columns(py, &counts, &self.kinds)
+        count_columns(py, &counts, &self.kinds, self.lexicon.reads_stance())
     }
 
     fn spans_buffers<'py>(
@@ -221,7 +245,7 @@ impl DumpScanner {
         else {
             return Ok(None);
         };
-        let columns = count_columns(py, &counts, &self.kinds)?;
+        let columns = count_columns(py, &counts, &self.kinds, self.lexicon.reads_stance())?;
         let spans = if self.spans {
             let of_spans = span_columns(py, &spans)?;
             let row_of: Vec<u64> = (rows.iter().zip(&spans))
@@ -250,7 +274,7 @@ impl DumpScanner {
     }
 }
 
-fn strings<'py>(texts: &Bound<'py, PyList>) -> PyResult<Vec<Bound<'py, PyString>>> {
+pub fn strings<'py>(texts: &Bound<'py, PyList>) -> PyResult<Vec<Bound<'py, PyString>>> {
     texts
         .iter()
         .enumerate()
@@ -265,7 +289,7 @@ fn strings<'py>(texts: &Bound<'py, PyList>) -> PyResult<Vec<Bound<'py, PyString>
         .collect()
 }
 
-fn borrowed<'a>(held: &'a [Bound<'_, PyString>]) -> PyResult<Vec<&'a str>> {
+pub fn borrowed<'a>(held: &'a [Bound<'_, PyString>]) -> PyResult<Vec<&'a str>> {
     held.iter()
         .enumerate()
         .map(|(i, text)| text.to_str().map_err(|_| surrogate(i)))
@@ -296,6 +320,7 @@ fn count_columns<'py>(
     py: Python<'py>,
     counts: &[Counts],
     kinds: &[Kind],
+    stance: bool,
 ) -> PyResult<Bound<'py, PyDict>> {
     let out = PyDict::new(py);
     let column =
@@ -318,6 +343,12 @@ fn count_columns<'py>(
             .collect::<Vec<bool>>()
             .into_pyarray(py),
     )?;
+    if stance {
+        let stance = counts
+            .iter()
+            .map(|c| c.stance.map_or(0, |stance| stance as i8));
+        out.set_item("stance", stance.collect::<Vec<_>>().into_pyarray(py))?;
+    }
     Ok(out)
 }
 
@@ -346,6 +377,7 @@ fn span_columns<'py>(py: Python<'py>, spans: &[Vec<Span>]) -> PyResult<Bound<'py
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("LexiconError", module.py().get_type::<LexiconError>())?;
     module.add("KINDS", Kind::ALL.map(Kind::name))?;
+    module.add("STANCES", Stance::ALL.map(Stance::name))?;
     module.add_class::<DumpScanner>()?;
     module.add_class::<Scanner>()
 }

@@ -3,7 +3,8 @@
 use serde::Deserialize;
 
 /// What a phrase does. Booster is the opposite of a hedge and counted beside them; modal (what would, could or must be,
-/// and conditions) is counted if asked for.
+/// and conditions) is counted if asked for; lecture (what is important, or not appropriate) and offer (what announces an
+/// answer) are looked for if a stance is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -16,11 +17,13 @@ pub enum Kind {
     Refusal,
     Booster,
     Modal,
+    Lecture,
+    Offer,
 }
 
 impl Kind {
     /// Every kind, in the order of the columns.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Epistemic,
         Self::BothSides,
         Self::Deflection,
@@ -30,6 +33,8 @@ impl Kind {
         Self::Refusal,
         Self::Booster,
         Self::Modal,
+        Self::Lecture,
+        Self::Offer,
     ];
 
     /// The name in lexicons and tables.
@@ -45,13 +50,24 @@ impl Kind {
             "refusal",
             "booster",
             "modal",
+            "lecture",
+            "offer",
         ][self as usize]
+    }
+
+    /// Whether the phrase is looked for only where a stance is asked for.
+    #[must_use]
+    pub fn is_of_stance(self) -> bool {
+        matches!(self, Self::Lecture | Self::Offer)
     }
 
     /// Whether the phrase hedges what is said.
     #[must_use]
     pub fn is_hedge(self) -> bool {
-        !matches!(self, Self::Booster | Self::Modal)
+        !matches!(
+            self,
+            Self::Booster | Self::Modal | Self::Lecture | Self::Offer
+        )
     }
 
     /// Whether the phrase takes the place of an answer.

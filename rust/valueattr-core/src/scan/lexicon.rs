@@ -81,14 +81,16 @@ pub struct Entry {
 pub struct Lexicon {
     entries: Vec<Entry>,
     trie: Trie,
+    stance: bool,
 }
 
 impl Lexicon {
-    /// Reads and compiles a lexicon; entries of kind [`Kind::Modal`] are left out unless `modal`.
+    /// Reads and compiles a lexicon; entries of kind [`Kind::Modal`] are left out unless `modal`, those that only a
+    /// stance is read from unless `stance`.
     ///
     /// # Errors
     /// Names the line and what is wrong there.
-    pub fn parse(source: &str, modal: bool) -> Result<Self, LexiconError> {
+    pub fn parse(source: &str, modal: bool, stance: bool) -> Result<Self, LexiconError> {
         let at = |byte: usize, message: String| LexiconError {
             line: line_of(source, byte),
             message,
@@ -133,7 +135,7 @@ impl Lexicon {
             }
             let pattern = raw.pattern.into_inner();
             let wordings = expand(&pattern).map_err(|message| at(place, message))?;
-            if raw.kind == Kind::Modal && !modal {
+            if raw.kind == Kind::Modal && !modal || raw.kind.is_of_stance() && !stance {
                 continue;
             }
             let too_many = |error: TooMany| at(place, error.to_string());
@@ -158,6 +160,7 @@ impl Lexicon {
         }
         Ok(Self {
             entries,
+            stance,
             trie: trie.build().map_err(|error| at(0, error.to_string()))?,
         })
     }
@@ -166,6 +169,12 @@ impl Lexicon {
     #[must_use]
     pub fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// Whether a stance is read.
+    #[must_use]
+    pub fn reads_stance(&self) -> bool {
+        self.stance
     }
 
     pub(super) fn trie(&self) -> &Trie {

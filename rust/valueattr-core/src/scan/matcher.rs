@@ -8,6 +8,7 @@ use super::guard::{Guard, NEGATION_REACH, Place, Surroundings, joined};
 use super::index::{check_length, within_text};
 use super::kind::Kind;
 use super::lexicon::Lexicon;
+use super::stance::{self, Features, Stance};
 use super::trie::{End, NodeId, ROOT};
 use super::words::{Segmenter, Words};
 
@@ -37,6 +38,8 @@ pub struct Counts {
     pub first_hedge: Option<u32>,
     /// Whether every sentence holds a phrase that takes the place of an answer, and there is one.
     pub hedge_only: bool,
+    /// If the lexicon reads one.
+    pub stance: Option<Stance>,
 }
 
 /// Why a phrase of the lexicon that stands in a text counts or does not.
@@ -57,6 +60,7 @@ pub struct Scratch {
     candidates: Candidates,
     paths: Vec<(NodeId, usize)>,
     found: Vec<Match>,
+    stance: stance::Scratch,
 }
 
 /// A phrase that begins at the word looked at.
@@ -91,9 +95,14 @@ impl Lexicon {
     pub fn count(&self, text: &str, scratch: &mut Scratch) -> Counts {
         let mut counts = Counts::default();
         let (mut first_hedge, mut evaded, mut last_evaded) = (None, 0, u32::MAX);
+        let mut gathered = std::mem::take(&mut scratch.stance);
+        gathered.phrases.clear();
         let size = scan(self, text, scratch, |hit, verdict| {
             if verdict != Verdict::Counts {
                 return;
+            }
+            if self.reads_stance() {
+                gathered.add(hit.kind, hit.sentence, hit.end);
             }
             counts.kinds[hit.kind as usize] += 1;
             if hit.kind.is_hedge() && first_hedge.is_none() {
@@ -112,7 +121,28 @@ impl Lexicon {
         counts.sentences = within_text(size.sentences);
         counts.first_hedge = first_hedge.map(within_text);
         counts.hedge_only = evaded > 0 && evaded == size.sentences;
+        if self.reads_stance() {
+            counts.stance = Some(stance::stance(text, size.words, &mut gathered));
+        }
+        scratch.stance = gathered;
         counts
+    }
+
+    /// What the stance of a text is judged by.
+    ///
+    /// # Panics
+    /// The text is too long: [`check_length`] does not let it pass.
+    pub fn stance_features(&self, text: &str, scratch: &mut Scratch) -> Features {
+        self.count(text, scratch);
+        stance::features(text, &mut scratch.stance)
+    }
+
+    /// How much each feature of a text speaks for a refusal.
+    ///
+    /// # Panics
+    /// The text is too long: [`check_length`] does not let it pass.
+    pub fn stance_reasons(&self, text: &str, scratch: &mut Scratch) -> Features {
+        stance::reasons(&self.stance_features(text, scratch))
     }
 
     /// The phrases that count, sorted by start, then kind.
@@ -256,6 +286,7 @@ impl<'a> Search<'a> {
             candidates,
             paths,
             found,
+            ..
         } = scratch;
         let trie = self.lexicon.trie();
         found.clear();

@@ -24,6 +24,7 @@ mod matcher;
 mod pattern;
 mod prefilter;
 mod simd;
+mod stance;
 mod trie;
 mod words;
 
@@ -34,6 +35,7 @@ pub use index::{LONGEST_TEXT, TooLong, check_length};
 pub use kind::Kind;
 pub use lexicon::{ENGLISH, Entry, Lexicon, LexiconError};
 pub use matcher::{Counts, Scratch, Span, Verdict};
+pub use stance::{FEATURE_NAMES, Features, Stance};
 
 #[cfg(test)]
 mod reference;

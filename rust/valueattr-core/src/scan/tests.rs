@@ -7,12 +7,12 @@ use super::*;
 /// Parsed once: it takes longer than most tests that use it.
 fn english() -> &'static Lexicon {
     static PARSED: LazyLock<Lexicon> =
-        LazyLock::new(|| Lexicon::parse(ENGLISH, true).expect("the shipped lexicon parses"));
+        LazyLock::new(|| Lexicon::parse(ENGLISH, true, true).expect("the shipped lexicon parses"));
     &PARSED
 }
 
 fn lexicon(entries: &str) -> Lexicon {
-    Lexicon::parse(entries, true).expect("a valid lexicon")
+    Lexicon::parse(entries, true, true).expect("a valid lexicon")
 }
 
 fn found(lexicon: &Lexicon, text: &str) -> Vec<String> {
@@ -247,7 +247,7 @@ fn broken_lexicons_name_the_line() {
         ("[[entry]]\nkind = \"caveat\"\n", 1, "missing field"),
         ("nonsense\n", 1, ""),
     ] {
-        let error = Lexicon::parse(source, true).expect_err(source);
+        let error = Lexicon::parse(source, true, true).expect_err(source);
         assert_eq!(error.line, line, "{error}");
         assert!(error.message.contains(message), "{error}");
     }
@@ -258,7 +258,7 @@ fn too_many_wordings_are_refused() {
     let pattern = "{a|b|c|d|e|f|g|h}".repeat(5);
     let source = format!("[[entry]]\nkind = \"caveat\"\npattern = \"{pattern}\"\n");
     assert!(
-        Lexicon::parse(&source, true)
+        Lexicon::parse(&source, true, true)
             .expect_err("too many")
             .message
             .contains("wordings")
@@ -277,7 +277,7 @@ proptest! {
 
     #[test]
     fn any_bytes_as_a_lexicon_are_an_error_or_a_lexicon(source in "\\PC*|(\\[\\[entry\\]\\]|kind = \"caveat\"|pattern = \"[a{}|\\[\\]<>0-9 -]*\"|\\n)*") {
-        let _ = Lexicon::parse(&source, true);
+        let _ = Lexicon::parse(&source, true, true);
     }
 
     #[test]

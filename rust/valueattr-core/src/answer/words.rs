@@ -1,0 +1,309 @@
+//! Cuts an answer into words that compare equal where people read the same: without case, accents, plural endings and
+//! the forms of numbers.
+
+use unicode_normalization::char::{decompose_compatible, is_combining_mark};
+
+/// What stands between a word and the one before it, from the weakest to the strongest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Gap {
+    /// White space, a hyphen, a quotation mark.
+    Space,
+    /// A comma or a bracket.
+    Comma,
+    /// A semicolon, a colon, a dash, a new line.
+    Clause,
+    /// The end of a sentence, or a blank line.
+    Sentence,
+}
+
+/// A word of an answer. `start` and `end` are bytes of the text; `folded` is what it is compared by.
+#[derive(Debug, Clone, Copy)]
+pub struct Word {
+    pub start: usize,
+    pub end: usize,
+    folded: (usize, usize),
+    pub gap: Gap,
+    pub capital: bool,
+    pub sentence: usize,
+}
+
+/// The words of one text, in order.
+#[derive(Debug, Clone, Default)]
+pub struct Words {
+    folded: String,
+    list: Vec<Word>,
+    /// Whether each sentence ends in a question mark.
+    asks: Vec<bool>,
+}
+
+/// Abbreviations after which a full stop ends no sentence.
+const ABBREVIATED: [&str; 14] = [
+    "dr", "mr", "mrs", "ms", "st", "saint", "vs", "jr", "sr", "prof", "gen", "mt", "no", "approx",
+];
+
+impl Words {
+    pub fn list(&self) -> &[Word] {
+        &self.list
+    }
+
+    pub fn folded(&self, word: usize) -> &str {
+        let (start, end) = self.list[word].folded;
+        &self.folded[start..end]
+    }
+
+    /// Whether the sentence of a word ends in a question mark.
+    pub fn asks(&self, word: usize) -> bool {
+        self.asks[self.list[word].sentence]
+    }
+
+    pub fn read(&mut self, text: &str) {
+        self.folded.clear();
+        self.list.clear();
+        self.asks.clear();
+        self.asks.push(false);
+        let mut at = 0;
+        let mut gap = Gap::Sentence;
+        while let Some(c) = text[at..].chars().next() {
+            if c.is_alphanumeric() {
+                at = self.word(text, at, gap);
+                gap = Gap::Space;
+            } else {
+                let (found, next) = self.separator(text, at, c);
+                gap = gap.max(found);
+                at = next;
+            }
+        }
+    }
+
+    /// Reads the word that begins at a byte; the byte behind it.
+    fn word(&mut self, text: &str, start: usize, gap: Gap) -> usize {
+        if gap == Gap::Sentence && !self.list.is_empty() {
+            self.asks.push(false);
+        }
+        let begin = self.folded.len();
+        let first = text[start..].chars().next().unwrap_or_default();
+        let end = if first.is_ascii_digit() {
+            self.digits(text, start)
+        } else {
+            self.letters(text, start)
+        };
+        self.list.push(Word {
+            start,
+            end,
+            folded: (begin, self.folded.len()),
+            gap: if self.list.is_empty() {
+                Gap::Sentence
+            } else {
+                gap
+            },
+            capital: first.is_uppercase(),
+            sentence: self.asks.len() - 1,
+        });
+        if !first.is_ascii_digit() {
+            self.stem(begin);
+        }
+        end
+    }
+
+    /// A number: separators of thousands are dropped, and the ending of an ordinal.
+    fn digits(&mut self, text: &str, start: usize) -> usize {
+        let bytes = text.as_bytes();
+        let begin = self.folded.len();
+        let run = |from: usize| {
+            bytes[from..]
+                .iter()
+                .take_while(|b| b.is_ascii_digit())
+                .count()
+        };
+        let mut at = start + run(start);
+        self.folded.push_str(&text[start..at]);
+        while let Some(next) = [",", "\u{a0}", "\u{202f}", "\u{2009}"]
+            .into_iter()
+            .find_map(|mark| {
+                let next = at + mark.len();
+                (at - start <= 15 && text[at..].starts_with(mark) && run(next) == 3).then_some(next)
+            })
+        {
+            self.folded.push_str(&text[next..next + 3]);
+            at = next + 3;
+        }
+        let zeros = self.folded[begin..]
+            .bytes()
+            .take_while(|&b| b == b'0')
+            .count();
+        let zeros = zeros.min(self.folded.len() - begin - 1);
+        self.folded.replace_range(begin..begin + zeros, "");
+        if bytes.get(at) == Some(&b'.') && run(at + 1) > 0 {
+            let after = at + 1 + run(at + 1);
+            let decimals = text[at + 1..after].trim_end_matches('0');
+            if !decimals.is_empty() {
+                self.folded.push('.');
+                self.folded.push_str(decimals);
+            }
+            return after;
+        }
+        let ordinal = ["st", "nd", "rd", "th"].into_iter().any(|ending| {
+            text.get(at..at + 2)
+                .is_some_and(|t| t.eq_ignore_ascii_case(ending))
+                && !text[at + 2..].starts_with(char::is_alphanumeric)
+        });
+        if ordinal { at + 2 } else { at }
+    }
+
+    /// Letters, with the apostrophes and digits among them; initials with full stops (`U.S.`, `J. R. R.`) are one word.
+    fn letters(&mut self, text: &str, start: usize) -> usize {
+        let begin = self.folded.len();
+        let mut end = start;
+        let mut letters = 0;
+        for (i, c) in text[start..].char_indices() {
+            let at = start + i;
+            if c.is_alphanumeric() {
+                self.fold(c);
+                letters += 1;
+                end = at + c.len_utf8();
+            } else if is_apostrophe(c) {
+                let rest = &text[at + c.len_utf8()..];
+                let ending = rest.chars().take_while(|c| c.is_alphabetic()).count();
+                if ending == 0 {
+                    break;
+                }
+                if ending == 1 && rest.starts_with(['s', 'S']) {
+                    return at + c.len_utf8() + 1;
+                }
+            } else if !is_combining_mark(c) {
+                break;
+            }
+        }
+        if letters == 1 {
+            while let Some(next) = next_initial(text, end) {
+                let c = text[next..].chars().next().unwrap_or_default();
+                self.fold(c);
+                letters += 1;
+                end = next + c.len_utf8();
+            }
+            if letters > 1 && text[end..].starts_with('.') {
+                end += 1;
+            }
+        }
+        debug_assert!(self.folded.len() >= begin);
+        end
+    }
+
+    fn fold(&mut self, c: char) {
+        if c.is_ascii() {
+            self.folded.push(c.to_ascii_lowercase());
+            return;
+        }
+        let plain = match c {
+            'ß' => "ss",
+            'ø' | 'Ø' => "o",
+            'æ' | 'Æ' => "ae",
+            'œ' | 'Œ' => "oe",
+            'ł' | 'Ł' => "l",
+            'đ' | 'Đ' | 'ð' | 'Ð' => "d",
+            'þ' | 'Þ' => "th",
+            'ı' => "i",
+            _ => "",
+        };
+        if !plain.is_empty() {
+            self.folded.push_str(plain);
+            return;
+        }
+        let folded = &mut self.folded;
+        decompose_compatible(c, |part| {
+            if !is_combining_mark(part) {
+                folded.extend(part.to_lowercase());
+            }
+        });
+    }
+
+    /// Takes the ending of a plural off what was folded last.
+    fn stem(&mut self, begin: usize) {
+        let word = &self.folded[begin..];
+        let ends = |ending: &str| word.ends_with(ending);
+        let (cut, add) = if word.len() > 4 && ends("ies") {
+            (3, "y")
+        } else if word.len() > 4 && (ends("ses") || ends("xes") || ends("ches") || ends("shes")) {
+            (2, "")
+        } else if word.len() > 3 && ends("s") && !(ends("ss") || ends("us") || ends("is")) {
+            (1, "")
+        } else {
+            (0, "")
+        };
+        let length = self.folded.len() - cut;
+        self.folded.truncate(length);
+        self.folded.push_str(add);
+        if let Some(word) = self.list.last_mut() {
+            word.folded.1 = self.folded.len();
+        }
+    }
+
+    /// What a character between words separates, and the byte behind it.
+    fn separator(&mut self, text: &str, at: usize, c: char) -> (Gap, usize) {
+        let next = at + c.len_utf8();
+        let rest = &text[next..];
+        let spaced = rest.chars().next().is_none_or(char::is_whitespace);
+        let gap = match c {
+            '.' | '!' | '?' | '…' | '。' | '？' | '！' => {
+                let closed = rest.trim_start_matches([
+                    '"', '”', '’', '\'', ')', ']', '*', '_', '.', '!', '?', '…',
+                ]);
+                let ends = closed.chars().next().is_none_or(char::is_whitespace) || !c.is_ascii();
+                if matches!(c, '?' | '？')
+                    && let Some(asks) = self.asks.last_mut()
+                {
+                    *asks |= ends;
+                }
+                if ends && !(c == '.' && self.is_abbreviated()) {
+                    Gap::Sentence
+                } else {
+                    Gap::Space
+                }
+            }
+            ';' | ':' | '—' => Gap::Clause,
+            '–' | '-' if spaced && text[..at].ends_with(char::is_whitespace) => Gap::Clause,
+            '\n' => {
+                let blank = rest.trim_start_matches([' ', '\t', '\r']).starts_with('\n');
+                if blank { Gap::Sentence } else { Gap::Clause }
+            }
+            ',' | '(' | ')' | '[' | ']' => Gap::Comma,
+            _ => Gap::Space,
+        };
+        (gap, next)
+    }
+
+    /// Whether a full stop after the last word marks an abbreviation.
+    fn is_abbreviated(&self) -> bool {
+        let Some(last) = self.list.len().checked_sub(1) else {
+            return false;
+        };
+        let word = self.folded(last);
+        let is_initial = word.len() == 1 && self.list[last].capital;
+        is_initial || ABBREVIATED.contains(&word)
+    }
+
+    /// Puts another word in the place of several, whose spelling is `folded`.
+    pub fn replace(&mut self, words: std::ops::Range<usize>, folded: &str) {
+        let begin = self.folded.len();
+        self.folded.push_str(folded);
+        let end = self.list[words.end - 1].end;
+        let first = &mut self.list[words.start];
+        (first.end, first.folded) = (end, (begin, begin + folded.len()));
+        self.list.drain(words.start + 1..words.end);
+    }
+}
+
+fn is_apostrophe(c: char) -> bool {
+    matches!(c, '\'' | '’' | '‘' | 'ʼ' | '`')
+}
+
+/// The byte of the next of several initials, after the full stop of one that ends at a byte.
+fn next_initial(text: &str, end: usize) -> Option<usize> {
+    let rest = text[end..].strip_prefix('.')?;
+    let spaces = rest.len() - rest.trim_start_matches([' ', '\u{a0}']).len();
+    let next = end + 1 + spaces;
+    let mut after = text[next..].chars();
+    let c = after.next()?;
+    (spaces <= 1 && c.is_alphabetic() && c.is_uppercase() && after.next() == Some('.'))
+        .then_some(next)
+}
