@@ -38,6 +38,7 @@ PUBLIC_MODULES = {
     "valueattr.hedging.dumps",
     "valueattr.hedging.prevalence",
     "valueattr.model.start",
+    "valueattr.rating.model_judge",
     "valueattr.results.summary",
     "valueattr.training.tabular",
 }

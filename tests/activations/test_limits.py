@@ -4,7 +4,15 @@ import copy
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, BloomConfig, GPT2Config, LlamaConfig, MptConfig
+from transformers import (
+    AutoModelForCausalLM,
+    BertConfig,
+    BloomConfig,
+    GPT2Config,
+    LlamaConfig,
+    MptConfig,
+    RobertaConfig,
+)
 
 from tests.activations.conftest import CONFIGS, SHAPE, build
 from valueattr.activations import ActivationStore, CaptureError, TokenLimits, capture
@@ -48,3 +56,11 @@ def test_where_a_models_context_is_written():
         "original_max_position_embeddings": 100,
     }
     assert limits(LlamaConfig(**SHAPE, **small, rope_parameters=stretched)).context == 400
+
+
+def test_positions_that_are_of_no_token_are_no_context():
+    """RoBERTa's positions begin after the number of the token that it pads with."""
+    size = {"hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 8}
+    more = {"max_position_embeddings": 40, "vocab_size": 50, "is_decoder": True}
+    assert limits(BertConfig(**size, **more)).context == 40
+    assert limits(RobertaConfig(**size, **more, pad_token_id=1)).context == 38

@@ -147,6 +147,111 @@ def test_what_is_wrong_is_one_line(tmp_path, dump):
         assert len(done.stderr.splitlines()) == 1
 
 
+VERDICTS = [
+    {
+        "text": f"it is {i}.",
+        "outcome": "refuse" if i % 3 else "other",
+        "ann": i % 3 == 0,
+        "bob": i % 3 == 0 if i % 2 else None,
+    }
+    for i in range(60)
+]
+
+
+@pytest.fixture
+def verdicts(tmp_path):
+    path = tmp_path / "judged.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in VERDICTS))
+    return path
+
+
+def export_verdict(verdicts, out, *arguments):
+    return run("audit", "export", verdicts, "--field", "text", "--out", out, *arguments)
+
+
+def test_a_verdict_of_any_rater_is_audited_as_the_scanners_is(tmp_path, verdicts):
+    sheet = tmp_path / "sheet.csv"
+    done = export_verdict(verdicts, sheet, "--verdict", "outcome", "--is", "refuse", "--per-stratum", "10")
+    assert done.exit_code == 0, done.output
+    head, *rows = sheet.read_text().splitlines()
+    assert head == '"row","digest","kind","by","text","label"'
+    flagged = [int(row.split(",")[0].strip('"')) % 3 > 0 for row in rows]
+    assert sum(flagged) == 10
+    assert flagged != sorted(flagged)
+    fill_in(sheet)
+    done = run("audit", "import", verdicts, sheet, "--field", "text", "--json")
+    (shares,) = json.loads(done.stdout)
+    assert (shares["n"], shares["audited"]) == (60, 20)
+    assert shares["raw"] == pytest.approx(2 / 3)
+    assert shares["corrected"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (
+            ["--verdict", "stance", "--is", "refuse"],
+            1,
+            "no field 'stance'; there are text, outcome, ann, bob",
+        ),
+        (
+            ["--verdict", "outcome", "--is", "denies"],
+            1,
+            "'outcome' is never 'denies'; it is 'refuse', 'other'",
+        ),
+        (["--verdict", "ann", "--is", "True"], 1, "'ann' is never 'True'; it is 'false', 'true'"),
+        (["--verdict", "outcome", "--is", "refuse", "--by", "outcome"], 1, "cannot group by 'outcome'"),
+        (["--verdict", "outcome"], 2, "--verdict names a field and --is its value"),
+        (["--is", "refuse"], 2, "--verdict names a field and --is its value"),
+        (
+            ["--verdict", "outcome", "--is", "refuse", "--kind", "hedge"],
+            2,
+            "--kind is what the scanner finds",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_verdict_is_one_line(tmp_path, verdicts, arguments, code, message):
+    done = export_verdict(verdicts, tmp_path / "sheet.csv", *arguments)
+    assert done.exit_code == code
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "sheet.csv").exists()
+
+
+def test_agreement_prints_alpha_of_all_raters_and_of_each_pair(verdicts):
+    done = run("audit", "agreement", verdicts, "ann", "bob")
+    assert done.exit_code == 0, done.output
+    printed = [line.split() for line in done.stdout.splitlines()]
+    assert ["ann,", "bob", "30", "1.000", "1.000"] in printed
+    done = run("audit", "agreement", verdicts, "outcome", "ann", "bob")
+    assert len(done.stdout.splitlines()) == len(printed) + 3
+    done = run("audit", "agreement", verdicts, "ann", "bob", "outcome", "--json")
+    rows = json.loads(done.stdout)
+    assert rows[1] == {"raters": ["ann", "bob"], "n": 30, "same": 1.0, "alpha": 1.0}
+    assert rows[2]["raters"] == ["ann", "outcome"]
+    assert rows[2]["alpha"] < 0
+
+
+def test_agreement_that_is_not_defined_is_said_to_be_so(tmp_path):
+    (tmp_path / "a.csv").write_text("[red],b\nx,x\nx,\n")
+    done = run("audit", "agreement", tmp_path / "a.csv", "[red]", "b")
+    assert [*done.stdout.split()][-6:] == ["[red],", "b", "1", "1.000", "not", "defined"]
+    assert json.loads(run("audit", "agreement", tmp_path / "a.csv", "[red]", "b", "--json").stdout) == [
+        {"raters": ["[red]", "b"], "n": 1, "same": 1.0, "alpha": None}
+    ]
+
+
+def test_what_is_wrong_with_columns_that_agree_is_one_line(verdicts):
+    for columns, message in [
+        (["ann", "carl"], "no field 'carl'; there are text, outcome, ann, bob"),
+        (["ann"], "two raters or more"),
+    ]:
+        done = run("audit", "agreement", verdicts, *columns)
+        assert done.exit_code == 1
+        assert message in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
 def _export_in_a_process(dump, sheet, seed, started):
     from valueattr.cli import app
 

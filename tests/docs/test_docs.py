@@ -22,7 +22,7 @@ import typer
 from typer.testing import CliRunner
 
 import valueattr.experiments
-from tests.builders import a_store
+from tests.builders import a_judgement, a_store
 from tests.report.conftest import finished_run
 from valueattr.cli import app
 from valueattr.experiments import EXPERIMENTS
@@ -118,6 +118,7 @@ def folder(tmp_path_factory, start):
             "statement": text,
             "model": f"m{i % 2}",
             "label": i % 2,
+            "outcome": ("hedge_only", "assert_true", "refuse")[i % 3],
             "subject": f"s{i // 2}",
             "choices": [{"message": {"content": text}}],
             "messages": [{"role": "assistant", "content": text}],
@@ -126,7 +127,10 @@ def folder(tmp_path_factory, start):
     ]
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / "dumps").mkdir()
-    for name in ("dump.jsonl", "statements.jsonl", "old.jsonl", "chats.jsonl", "dumps/one.jsonl"):
+    for name in (
+        *("dump.jsonl", "statements.jsonl", "old.jsonl", "chats.jsonl", "judged.jsonl"),
+        "dumps/one.jsonl",
+    ):
         (folder / name).write_text(lines)
     for name in ("dump.jsonl.zst", "chats.jsonl.zst"):
         with pa.output_stream(folder / name, compression="zstd") as stream:
@@ -189,6 +193,28 @@ def test_calls_of_what_a_block_imports_fit_its_signature(block):
             inspect.signature(names[call.func.id]).bind(*call.args, **keywords)
 
 
+def small_judges(language_model, classifier):
+    """Untrained models in place of those that the page on judges names."""
+    from transformers import BertConfig, BertForSequenceClassification, LlamaConfig, LlamaForCausalLM
+
+    from valueattr.model.start import build_tokenizer
+    from valueattr.rating.model_judge import RUBRIC
+
+    tokenizer = build_tokenizer([RUBRIC.template, *(f" {verdict}" for verdict in RUBRIC.verdicts)])
+    size = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
+    LlamaForCausalLM(LlamaConfig(**size)).save_pretrained(language_model)
+    labels = BertConfig(**size, id2label={0: "answer", 1: "refusal"})
+    BertForSequenceClassification(labels).save_pretrained(classifier)
+    for folder in (language_model, classifier):
+        tokenizer.save_pretrained(folder)
+
+
 @pytest.fixture
 def given(tmp_path, monkeypatch, world, start):
     """What the blocks of a page take for granted, made small, in a folder of its own."""
@@ -238,6 +264,13 @@ def given(tmp_path, monkeypatch, world, start):
                 "rows": [0, 2],
                 "train_on": lambda states, rows: None,
             }
+        if page == "judging.md":
+            monkeypatch.setenv("VALUEATTR_CACHE", str(tmp_path / "cache"))
+            small_judges(tmp_path / "Qwen/Qwen2.5-7B-Instruct", tmp_path / "ORGANISATION/REFUSAL-CLASSIFIER")
+            asked = list(world.questions)[:3]
+            responses = ["right", "wrong", "hedges"]
+            judged = [a_judgement()] * 3
+            return {"questions": asked, "responses": responses, "judgements": judged}
         if page == "README.md":
             from valueattr.model import load_model, load_tokenizer
             from valueattr.rating import GrammarRater

@@ -13,13 +13,16 @@ from hypothesis import strategies as st
 from tests.experiments.conftest import valueattr
 from valueattr.hedging.audit import (
     AuditError,
+    Verdict,
     _same_digest,
     audit_sheet,
     corrected_shares,
+    rater_agreement,
     read_responses,
     read_sheet,
     write_sheet,
 )
+from valueattr.stats import agreement
 
 
 def dump(count=600, seed=0):
@@ -245,6 +248,15 @@ def test_labels_are_read_as_spreadsheets_spell_them(tmp_path, spellings, accepte
             r"sheet\.csv: `kind` is 'any' and 'hedge'",
         ),
         (lambda s: s.assign(kind="rude"), "unknown kind 'rude'"),
+        (lambda s: s.assign(kind='{"a": "b", "c": "d"}'), "unknown kind '{"),
+        (
+            lambda s: s.assign(kind='{"arm": "a"}'),
+            r"sheet\.csv: no field 'arm'; there are .* export the sheet",
+        ),
+        (
+            lambda s: s.assign(kind='{"model": "c"}'),
+            r"sheet\.csv: 'model' is never 'c'; it is 'a', 'b'; export",
+        ),
         (lambda s: s.assign(by="model"), r"sheet\.csv: `by` is 'model', expected a list of fields"),
         (lambda s: s.assign(by="[" * 9999), r"sheet\.csv: `by` is "),
         (lambda s: s.assign(by='["arm"]'), "no field 'arm'; there are model, text, truth"),
@@ -349,3 +361,119 @@ def test_a_damaged_sheet_is_an_error_or_gives_shares_of_the_right_responses(shee
         return
     assert shares["n"].sum() == 40
     assert shares["audited"].max() <= 40
+
+
+def judged(count=400, seed=0):
+    """Responses of two models, whose refusals a rater finds in one of them only."""
+    rng = random.Random(seed)
+    rows = []
+    for i in range(count):
+        model, refuses = "ab"[i % 2], rng.random() < 0.3
+        found = (refuses and model == "a") or rng.random() < 0.05
+        rows.append(
+            {
+                "model": model,
+                "text": f"perhaps it is {i}",
+                "judge": {"outcome": "refuse" if found else ["other", "hedge_only", None][i % 3]},
+                "truth": int(refuses),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+REFUSES = Verdict("judge.outcome", "refuse")
+
+
+def test_labels_correct_what_a_rater_misses(tmp_path):
+    """Of all texts the scanner would flag every one."""
+    responses = judged()
+    flagged = [judge["outcome"] == "refuse" for judge in responses["judge"]]
+    sheet = written(tmp_path, responses, by=["model"], kind=REFUSES, per_stratum=40)
+    assert set(sheet["kind"]) == {'{"judge.outcome": "refuse"}'}
+    per_model = (
+        pd.Series([flagged[int(row)] for row in sheet["row"]]).groupby(sheet["model"].to_numpy()).sum()
+    )
+    assert per_model["a"] == 40
+    shares = corrected_shares(responses, "text", sheet).set_index("model")
+    truth = responses.groupby("model")["truth"].mean()
+    assert shares["raw"].tolist() == pytest.approx(
+        pd.Series(flagged).groupby(responses["model"]).mean().tolist()
+    )
+    assert shares.loc["b", "raw_high"] < truth["b"]
+    for model in "ab":
+        assert shares.loc[model, "low"] <= truth[model] <= shares.loc[model, "high"]
+
+
+def test_the_sheet_of_a_verdict_has_the_columns_of_any_sheet_and_none_of_the_verdict():
+    responses = judged()
+    sheet = audit_sheet(responses, "text", ["model"], REFUSES)
+    assert list(sheet.columns) == list(audit_sheet(responses, "text", ["model"]).columns)
+    with pytest.raises(AuditError, match=r"cannot group by 'judge\.outcome': the labels would not be blind"):
+        audit_sheet(responses, "text", ["judge.outcome"], REFUSES)
+
+
+@pytest.mark.parametrize(
+    ("value", "of_json"), [("refuse", "refuse"), (True, "true"), (2, "2"), (None, "null"), ("a\n", "a\n")]
+)
+def test_a_verdict_may_be_any_value_as_json_has_it(tmp_path, value, of_json):
+    rows = [{"text": f"{i}", "said": value if i % 3 else "other", "truth": 0} for i in range(12)]
+    responses = pd.DataFrame(rows, dtype=object)
+    sheet = written(tmp_path, responses, kind=Verdict("said", of_json))
+    assert corrected_shares(responses, "text", sheet)["raw"].tolist() == pytest.approx([8 / 12])
+
+
+def test_a_verdict_that_never_occurs_is_an_error_that_says_what_does():
+    responses = judged()
+    with pytest.raises(AuditError) as raised:
+        audit_sheet(responses, "text", kind=Verdict("judge.outcome", "Refuse"))
+    assert str(raised.value).startswith("'judge.outcome' is never 'Refuse'; it is 'other', 'hedge_only', ")
+    with pytest.raises(AuditError, match="no field 'stance'; there are model, text, judge, truth"):
+        audit_sheet(responses, "text", kind=Verdict("stance", "refuse"))
+    with pytest.raises(AuditError) as raised:
+        audit_sheet(responses.assign(text="a\n" * 9999), "text", kind=Verdict("text", "b"))
+    assert len(str(raised.value)) < 200
+    assert "\n" not in str(raised.value)
+
+
+def test_agreement_is_of_all_raters_and_of_every_pair():
+    responses = pd.DataFrame(
+        {
+            "judge": [{"outcome": value} for value in ("a", "b", "a", "b", None, "a")],
+            "ann": ["a", "b ", "a", "a", "b", ""],  # a blank cell of a CSV file is no label
+            "bob": ["a", "b", None, "a", "b", float("nan")],
+        },
+        dtype=object,
+    )
+    agreed = rater_agreement(responses, ["judge.outcome", "ann", "bob"])
+    assert agreed["raters"].tolist() == [
+        *(("judge.outcome", "ann", "bob"), ("judge.outcome", "ann")),
+        *(("judge.outcome", "bob"), ("ann", "bob")),
+    ]
+    assert agreed["n"].tolist() == [5, 4, 3, 4]
+    assert agreed["same"].tolist() == pytest.approx([4 / 5, 3 / 4, 2 / 3, 1])
+    units = [
+        tuple(label if label != "-" else None for label in unit)
+        for unit in ("aaa", "bbb", "aa-", "baa", "-bb", "a--")
+    ]
+    assert agreed["alpha"][0] == pytest.approx(agreement(units))
+    assert agreed["alpha"][3] == 1
+    assert len(rater_agreement(responses, ["ann", "bob"])) == 1
+
+
+def test_agreement_that_is_not_defined_is_no_number():
+    responses = pd.DataFrame(
+        {"a": ["x", "x", None], "b": ["x", "x", "y"], "c": [None, None, "y"]}, dtype=object
+    )
+    agreed = rater_agreement(responses, ["a", "b", "c"])
+    assert agreed["n"].tolist() == [3, 2, 0, 1]
+    assert agreed["same"].isna().tolist() == [False, False, True, False]
+    assert agreed["alpha"].isna().tolist() == [False, True, True, True]
+
+
+def test_agreement_takes_two_fields_that_are_there():
+    responses = pd.DataFrame({"a": ["x"], "b": ["x"]})
+    for fields in ([], ["a"], ["a", "a"]):
+        with pytest.raises(AuditError, match="two raters or more"):
+            rater_agreement(responses, fields)
+    with pytest.raises(AuditError, match="no field 'c'; there are a, b"):
+        rater_agreement(responses, ["a", "c"])

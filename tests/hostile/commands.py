@@ -129,6 +129,16 @@ LABELS |= dict.fromkeys(
     ("lists in place of texts", "objects in place of texts", "bytes in place of texts"),
     refused_by("the column"),
 )
+LABELS_OF_RATERS = {
+    **dict.fromkeys(
+        (*LABELS, "a list", "an object", "an integer of 400 digits", "a value nested 120 deep"),
+        either("a label may be any value, and a row may have none"),
+    ),
+    "a line of one cell less": A_LABEL,
+    **dict.fromkeys(
+        ("a column that is missing", "a column of another name alone"), refused_by("the name of the field")
+    ),
+}
 OTHER_COLUMNS = dict.fromkeys(
     (
         *("a column that is missing", "a column of another name alone", "nulls without a type"),
@@ -274,6 +284,28 @@ LIGHT = (
     ),
     Slot(
         "audit export",
+        "--verdict",
+        "audit export {dump} --field text --verdict {hostile} --is a --out {out}.csv",
+        "dump",
+        ("names of fields",),
+        exported,
+        (f"{OUT}.csv",),
+        every=3,
+        first=1,
+    ),
+    Slot(
+        "audit export",
+        "--is",
+        "audit export {dump} --field text --verdict model --is {hostile} --out {out}.csv",
+        "dump",
+        ("names of fields", "texts"),
+        exported,
+        (f"{OUT}.csv",),
+        every=3,
+        first=2,
+    ),
+    Slot(
+        "audit export",
         "--seed",
         "audit export {dump} --field text --seed {hostile} --out {out}.csv",
         "dump",
@@ -327,6 +359,20 @@ LIGHT = (
         "sheet",
         ("sheets", "labelled sheets", "paths of files", "pipes"),
         as_json,
+    ),
+    Slot(
+        "audit agreement",
+        "RESPONSES",
+        "audit agreement {hostile} id text --json",
+        "dump",
+        (*ROWS, "values beside", "pipes"),
+        as_json,
+        but=LABELS_OF_RATERS,
+        every=10,
+        first=1,
+    ),
+    Slot(
+        "audit agreement", "COLUMNS", "audit agreement {dump} model {hostile}", "dump", ("names of fields",)
     ),
     Slot("lexicon check", "LEXICON", "lexicon check {hostile}", "lexicon", ("lexicons",)),
     Slot(

@@ -21,6 +21,9 @@ FITTING = {
     **{
         "--field": "text",
         "--by": "model",
+        "--verdict": "model",
+        "--is": "a",
+        "COLUMNS": "text",
         "--labels": "label",
         "--layers": "0",
         "--l2": "0.1",

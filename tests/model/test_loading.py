@@ -8,12 +8,19 @@ from types import SimpleNamespace
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    GPT2LMHeadModel,
+)
 from transformers.utils import logging as transformers_logging
 
 from valueattr.model import (
     ModelError,
     closed_set_log_probs,
+    load_classifier,
     load_model,
     load_tokenizer,
     log_p_per_token,
@@ -266,3 +273,43 @@ def test_a_tokenizer_of_another_model_is_an_error_in_reading(untrained):
     small = GPT2LMHeadModel(GPT2Config(vocab_size=20, n_embd=32, n_layer=1, n_head=2, n_positions=64))
     with pytest.raises(ModelError, match="the tokenizer is that of another model"):
         log_p_per_token(small, tokenizer, ["The emblem"])
+
+
+@pytest.fixture
+def classifier(untrained, tmp_path):
+    """The folder of a classifier that finds the last token of a text by what is padded."""
+    tokenizer = AutoTokenizer.from_pretrained(untrained)
+    config = GPT2Config(vocab_size=len(tokenizer), n_embd=32, n_layer=1, n_head=2, pad_token_id=None)
+    GPT2ForSequenceClassification(config).save_pretrained(tmp_path / "classifier")
+    tokenizer.save_pretrained(tmp_path / "classifier")
+    return tmp_path / "classifier"
+
+
+def test_a_classifier_is_told_what_its_tokenizer_pads_with(classifier):
+    tokenizer = AutoTokenizer.from_pretrained(classifier)
+    for pad in (tokenizer.pad_token, None):
+        tokenizer.pad_token = pad
+        tokenizer.save_pretrained(classifier)
+        model, loaded = load_classifier(classifier)
+        assert loaded.pad_token == (pad or tokenizer.eos_token)
+        assert model.config.pad_token_id == loaded.pad_token_id is not None
+        assert not model.training
+    tokenizer.eos_token = None
+    tokenizer.save_pretrained(classifier)
+    with pytest.raises(ModelError, match="the tokenizer has no token to pad with"):
+        load_classifier(classifier)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        *(DAMAGES[name] for name in ("cut weights", "no weights", "no config")),
+        (lambda f: in_config(f, model_type="nobody"), "is no classifier that can be loaded"),
+        (lambda f: in_config(f, num_labels=3), r"score\.weight has the shape \[2, 32\] in the weights"),
+    ],
+)
+def test_a_damaged_classifier_is_an_error_of_one_line_that_names_the_fault(classifier, damage, message):
+    damage(classifier)
+    with pytest.raises(ModelError, match=message) as raised:
+        load_classifier(classifier)
+    assert "\n" not in str(raised.value)

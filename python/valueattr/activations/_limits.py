@@ -23,7 +23,10 @@ class TokenLimits(NamedTuple):
     def of(cls, model: "PreTrainedModel") -> "TokenLimits":
         """The limits that a model's configuration and embeddings give."""
         inner = getattr(model, "module", model)  # data-parallel training wraps the model
-        return cls(_context(inner.config.get_text_config()), inner.get_input_embeddings().weight.shape[0])
+        context = _context(inner.config.get_text_config())
+        if context is not None:
+            context -= _positions_left_out(inner)
+        return cls(context, inner.get_input_embeddings().weight.shape[0])
 
     def complaint(self, ids: Sequence[int]) -> str | None:
         """Why the model cannot read these tokens, to be said after the name of their text; None if it can."""
@@ -51,3 +54,10 @@ def _context(config: Any) -> int | None:
         if of_kind.get("factor") and of_kind.get("original_max_position_embeddings")
     ]
     return max(stated, *stretched) if stretched else stated
+
+
+def _positions_left_out(model: "PreTrainedModel") -> int:
+    """How many of its positions a model gives to no token: RoBERTa and its kin count from after the padding token's."""
+    tables = (module for name, module in model.named_modules() if name.endswith("position_embeddings"))
+    padding = [table.padding_idx for table in tables if getattr(table, "padding_idx", None) is not None]
+    return int(padding[0]) + 1 if padding else 0

@@ -1,5 +1,6 @@
-"""`valueattr audit`: the error of the hedging scanner, corrected by labels made by hand."""
+"""`valueattr audit`: the error of the hedging scanner or of another rater, corrected by labels made by hand."""
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 # Files left out of a folder.
 _MOST_NAMED = 5
 
-app = typer.Typer(help="Correct the hedging scanner's error by labels made by hand.", no_args_is_help=True)
+app = typer.Typer(help="Correct a scanner's or rater's error by labels made by hand.", no_args_is_help=True)
 
 _Responses = Annotated[
     Path,
@@ -45,6 +46,11 @@ def export(
         typer.Option(help="A field to group by, or a dotted path to it. The option may be repeated."),
     ] = None,
     kind: Annotated[str, typer.Option(help="The kind of hedge to label, or any.")] = "any",
+    verdict: Annotated[
+        str | None,
+        typer.Option(help="A field that a rater wrote, to be audited in place of what the scanner says."),
+    ] = None,
+    is_: Annotated[str | None, typer.Option("--is", help="The value of the verdict to label.")] = None,
     exclude: _Exclude = None,
     per_stratum: Annotated[
         int, typer.Option(min=2, help="Number of flagged texts to label per group, and of unflagged ones.")
@@ -56,11 +62,13 @@ def export(
 ) -> None:
     """Write a sheet of texts to be labelled by hand.
 
-    A label is 0 or 1. The sheet does not show what the scanner said.
+    A label is 0 or 1. The sheet does not show what the scanner or the rater said.
     """
     from valueattr.hedging.audit import (
+        ANY,
         AuditError,
         UnclearFolderError,
+        Verdict,
         audit_sheet,
         is_run,
         read_responses,
@@ -72,6 +80,11 @@ def export(
 
     if out.suffix.lower() != ".csv":
         render.fail(f"--out {out}: expected a .csv file", render.BAD_USAGE)
+    if (verdict is None) != (is_ is None):
+        render.fail("--verdict names a field and --is its value: give both or neither", render.BAD_USAGE)
+    if verdict is not None and kind != ANY:
+        render.fail("--kind is what the scanner finds, and --verdict what a rater says", render.BAD_USAGE)
+    flag = kind if verdict is None or is_ is None else Verdict(verdict, is_)
     hints: dict[type[Exception], str] = {
         OutputExistsError: "Use --force to write over it, if nobody needs the labels in it.",
         UnclearFolderError: _UNCLEAR,
@@ -86,7 +99,7 @@ def export(
             )
         with new_output(out, inputs=found.files, overwrite=force) as place:
             rows = read_responses(responses, field, exclude=exclude)
-            sheet = audit_sheet(rows, field, by or [], kind, per_stratum, seed)
+            sheet = audit_sheet(rows, field, by or [], flag, per_stratum, seed)
             write_sheet(sheet, place)
     _warn_of_what_is_left_out(found)
     typer.echo(f"{len(sheet)} texts in {out}: fill in the column `label`, then run valueattr audit import")
@@ -102,9 +115,9 @@ def import_labels(
     exclude: _Exclude = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the shares as JSON for machines.")] = False,
 ) -> None:
-    """Print the share of texts that hedge.
+    """Print the share of texts that hedge, or are what a rater says.
 
-    It is shown as the scanner flags it, and as the labels correct it.
+    It is shown as the scanner or the rater flags it, and as the labels correct it.
     """
     from valueattr.hedging.audit import (
         AuditError,
@@ -128,6 +141,41 @@ def import_labels(
         _show(shares)
 
 
+@app.command(
+    "agreement", epilog=render.example("valueattr audit agreement judged.jsonl outcome label second_label")
+)
+def agreement(
+    responses: _Responses,
+    columns: Annotated[
+        list[str], typer.Argument(help="The fields that raters wrote, two or more, or dotted paths to them.")
+    ],
+    exclude: _Exclude = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON for machines.")] = False,
+) -> None:
+    """Print how far raters agree, as Krippendorff's alpha.
+
+    It is 1 where they always do, and 0 where they do as chance would.
+    """
+    from valueattr.hedging.audit import (
+        AuditError,
+        UnclearFolderError,
+        rater_agreement,
+        read_responses,
+        response_files,
+    )
+    from valueattr.results import RunDirectoryError
+
+    exclude = exclude or []
+    with render.failures(AuditError, RunDirectoryError, hints={UnclearFolderError: _UNCLEAR}):
+        found = response_files(responses, exclude)
+        agreed = rater_agreement(read_responses(responses, exclude=exclude), columns)
+    _warn_of_what_is_left_out(found)
+    if as_json:
+        typer.echo(agreed.to_json(orient="records"))
+    else:
+        _show_agreement(agreed)
+
+
 def _warn_of_what_is_left_out(found: "Inputs") -> None:
     named = list(found.left_out.items())[:_MOST_NAMED]
     for file, reason in named:
@@ -142,7 +190,7 @@ def _show(shares: "pd.DataFrame") -> None:
     from valueattr.hedging.audit import shown
 
     groups = list(shares.columns[: list(shares.columns).index("n")])
-    heads = ("n", "audited", "scanner \\[95%]", "corrected \\[95%]")
+    heads = ("n", "audited", "flagged \\[95%]", "corrected \\[95%]")
     table = render.table(*(escape(name) for name in groups), *heads, numbers=heads)
     for row in shares.to_dict("records"):
         table.add_row(
@@ -152,4 +200,15 @@ def _show(shares: "pd.DataFrame") -> None:
             f"{row['raw']:.3f} \\[{row['raw_low']:.3f}, {row['raw_high']:.3f}]",
             f"{row['corrected']:.3f} \\[{row['low']:.3f}, {row['high']:.3f}]",
         )
+    render.console().print(table)
+
+
+def _show_agreement(agreed: "pd.DataFrame") -> None:
+    from rich.markup import escape
+
+    numbers = ("n", "same", "alpha")
+    table = render.table("raters", *numbers, numbers=numbers)
+    for row in agreed.to_dict("records"):
+        shares = ("not defined" if math.isnan(row[name]) else f"{row[name]:.3f}" for name in numbers[1:])
+        table.add_row(escape(", ".join(row["raters"])), str(row["n"]), *shares)
     render.console().print(table)

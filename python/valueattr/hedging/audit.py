@@ -5,6 +5,9 @@
 
 The sheet is stratified on the scanner's flag and does not show it, so that the labels are blind. It may be written
 (`write_sheet`), labelled in any spreadsheet program, and read again (`read_sheet`).
+
+What any other rater wrote in a field is audited in the same way, as a `Verdict` in place of the scanner's flag;
+`rater_agreement` says how far several raters agree.
 """
 
 import hashlib
@@ -12,7 +15,10 @@ import json
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +30,13 @@ from numpy.typing import NDArray
 from valueattr.hedging import HEDGES, KINDS, HedgeScanner
 from valueattr.hedging._inputs import DumpError, FolderError, Inputs, find_inputs
 from valueattr.results import RunDirectory
-from valueattr.stats import TooFewClustersError, audit_sample, corrected_prevalence, raw_prevalence
+from valueattr.stats import (
+    TooFewClustersError,
+    agreement,
+    audit_sample,
+    corrected_prevalence,
+    raw_prevalence,
+)
 from valueattr.tables import TableError, read_records, read_spreadsheet, write_csv
 
 __all__ = [
@@ -32,9 +44,11 @@ __all__ = [
     "AuditError",
     "Inputs",
     "UnclearFolderError",
+    "Verdict",
     "audit_sheet",
     "corrected_shares",
     "is_run",
+    "rater_agreement",
     "read_responses",
     "read_sheet",
     "response_files",
@@ -53,6 +67,9 @@ _SHARES = ("n", "audited", "raw", "raw_low", "raw_high", "corrected", "low", "hi
 _WHOLE = re.compile(r"([0-9]{1,18})([.,]0*)?")
 _LIKE_A_NUMBER = re.compile(r"[0-9]+(e[0-9]+)?")
 
+# Values of a field that an error names.
+_MOST_NAMED = 8
+
 
 class AuditError(ValueError):
     """Responses or a sheet that cannot be used; the message names the file or line and what to do."""
@@ -60,6 +77,18 @@ class AuditError(ValueError):
 
 class UnclearFolderError(AuditError):
     """A folder of which it is not clear what to read; excluding some of its files helps."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A flag that a rater set: that a field, by its name or its dotted path, is this value, as JSON has it."""
+
+    field: str
+    value: str
+
+    def __str__(self) -> str:
+        """As a sheet names it, in its column `kind`."""
+        return json.dumps({self.field: self.value}, ensure_ascii=False)
 
 
 def is_run(path: Path) -> bool:
@@ -146,23 +175,27 @@ def audit_sheet(
     responses: pd.DataFrame,
     field: str,
     by: Sequence[str] = (),
-    kind: str = ANY,
+    kind: str | Verdict = ANY,
     per_stratum: int = 50,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """The sheet: per group of `by`, up to `per_stratum` responses that the scanner flags and as many that it does not.
+    """The sheet: per group of `by`, up to `per_stratum` responses that are flagged and as many that are not.
 
     Columns: `row` of the responses, `digest` of its text, `kind`, `by` (the names of the fields, as JSON), those fields,
-    `text`, and `label`, to be filled in: 1 where the text holds such a phrase of the speaker's own, else 0. The order is
-    random. Rows where a field of `by` is missing or null are one group, "null".
+    `text`, and `label`, to be filled in: 1 where the text holds such a phrase of the speaker's own, or is what the verdict
+    says, else 0. The order is random. Rows where a field of `by` is missing or null are one group, "null".
 
     field, by: names, or dotted paths into objects and lists.
+    kind: of phrase, which the scanner flags, or the verdict of another rater.
 
     Raises:
-        AuditError: no such field or kind, a text that is missing, or a field of `by` with the name of another column.
+        AuditError: no such field, kind or verdict, a text that is missing, or a field of `by` with the name of another
+            column, or that shows the verdict.
     """
-    texts, flags = _scanned(responses, field, kind)
+    texts, flags = _flagged(responses, field, kind)
     by = list(dict.fromkeys(by))
+    if isinstance(kind, Verdict) and kind.field in by:
+        raise AuditError(f"cannot group by {kind.field!r}: the labels would not be blind to the verdict")
     if taken := [name for name in by if name in (*_SHEET, *_SHARES)]:
         raise AuditError(
             f"cannot group by {taken[0]!r}, which names another column of the sheet; rename the field"
@@ -176,7 +209,7 @@ def audit_sheet(
         {
             "row": rows,
             "digest": [_digest(texts[row]) for row in rows],
-            "kind": kind,
+            "kind": str(kind),
             "by": json.dumps(by, ensure_ascii=False),
             **{name: [_or_null(values[row]) for row in rows] for name, values in groups.items()},
             "text": [texts[row] for row in rows],
@@ -186,7 +219,7 @@ def audit_sheet(
 
 
 def corrected_shares(responses: pd.DataFrame, field: str, sheet: pd.DataFrame) -> pd.DataFrame:
-    """Per group of the sheet, the share of responses that the scanner flags and the share corrected by the labels.
+    """Per group of the sheet, the share of responses that are flagged and the share corrected by the labels.
 
     Columns: those of the groups, None for what is missing; `n` responses, `audited`; `raw`, `raw_low`, `raw_high`
     (Wilson); `corrected`, `low`, `high` (prediction-powered): 95% intervals.
@@ -201,14 +234,14 @@ def corrected_shares(responses: pd.DataFrame, field: str, sheet: pd.DataFrame) -
     if not len(sheet):
         raise AuditError(f"{name} has no rows; export it anew")
     lines = sheet.index.tolist() if sheet.index.name == "line" else list(range(2, len(sheet) + 2))
-    by, kind = _grouped_by(sheet, responses, name), _the_same(sheet, "kind", name)
+    by, kind = _grouped_by(sheet, responses, name), _kind_of(_the_same(sheet, "kind", name))
     try:
-        _check_kind(kind)
+        _check_kind(responses, kind)
         for grouped in by:
             _values(responses, grouped)
     except AuditError as error:
         raise AuditError(f"{name}: {error}; export the sheet anew") from None
-    texts, flags = _scanned(responses, field, kind)
+    texts, flags = _flagged(responses, field, kind)
     labels = _labels(sheet, lines, name)
     at = {row: i for i, row in enumerate(_rows(sheet, lines, texts, name))}
     shares = []
@@ -228,12 +261,46 @@ def corrected_shares(responses: pd.DataFrame, field: str, sheet: pd.DataFrame) -
     return table.astype(dict.fromkeys(_SHARES, np.float64) | dict.fromkeys(_SHARES[:2], np.int64))
 
 
-def _scanned(responses: pd.DataFrame, field: str, kind: str) -> tuple[list[str], NDArray[np.bool_]]:
-    """The texts, and whether the scanner flags each."""
-    _check_kind(kind)
+def rater_agreement(responses: pd.DataFrame, fields: Sequence[str]) -> pd.DataFrame:
+    """How far raters agree that each wrote its labels in a field: all of them in the first row, then every pair.
+
+    Columns: `raters`, their fields; `n`, the responses that two of them labelled; `same`, the share of these on which
+    their labels are one; `alpha`, Krippendorff's. The last two are NaN where they are not defined. A label that is missing,
+    null or blank is none.
+
+    fields: names, or dotted paths into objects and lists.
+
+    Raises:
+        AuditError: no such field, or fewer than two.
+    """
+    labels = {field: [_label(value) for value in _values(responses, field)] for field in fields}
+    if len(labels) < 2:
+        raise AuditError("agreement is between the labels of two raters or more: name a field of each")
+    pairs = list(combinations(labels, 2))
+    rows = []
+    for raters in dict.fromkeys([tuple(labels), *pairs]):
+        units = list(zip(*(labels[rater] for rater in raters), strict=True))
+        given = [own for unit in units if len(own := [label for label in unit if label is not None]) > 1]
+        same = float(np.mean([len(set(own)) == 1 for own in given])) if given else math.nan
+        rows.append((raters, len(given), same, agreement(units)))
+    return pd.DataFrame(rows, columns=["raters", "n", "same", "alpha"])
+
+
+def _label(value: Any) -> Hashable:
+    """What tells labels apart; None where there is no label, for which a CSV file has a blank cell."""
+    if isinstance(value, str):
+        value = value.strip() or None
+    return None if value is None else _key(value)
+
+
+def _flagged(responses: pd.DataFrame, field: str, kind: str | Verdict) -> tuple[list[str], NDArray[np.bool_]]:
+    """The texts, and whether each is flagged."""
+    _check_kind(responses, kind)
     texts = _values(responses, field)
     if (bad := next((i for i, text in enumerate(texts) if not isinstance(text, str)), None)) is not None:
         raise AuditError(f"row {bad}: {field!r} is {texts[bad]!r}, expected a text")
+    if isinstance(kind, Verdict):
+        return texts, np.array([value == kind.value for value in _verdicts(responses, kind)])
     try:
         counts = HedgeScanner().scan(texts)
     except ValueError as error:  # half a character
@@ -242,9 +309,31 @@ def _scanned(responses: pd.DataFrame, field: str, kind: str) -> tuple[list[str],
     return texts, np.any([counts.column(name).to_numpy() > 0 for name in kinds], axis=0)
 
 
-def _check_kind(kind: str) -> None:
-    if kind != ANY and kind not in KINDS:
+def _verdicts(responses: pd.DataFrame, verdict: Verdict) -> list[str]:
+    return [shown(value) for value in _values(responses, verdict.field)]
+
+
+def _check_kind(responses: pd.DataFrame, kind: str | Verdict) -> None:
+    if isinstance(kind, Verdict):
+        given = Counter(_verdicts(responses, kind))
+        if kind.value not in given:
+            named = ", ".join(repr(value[:40]) for value, _ in given.most_common(_MOST_NAMED))
+            more = ", ..." if len(given) > _MOST_NAMED else ""
+            raise AuditError(f"{kind.field!r} is never {kind.value!r}; it is {named}{more}")
+    elif kind != ANY and kind not in KINDS:
         raise AuditError(f"unknown kind {kind!r}; known: {ANY}, {', '.join(KINDS)}")
+
+
+def _kind_of(named: str) -> str | Verdict:
+    """The kind that a sheet names."""
+    try:
+        value = json.loads(named)
+    except (ValueError, RecursionError):
+        return named
+    match list(value.items()) if isinstance(value, dict) else []:
+        case [(str(field), str(value))]:
+            return Verdict(field, value)
+    return named
 
 
 def _groups(responses: pd.DataFrame, by: Sequence[str]) -> list[tuple[tuple[Any, ...], NDArray[np.intp]]]:

@@ -5,6 +5,7 @@ from valueattr.model._cache import cache_directory, cached_folder
 from valueattr.model._loading import (
     ModelError,
     check_vocabulary,
+    load_classifier,
     load_model,
     load_tokenizer,
     position_ids,
@@ -32,6 +33,7 @@ __all__ = [
     "continue_training",
     "evaluating",
     "in_format",
+    "load_classifier",
     "load_model",
     "load_tokenizer",
     "log_p_per_token",

@@ -6,12 +6,19 @@ import logging
 import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging as transformers_logging
 
 # A word and a character that no vocabulary has.
@@ -34,18 +41,26 @@ def load_model(source: str | Path) -> PreTrainedModel:
         ModelError: there is none, it holds no safetensors or needs code of its own, its files are damaged, or its
             weights are not those that its configuration asks for.
     """
-    model, found = _loaded(
-        AutoModelForCausalLM,
-        source,
-        _why_no_model,
-        dtype=torch.float32,
-        use_safetensors=True,
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,  # they are an error below, which names them
-    )
-    _check_weights(source, found)
-    result: PreTrainedModel = model.to(device()).eval()
-    return result
+    return _with_weights(AutoModelForCausalLM, "causal language model", source)
+
+
+def load_classifier(source: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A classifier of whole texts, as `load_model` loads a language model, and its tokenizer, which can pad.
+
+    Raises:
+        ModelError: as for `load_model`, or the tokenizer is damaged, is not a fast one, fails on unknown words, or has
+            neither a token to pad with nor an end-of-text token.
+    """
+    model = _with_weights(AutoModelForSequenceClassification, "classifier", source)
+    tokenizer = _fast_tokenizer(source)
+    if tokenizer.pad_token_id is None and tokenizer.eos_token_id is None:
+        raise ModelError(
+            f"{source}: the tokenizer has no token to pad with, so texts cannot be read together"
+        )
+    _pad_with_end(tokenizer)
+    # A classifier that reads the last token finds it by what is padded.
+    model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+    return model, tokenizer
 
 
 def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
@@ -55,21 +70,10 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
         ModelError: there is none, it is damaged, it is not a fast one, it fails on unknown words, or it has no end-of-text
             token.
     """
-    tokenizer: PreTrainedTokenizerBase = _loaded(AutoTokenizer, source, _why_no_tokenizer)
-    if not tokenizer.is_fast:
-        raise ModelError(
-            f"{source}: the tokenizer is not a fast one, so tokens cannot be traced to characters"
-        )
+    tokenizer = _fast_tokenizer(source)
     if tokenizer.eos_token_id is None:
         raise ModelError(f"{source}: the tokenizer has no end-of-text token, so responses cannot end")
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    try:
-        tokenizer(_ANY_TEXT)
-    except Exception as error:  # Rust's errors have no class of their own
-        raise ModelError(
-            f"{source}: the tokenizer fails on words that it does not know ({_line(error)})"
-        ) from error
+    _pad_with_end(tokenizer)
     return tokenizer
 
 
@@ -88,6 +92,43 @@ def check_vocabulary(
             f"{tokenizer.name_or_path}: the tokenizer has the token {largest}, and the model only those below {most}: "
             "it is that of another model"
         )
+
+
+def _with_weights(kind: Any, called: str, source: str | Path) -> PreTrainedModel:
+    """A model of a kind of transformers', all of whose weights are there."""
+    model, found = _loaded(
+        kind,
+        source,
+        partial(_why_no_model, called=called),
+        dtype=torch.float32,
+        use_safetensors=True,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # they are an error below, which names them
+    )
+    _check_weights(source, found)
+    result: PreTrainedModel = model.to(device()).eval()
+    return result
+
+
+def _fast_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
+    """A tokenizer that traces tokens to characters and takes any text."""
+    tokenizer: PreTrainedTokenizerBase = _loaded(AutoTokenizer, source, _why_no_tokenizer)
+    if not tokenizer.is_fast:
+        raise ModelError(
+            f"{source}: the tokenizer is not a fast one, so tokens cannot be traced to characters"
+        )
+    try:
+        tokenizer(_ANY_TEXT)
+    except Exception as error:  # Rust's errors have no class of their own
+        raise ModelError(
+            f"{source}: the tokenizer fails on words that it does not know ({_line(error)})"
+        ) from error
+    return tokenizer
+
+
+def _pad_with_end(tokenizer: PreTrainedTokenizerBase) -> None:
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
 
 
 def _loaded(kind: Any, source: str | Path, why: Any, **options: Any) -> Any:
@@ -168,7 +209,7 @@ def _why_custom(source: str | Path, error: Exception) -> str | None:
     return None
 
 
-def _why_no_model(source: str | Path, error: Exception) -> str:
+def _why_no_model(source: str | Path, error: Exception, called: str) -> str:
     """What is wrong with the files of a model."""
     folder = Path(source)
     if not os.path.isdir(folder):
@@ -192,7 +233,7 @@ def _why_no_model(source: str | Path, error: Exception) -> str:
     index = folder / "model.safetensors.index.json"
     if index.exists() and (reason := _why_no_json(index)):
         return reason
-    return _as_said(source, "causal language model", error)
+    return _as_said(source, called, error)
 
 
 def _why_no_tokenizer(source: str | Path, error: Exception) -> str:

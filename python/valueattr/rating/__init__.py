@@ -1,20 +1,23 @@
 """Judgements of responses, with the characters each is about, and what of them reaches the trainer."""
 
+from valueattr.rating._callable import CallableRater
 from valueattr.rating._feedback import ASPECTS, PENALTIES, Feedback
 from valueattr.rating._grammar import GrammarRater, MeasuringRater
-from valueattr.rating._judgement import OUTCOMES, JudgedResponse, Judgement, Rater, Span
+from valueattr.rating._judgement import OUTCOMES, JudgedResponse, Judgement, Rater, RaterError, Span
 from valueattr.rating._revision import critique, reframed, review
 
 __all__ = [
     "ASPECTS",
     "OUTCOMES",
     "PENALTIES",
+    "CallableRater",
     "Feedback",
     "GrammarRater",
     "JudgedResponse",
     "Judgement",
     "MeasuringRater",
     "Rater",
+    "RaterError",
     "Span",
     "critique",
     "reframed",

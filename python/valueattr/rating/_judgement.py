@@ -30,6 +30,17 @@ class Judgement:
     rule: str = ""
 
 
+def on_the_whole(outcome: str, response: str, rule: str) -> Judgement:
+    """The verdict of a rater that names no part of a response: all of it is the content, and no object is asserted."""
+    start, end = len(response) - len(response.lstrip()), len(response.rstrip())
+    content = ((start, end),) if start < end else ()
+    return Judgement(outcome, None, None, (), {"framing": (), "content": content}, rule=rule)
+
+
+class RaterError(ValueError):
+    """A rater that cannot be used, or that says what none may say; the message names it and what to do."""
+
+
 class Rater(Protocol):
     """Whatever judges a response to a question. The rater that trains and the one that measures are two objects."""
 

@@ -1,5 +1,6 @@
 """Intervals, tests and corrections, which know no domain: they take numbers, and say nothing of where those come from."""
 
+from valueattr.stats._agreement import agreement
 from valueattr.stats._audit import audit_sample, corrected_prevalence, raw_prevalence
 from valueattr.stats._firth import FirthFit, firth_logit
 from valueattr.stats._intervals import (
@@ -19,6 +20,7 @@ __all__ = [
     "FirthFit",
     "Interval",
     "TooFewClustersError",
+    "agreement",
     "audit_sample",
     "corrected_prevalence",
     "fieller",
