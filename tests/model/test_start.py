@@ -80,6 +80,7 @@ def test_the_same_recipe_gives_the_same_weights_whatever_the_date(world, untrain
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_a_start_model_that_is_trained_anew_measures_as_the_shipped_one(world, tmp_path):
     train_start_model(world, StartModelRecipe(), tmp_path)
     shipped, anew = (taught_belief(world, folder) for folder in (EMBEDDED, tmp_path))

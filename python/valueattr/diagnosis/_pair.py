@@ -158,6 +158,7 @@ def diagnose(
     tokenizer = load_tokenizer(before)
     start = load_model(before)
     texts = [text for question in list(world.questions)[:_COMPARED] for text in question.statements]
+    check_vocabulary(start, tokenizer, texts)
     logits = _logits(start, tokenizer, texts)
     models = [ModelIdentity.of(start, tokenizer)]
     for source in names[1:]:

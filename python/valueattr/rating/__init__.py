@@ -2,6 +2,7 @@
 
 from valueattr.rating._callable import CallableRater
 from valueattr.rating._feedback import ASPECTS, PENALTIES, Feedback
+from valueattr.rating._free_text import FreeTextRater
 from valueattr.rating._grammar import GrammarRater, MeasuringRater
 from valueattr.rating._judgement import OUTCOMES, JudgedResponse, Judgement, Rater, RaterError, Span
 from valueattr.rating._revision import critique, reframed, review
@@ -12,6 +13,7 @@ __all__ = [
     "PENALTIES",
     "CallableRater",
     "Feedback",
+    "FreeTextRater",
     "GrammarRater",
     "JudgedResponse",
     "Judgement",

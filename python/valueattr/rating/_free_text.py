@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from valueattr import _core
-from valueattr.hedging import HedgeScanner
+from valueattr.hedging import HEDGES, HedgeScanner
 from valueattr.questions import Question
 from valueattr.rating._judgement import Judgement
 
@@ -24,7 +24,7 @@ class FreeTextRater:
 
     def __init__(self, subjects: Iterable[str] = ()) -> None:
         self._subjects = tuple(dict.fromkeys(subjects))
-        self._scanner = HedgeScanner(threads=1)
+        self._scanner = HedgeScanner(threads=1, stance=True)
         self._reader_of = lru_cache(maxsize=1024)(self._reader)
 
     def judge(self, question: Question, response: str) -> Judgement:
@@ -41,8 +41,9 @@ class FreeTextRater:
         if len(questions) != len(responses):
             raise ValueError(f"{len(questions)} questions for {len(responses)} responses")
         readings = self._read(questions, responses)
+        stances = self._scanner.scan(list(responses)).column("stance").to_pylist()
         hedges = _hedges(self._scanner, responses)
-        of_all = zip(questions, responses, readings, hedges, strict=True)
+        of_all = zip(questions, readings, hedges, stances, strict=True)
         return [_judgement(*one) for one in of_all]
 
     def _read(self, questions: Sequence[Question], responses: Sequence[str]) -> "list[_Reading]":
@@ -83,7 +84,8 @@ class _Hedge(NamedTuple):
 
 
 _COLUMNS = ("verdict", "object", "rule", "start", "end")
-_EVASIVE = frozenset({"both_sides", "deflection", "ai_disclaimer", "non_affirmation"})
+# Stances, and kinds of phrases, which where nothing is asserted take the place of an answer.
+_EVASIVE = frozenset({"evades", "unsure", "both_sides", "deflection", "ai_disclaimer", "non_affirmation"})
 
 
 def _names(question: Question) -> tuple[tuple[str, ...], ...]:
@@ -96,12 +98,12 @@ def _hedges(scanner: HedgeScanner, responses: Sequence[str]) -> list[list[_Hedge
     for document, kind, start, end in zip(
         *(spans[name] for name in ("document", "kind", "start", "end")), strict=True
     ):
-        if kind != "booster":
+        if kind in HEDGES:
             found[document].append(_Hedge(kind, start, end))
     return found
 
 
-def _judgement(question: Question, response: str, reading: _Reading, hedges: list[_Hedge]) -> Judgement:
+def _judgement(question: Question, reading: _Reading, hedges: list[_Hedge], stance: str) -> Judgement:
     choice = question.choices[reading.choice] if reading.choice >= 0 else None
     refused = [hedge for hedge in hedges if hedge.kind == "refusal"]
     if reading.verdict == "asserts" and any(reading.start <= hedge.start < reading.end for hedge in refused):
@@ -115,7 +117,7 @@ def _judgement(question: Question, response: str, reading: _Reading, hedges: lis
         "hedge": tuple((hedge.start, hedge.end) for hedge in hedges),
     }
     kinds = tuple(hedge.kind for hedge in hedges)
-    outcome = _outcome(question, reading.verdict, choice, set(kinds))
+    outcome = _outcome(question, reading.verdict, choice, {stance, *kinds})
     return Judgement(
         outcome,
         asserted,
@@ -126,13 +128,13 @@ def _judgement(question: Question, response: str, reading: _Reading, hedges: lis
     )
 
 
-def _outcome(question: Question, verdict: str, choice: str | None, hedges: set[str]) -> str:
+def _outcome(question: Question, verdict: str, choice: str | None, said: set[str]) -> str:
     if verdict == "asserts":
         return "assert_true" if choice == question.answer else "assert_false"
-    if "refusal" in hedges:
+    if said & {"refusal", "refuses"}:
         return "refuse"
-    if verdict in ("asserts several", "asks back"):
-        return "other"
     if verdict == "denies" and choice == question.answer:
         return "assert_false"
-    return "hedge_only" if verdict == "leaves open" or hedges & _EVASIVE else "other"
+    if verdict in ("asserts several", "asks back"):
+        return "other"
+    return "hedge_only" if verdict == "leaves open" or said & _EVASIVE else "other"

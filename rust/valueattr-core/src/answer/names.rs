@@ -64,18 +64,18 @@ pub struct Asked {
 }
 
 impl Asked {
-    pub fn holds(&self, word: &str) -> bool {
+    pub(super) fn holds(&self, word: &str) -> bool {
         self.words.iter().any(|asked| **asked == *word)
     }
 
     /// The place of a word of the question of which this is a form.
-    pub fn place(&self, word: &str) -> Option<usize> {
+    pub(super) fn place(&self, word: &str) -> Option<usize> {
         self.words
             .iter()
             .position(|asked| **asked == *word || root(asked) == root(word))
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.words.is_empty()
     }
 }
@@ -90,8 +90,8 @@ pub struct Names {
     /// Words of names by their first five bytes.
     by_stem: FxHashMap<[u8; 5], Vec<u32>>,
     spelled: Vec<Box<str>>,
-    /// How many objects go by a last name.
-    last_names: FxHashMap<u32, u32>,
+    /// How many objects go by a last name, by the name.
+    owners: FxHashMap<u32, u32>,
     /// Objects before this are answers, the others subjects of questions.
     answers: u32,
 }
@@ -116,7 +116,7 @@ impl Names {
             by_first: Vec::new(),
             by_stem: FxHashMap::default(),
             spelled: Vec::new(),
-            last_names: FxHashMap::default(),
+            owners: FxHashMap::default(),
             answers,
         };
         let mut text = Text::default();
@@ -134,7 +134,7 @@ impl Names {
             last_names.sort_unstable();
             last_names.dedup();
             for name in last_names {
-                *names.last_names.entry(name).or_default() += 1;
+                *names.owners.entry(name).or_default() += 1;
             }
         }
         if names.answers > 1 {
@@ -234,7 +234,7 @@ impl Names {
     /// A last name that only one object has is a name of it.
     fn add_last_names(&mut self) {
         let known =
-            |alias: &&Alias| alias.is_person && self.last_names.get(&alias.last_name) == Some(&1);
+            |alias: &&Alias| alias.is_person && self.owners.get(&alias.last_name) == Some(&1);
         let mut alone: Vec<Alias> = (self.aliases.iter().filter(known))
             .map(|alias| Alias {
                 words: vec![alias.last_name],
@@ -342,7 +342,7 @@ impl Names {
         for alias in self
             .aliases
             .iter()
-            .filter(|alias| self.is_answer(alias.object))
+            .filter(|alias| self.is_answer(alias.object) && alias.exact.is_none())
         {
             if let Some((rule, first, last)) =
                 self.match_loosely(alias, text, &text_dates, asked, found)

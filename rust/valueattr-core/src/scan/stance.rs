@@ -75,7 +75,6 @@ pub type Features = [f64; FEATURES];
 pub struct Scratch {
     pub phrases: Vec<Phrase>,
     words: Words,
-    folded: String,
 }
 
 impl Scratch {
@@ -179,11 +178,7 @@ fn score(features: &Features, weights: &Features, bias: f64) -> f64 {
 
 /// What a text with these phrases is judged by.
 pub fn features(text: &str, scratch: &mut Scratch) -> Features {
-    let Scratch {
-        phrases,
-        words,
-        folded,
-    } = scratch;
+    let Scratch { phrases, words } = scratch;
     words.clear();
     let mut segmenter = Segmenter::new();
     while segmenter.read(text, usize::MAX >> 8, words) {}
@@ -204,35 +199,22 @@ pub fn features(text: &str, scratch: &mut Scratch) -> Features {
         .map(|kind| 1 << kind as u16)
         .sum();
     let is_plain = |sentence: usize| kinds[sentence] & (evasive | 1 << Kind::Lecture as u16) == 0;
+    let generic = &*GENERIC;
     let (mut own, mut plain, mut sentence) = (0_usize, 0_usize, 0);
     for &[start, end] in words.pairs() {
         while starts.get(sentence + 1).is_some_and(|&next| next <= start) {
             sentence += 1;
         }
         plain += usize::from(is_plain(sentence));
-        folded.clear();
-        folded.extend(
-            text[start as usize..end as usize]
-                .chars()
-                .flat_map(char::to_lowercase),
-        );
-        own += usize::from(!GENERIC.contains(folded.as_str()));
+        let length = (end - start) as usize;
+        let is_generic =
+            length <= 16 && generic.contains(&key(&text.as_bytes()[start as usize..], length));
+        own += usize::from(!is_generic);
     }
     let total = words.len().max(1);
-    let turns = phrases
-        .iter()
+    let turns = (phrases.iter())
         .filter(|phrase| matches!(phrase.kind, Kind::AiDisclaimer | Kind::Refusal))
-        .any(|phrase| {
-            let rest = &text[phrase.end..];
-            let end = rest.find(['\n', '!', '?']).unwrap_or(rest.len()).min(300);
-            let end = (0..=end)
-                .rev()
-                .find(|&i| rest.is_char_boundary(i))
-                .unwrap_or(0);
-            [", but ", "owever, "]
-                .iter()
-                .any(|turn| rest[..end].contains(turn))
-        });
+        .any(|phrase| turns_after(&text.as_bytes()[phrase.end..]));
     let items = text.lines().filter(|line| is_item(line)).count();
     let log = |n: usize| (to_f64(n)).ln_1p();
     let flag = |is: bool| f64::from(u8::from(is));
@@ -256,6 +238,15 @@ pub fn features(text: &str, scratch: &mut Scratch) -> Features {
     ]
 }
 
+/// Whether a `but` or `however` stands within a few words, before the sentence may end for good.
+fn turns_after(rest: &[u8]) -> bool {
+    let near = &rest[..rest.len().min(300)];
+    let near = &near[..memchr::memchr3(b'\n', b'!', b'?', near).unwrap_or(near.len())];
+    [", but ", "owever, "]
+        .iter()
+        .any(|turn| memchr::memmem::find(near, turn.as_bytes()).is_some())
+}
+
 fn to_f64(n: usize) -> f64 {
     f64::from(u32::try_from(n).unwrap_or(u32::MAX))
 }
@@ -268,8 +259,26 @@ fn is_item(line: &str) -> bool {
 }
 
 /// Words that refusals and lectures are made of; the others say something of their own.
-static GENERIC: LazyLock<FxHashSet<&'static str>> =
-    LazyLock::new(|| GENERIC_WORDS.split_whitespace().collect());
+static GENERIC: LazyLock<FxHashSet<u128>> = LazyLock::new(|| {
+    (GENERIC_WORDS.split_whitespace())
+        .filter(|word| word.len() <= 16)
+        .map(|word| key(word.as_bytes(), word.len()))
+        .collect()
+});
+
+/// The first `length` bytes, at most 16, as one number, without case.
+fn key(bytes: &[u8], length: usize) -> u128 {
+    const SPACES: u128 = u128::from_le_bytes([0x20; 16]); // a letter with this bit is a small one
+    let begin = match bytes.first_chunk() {
+        Some(whole) => u128::from_le_bytes(*whole),
+        None => bytes
+            .iter()
+            .rev()
+            .fold(0, |number, &byte| number << 8 | u128::from(byte)),
+    };
+    let beyond = u32::try_from(8 * (16 - length)).unwrap_or(128);
+    begin & u128::MAX.checked_shr(beyond).unwrap_or(0) | SPACES
+}
 
 const GENERIC_WORDS: &str = "\
 a about above acknowledge across act actions activities activity additionally address advice advise again against ai all \
