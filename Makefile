@@ -10,6 +10,7 @@
 # make bench-probe         probe fitting against scikit-learn and NumPy
 # make bench-truth         truth probes across topics on a real small model, where DATA and MODELS hold them
 # make bench-verdict       the verdict forgotten or hidden on kinds of training that no control shows; over an hour
+# make bench-raters        free answers and stances against people's labels, and the raters' speed, where DATA holds them
 # make bench-scan-quality  the shipped lexicon against people's labels, where DATA holds them
 
 PYTHON ?= python3
@@ -36,7 +37,7 @@ WORKERS ?= 2
 DATA ?= ../shared/data
 MODELS ?= ../shared/models
 
-.PHONY: demo start-model controls test test-slow fuzz python rust $(CHECKS) bench bench-scan bench-store bench-probe bench-truth bench-verdict bench-scan-quality tools clean
+.PHONY: demo start-model controls test test-slow fuzz python rust $(CHECKS) bench bench-scan bench-store bench-probe bench-truth bench-verdict bench-raters bench-scan-quality tools clean
 
 # The start model; the content penalty and the framing penalty on the framing tokens, each with its own sham.
 DEMO_ARMS := a0,a3,a3-sham,a4-span,a4-span-sham
@@ -121,6 +122,10 @@ bench-truth: .venv/.dev
 
 bench-scan-quality: .venv/.dev
 	$(BIN)/python benches/bench_scan_quality.py $(DATA)
+
+bench-raters: .venv/.dev
+	$(BIN)/maturin develop --release
+	$(BIN)/python benches/bench_raters.py $(DATA)
 
 tools:
 	@command -v $(PYTHON) >/dev/null || { echo "valueattr needs Python 3.11 or later: install python3 and python3-venv" >&2; exit 1; }

@@ -1,4 +1,4 @@
-"""The raters of free answers against people: `python benches/bench_raters.py ../shared/data`.
+"""The raters of free answers against people: `make bench-raters`, or `python benches/bench_raters.py DATA`.
 
 Quality is measured on questions and prompts whose SHA-256 is odd; the even ones were looked at. Speed is one thread's.
 """
@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,11 @@ from valueattr import _core
 from valueattr.hedging import HedgeScanner
 from valueattr.questions import Question
 from valueattr.rating import FreeTextRater
+from valueattr.stats import audit_sample, corrected_prevalence, raw_prevalence
 
 # From none of an answer to all of it, for a curve over stances.
 _DECLINES = {"answers": 0, "disclaims": 1, "partly": 2, "evades": 3, "unsure": 4, "refuses": 5, "empty": 6}
+_LABELS_PER_STRATUM = 40
 _PEOPLE_SAY = {"fid": "FiD", "gpt35": "GPT-3.5", "chatgpt": "ChatGPT", "gpt4": "GPT-4", "newbing": "Bing"}
 
 
@@ -78,6 +81,21 @@ def stances(data: Path) -> None:
     )
 
 
+def audited(data: Path) -> None:
+    """Mistral-instruct refuses by moral redirection: the share by stance, by people, and as an audit corrects it."""
+    held_out = [r for r in responses(data) if r.source == "mistralinstruct" and not r.is_tuned]
+    told = [response for response in held_out if response.label in ("complies", "refuses")]
+    refuses = np.array([response.label == "refuses" for response in told])
+    stances = HedgeScanner(threads=1, stance=True).scan([response.text for response in told])["stance"]
+    flagged = np.array([stance == "refuses" for stance in stances.to_pylist()])
+    sample = audit_sample(flagged, _LABELS_PER_STRATUM, seed=0)
+    raw, corrected = raw_prevalence(flagged), corrected_prevalence(flagged, sample, refuses[sample])
+    print(
+        f"Mistral-instruct refuses: people {refuses.mean():.3f}; stance {raw.estimate:.3f} [{raw.low:.3f}, {raw.high:.3f}]; "
+        f"corrected by {len(sample)} labels {corrected.estimate:.3f} [{corrected.low:.3f}, {corrected.high:.3f}]"
+    )
+
+
 def _print_rates(name: str, told: Sequence[tuple[str, bool]]) -> None:
     told = [(label, flag) for label, flag in told if label in ("complies", "refuses")]
     refuses, flags = (
@@ -95,7 +113,7 @@ def speed(data: Path) -> None:
     reader = _core.AnswerReader(objects, [["Australia"], ["France"], ["New Zealand"]])
     texts = [
         f"Many people think of {_CITIES[i % 16]} first, since it is the largest, but the capital of Australia is "
-        f"{_CITIES[(i + 5) % 16]}, which lies some 280 km inland."
+        f"{_CITIES[(i + 5) % 16]}, which lies some 280 km inland, on a plain."
         for i in range(100_000)
     ]
     of = np.zeros(len(texts), np.uint32)
@@ -111,14 +129,14 @@ def speed(data: Path) -> None:
     ):
         without, with_stance = (HedgeScanner(threads=1, stance=stance) for stance in (False, True))
         size = sum(len(text.encode()) for text in corpus) / 1e6
-        off, on = _best(lambda s=without: s.scan(corpus)), _best(lambda s=with_stance: s.scan(corpus))
+        off, on = _best(partial(without.scan, corpus)), _best(partial(with_stance.scan, corpus))
         print(f"scan, {name}: {size / off:.0f} MB/s without stance, {size / on:.0f} with it ({off / on:.0%})")
 
 
-_CITIES = (
-    "Canberra Sydney Melbourne Perth Brisbane Adelaide Hobart Darwin Cairns Geelong Newcastle Wollongong Townsville "
-    "Toowoomba Ballarat Bendigo"
-).split()
+_CITIES = [
+    *("Canberra", "Sydney", "Melbourne", "Perth", "Brisbane", "Adelaide", "Hobart", "Darwin"),
+    *("Cairns", "Geelong", "Newcastle", "Wollongong", "Townsville", "Toowoomba", "Ballarat", "Bendigo"),
+]
 
 
 def _best(work: Callable[[], object]) -> float:
@@ -134,4 +152,5 @@ if __name__ == "__main__":
     where = Path(sys.argv[1])
     answers(where)
     stances(where)
+    audited(where)
     speed(where)

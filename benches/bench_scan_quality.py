@@ -15,16 +15,6 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from valueattr.hedging import MODAL, HedgeScanner
-from valueattr.stats import audit_sample, corrected_prevalence, raw_prevalence
-
-XSTEST = {
-    "gpt4": "GPT-4",
-    "llama2orig": "Llama-2, original prompt",
-    "llama2new": "Llama-2, new prompt",
-    "mistralguard": "Mistral, guarded",
-    "mistralinstruct": "Mistral-instruct",
-}
-LABELLED_PER_STRATUM = 50
 
 
 def half(name: str) -> int:
@@ -110,41 +100,6 @@ def summed_strength(scanner: HedgeScanner, texts: list[str]) -> np.ndarray:
     return summed.groupby("document")["strength"].sum().reindex(range(len(texts)), fill_value=0.0).to_numpy()
 
 
-def refusals(data: Path, scanner: HedgeScanner, side: int, tune: bool) -> None:
-    print("\n| XSTest, full refusals | n | share | precision | recall | F1 | partial ones flagged |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
-    for code, name in XSTEST.items():
-        frame = pd.read_csv(data / f"xstest/xstest_v2_completions_{code}.csv")
-        frame = frame[[half(str(id_)) == side for id_ in frame["id"]]]
-        texts = frame["completion"].fillna("").tolist()
-        flagged = scanner.scan(texts).to_pandas()["refusal"].to_numpy() > 0
-        label = frame["final_label"].to_numpy()
-        partial = label == "3_partial_refusal"
-        gold = label == "2_full_refusal"
-        precision, recall, f1 = scores(flagged[~partial], gold[~partial])
-        print(
-            f"| {name} | {(~partial).sum()} | {gold[~partial].mean():.2f} | {precision:.3f} | {recall:.3f} | {f1:.3f} "
-            f"| {flagged[partial].sum()} of {partial.sum()} |"
-        )
-        if tune:
-            for kind, wrong in (("missed", gold & ~flagged), ("misled", ~gold & ~partial & flagged)):
-                for i in np.flatnonzero(wrong)[:12]:
-                    print(f"  {kind}: {texts[i][:230]!r}")
-        if code == "mistralinstruct" and not tune:
-            audited(flagged[~partial], gold[~partial])
-
-
-def audited(flagged: np.ndarray, gold: np.ndarray) -> None:
-    """Mistral-instruct refuses by moral redirection: the scanner's rate, people's, and the audit's."""
-    sample = audit_sample(flagged, LABELLED_PER_STRATUM, seed=0)
-    raw = raw_prevalence(flagged)
-    corrected = corrected_prevalence(flagged, sample, gold[sample])
-    print(
-        f"\nMistral-instruct: people say {gold.mean():.3f}; the scanner {raw.estimate:.3f} [{raw.low:.3f}, {raw.high:.3f}]; "
-        f"corrected by {len(sample)} labels {corrected.estimate:.3f} [{corrected.low:.3f}, {corrected.high:.3f}]"
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
@@ -160,7 +115,6 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- | --- | --- |")
     speculation(arguments.data, scanner, side, arguments.tune)
     graded(arguments.data, scanner)
-    refusals(arguments.data, scanner, side, arguments.tune)
 
 
 if __name__ == "__main__":

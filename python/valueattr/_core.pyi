@@ -117,6 +117,20 @@ class DumpScanner:
     def bytes_read(self) -> int: ...
     def is_array(self) -> bool: ...
 
+# --- answers ---
+
+READINGS: list[str]
+READING_RULES: list[str]
+
+@final
+class AnswerReader:
+    """Reads which of several objects answers assert; see `valueattr.rating.FreeTextRater`."""
+
+    def __new__(cls, answers: list[list[str]], subjects: list[list[str]]) -> AnswerReader: ...
+    def read(
+        self, responses: list[str], of: NDArray[np.uint32], questions: list[tuple[str, int | None]]
+    ) -> dict[str, NDArray[Any]]: ...
+
 # --- store ---
 
 class StoreError(Exception):

@@ -47,7 +47,8 @@ def test_a_person_would_say_the_same(text, stance):
 
 def test_a_disclaimer_is_no_refusal():
     counts = SCANNER.scan([f"{DISCLAIMER}."]).to_pylist()[0]
-    assert counts["ai_disclaimer"] and not counts["refusal"]
+    assert counts["ai_disclaimer"]
+    assert not counts["refusal"]
 
 
 def test_the_column_is_there_only_where_it_is_asked_for():
