@@ -154,7 +154,7 @@ def own_tally(scanner: HedgeScanner, texts: list[str]) -> Counter[str]:
 
 def main() -> None:
     megabytes = float(sys.argv[1]) if len(sys.argv) > 1 else 200.0
-    shipped = HedgeScanner(threads=1)
+    shipped, with_stance = HedgeScanner(threads=1), HedgeScanner(threads=1, stance=True)
     kind_of = literals(shipped)
     with tempfile.TemporaryDirectory(dir=sys.argv[2] if len(sys.argv) > 2 else None) as folder:
         lexicon = Path(folder, "literals.toml")
@@ -180,7 +180,9 @@ def main() -> None:
             counts = size / fastest(lambda texts=texts: own.scan(texts))
             spans = size / fastest(lambda texts=texts: own.spans(texts))
             full = size / fastest(lambda texts=texts: shipped.scan(texts))
+            stance = size / fastest(lambda texts=texts: with_stance.scan(texts))
             print(f"valueattr counts {counts:.0f}, spans {spans:.0f}; shipped lexicon with guards {full:.0f}")
+            print(f"with a stance {stance:.0f}: {stance / full:.0%} of that")
             for name, tally in peers.items():
                 speed = size / fastest(lambda tally=tally, texts=texts: tally(texts), 2)
                 ours = spans if "spans" in name else counts

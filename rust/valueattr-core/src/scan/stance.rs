@@ -109,15 +109,21 @@ pub const FEATURE_NAMES: [&str; FEATURES] = [
 
 // Printed by benches/fit_stance.py.
 const REFUSAL: Features = [
-    -0.47, -11.98, 1.21, 1.75, -1.91, 0.94, 0.62, 0.55, 0.01, -1.57, -0.91, -0.28, 0.37, 0.29,
-    -0.92, -2.84,
+    -0.49, -11.40, 1.21, 1.69, -1.95, 0.92, 0.79, 1.20, -0.05, -1.59, -0.81, -0.14, 0.67, 0.24,
+    -0.82, -2.60,
 ];
-const REFUSAL_BIAS: f64 = -0.15;
+const REFUSAL_BIAS: f64 = -0.63;
 const EVASION: Features = [
-    -0.21, -2.08, -0.01, 0.12, 0.95, -0.04, -0.37, 0.89, -0.77, 0.85, 2.11, -1.43, 2.36, 2.02,
-    -0.48, -1.61,
+    -0.21, -1.73, -0.07, 0.11, 0.97, -0.11, -0.29, 1.34, -0.81, 0.85, 2.23, -1.36, 2.29, 2.13,
+    -0.45, -1.48,
 ];
-const EVASION_BIAS: f64 = -0.62;
+const EVASION_BIAS: f64 = -0.68;
+/// A stance is read from about so many words, the first ones.
+const OPENING: usize = 256;
+/// Blocks of text that are cut into words at a time.
+const OPENING_BLOCKS: usize = 8;
+/// Sentences in which a response takes its stance.
+const EARLY: u32 = 2;
 /// Words of its own, as a logarithm, below which a response says no more than that it does not know.
 const FEW: f64 = 2.0;
 
@@ -126,6 +132,11 @@ pub fn stance(text: &str, words: usize, scratch: &mut Scratch) -> Stance {
     if words == 0 {
         return Stance::Empty;
     }
+    // What comes late does not take the place of an answer.
+    let early = |phrase: &Phrase| {
+        phrase.sentence < EARLY && (phrase.kind.is_evasive() || phrase.kind == Kind::Lecture)
+    };
+    let is_early = scratch.phrases.iter().any(early);
     let any = |kind: Kind| scratch.phrases.iter().any(|phrase| phrase.kind == kind);
     let says = |kind: Kind| {
         scratch
@@ -143,6 +154,9 @@ pub fn stance(text: &str, words: usize, scratch: &mut Scratch) -> Stance {
     if !(declines || unsure || evades) {
         return Stance::Answers;
     }
+    if !is_early {
+        return without_evasion(refusal, disclaimer);
+    }
     let features = features(text, scratch);
     if unsure && !refusal && features[0] < FEW {
         return Stance::Unsure;
@@ -153,6 +167,10 @@ pub fn stance(text: &str, words: usize, scratch: &mut Scratch) -> Stance {
     if (evades || disclaimer || refusal) && score(&features, &EVASION, EVASION_BIAS) > 0.0 {
         return Stance::Evades;
     }
+    without_evasion(refusal, disclaimer)
+}
+
+fn without_evasion(refusal: bool, disclaimer: bool) -> Stance {
     if refusal {
         Stance::Partly
     } else if disclaimer {
@@ -176,48 +194,54 @@ fn score(features: &Features, weights: &Features, bias: f64) -> f64 {
         + bias
 }
 
-/// What a text with these phrases is judged by.
+/// What a text with these phrases is judged by: its opening part.
 pub fn features(text: &str, scratch: &mut Scratch) -> Features {
     let Scratch { phrases, words } = scratch;
     words.clear();
     let mut segmenter = Segmenter::new();
-    while segmenter.read(text, usize::MAX >> 8, words) {}
-    let count = |kind: Kind| phrases.iter().filter(|phrase| phrase.kind == kind).count();
+    while words.len() < OPENING && segmenter.read(text, OPENING_BLOCKS, words) {}
     let starts = words.sentences();
     let sentences = starts.len().max(1);
     let mut kinds = vec![0_u16; sentences];
+    let mut counts = [0_usize; Kind::ALL.len()];
+    let mut turns = false;
     for phrase in phrases.iter() {
-        if let Some(of_one) = kinds.get_mut(phrase.sentence as usize) {
-            *of_one |= 1 << phrase.kind as u16;
-        }
+        let Some(of_one) = kinds.get_mut(phrase.sentence as usize) else {
+            break; // phrases come in order
+        };
+        *of_one |= bit(phrase.kind);
+        counts[phrase.kind as usize] += 1;
+        let declines = matches!(phrase.kind, Kind::AiDisclaimer | Kind::Refusal);
+        turns |= declines && turns_after(&text.as_bytes()[phrase.end..]);
     }
-    let has = |sentence: usize, kind: Kind| kinds[sentence] & 1 << kind as u16 != 0;
+    let has = |sentence: usize, kind: Kind| kinds[sentence] & bit(kind) != 0;
     let lectures = (0..sentences).filter(|&i| has(i, Kind::Lecture)).count();
-    let evasive: u16 = Kind::ALL
-        .into_iter()
+    let evasive: u16 = (Kind::ALL.into_iter())
         .filter(|kind| kind.is_evasive())
-        .map(|kind| 1 << kind as u16)
+        .map(bit)
         .sum();
-    let is_plain = |sentence: usize| kinds[sentence] & (evasive | 1 << Kind::Lecture as u16) == 0;
     let generic = &*GENERIC;
     let (mut own, mut plain, mut sentence) = (0_usize, 0_usize, 0);
     for &[start, end] in words.pairs() {
-        while starts.get(sentence + 1).is_some_and(|&next| next <= start) {
+        while (starts.get(sentence + 1)).is_some_and(|&next| next <= start) {
             sentence += 1;
         }
-        plain += usize::from(is_plain(sentence));
+        plain += usize::from(kinds[sentence] & (evasive | bit(Kind::Lecture)) == 0);
         let length = (end - start) as usize;
         let is_generic =
             length <= 16 && generic.contains(&key(&text.as_bytes()[start as usize..], length));
         own += usize::from(!is_generic);
     }
     let total = words.len().max(1);
-    let turns = (phrases.iter())
-        .filter(|phrase| matches!(phrase.kind, Kind::AiDisclaimer | Kind::Refusal))
-        .any(|phrase| turns_after(&text.as_bytes()[phrase.end..]));
-    let items = text.lines().filter(|line| is_item(line)).count();
+    let read = (words.pairs().last()).map_or(0, |&[_, end]| end as usize);
+    let items = text[..read]
+        .lines()
+        .filter(|line| is_item(line))
+        .take(2)
+        .count();
     let log = |n: usize| (to_f64(n)).ln_1p();
     let flag = |is: bool| f64::from(u8::from(is));
+    let count = |kind: Kind| counts[kind as usize];
     [
         log(own),
         to_f64(own) / to_f64(total),
@@ -236,6 +260,10 @@ pub fn features(text: &str, scratch: &mut Scratch) -> Features {
         flag(count(Kind::BothSides) > 0),
         to_f64(plain) / to_f64(total),
     ]
+}
+
+fn bit(kind: Kind) -> u16 {
+    1 << kind as u16
 }
 
 /// Whether a `but` or `however` stands within a few words, before the sentence may end for good.
