@@ -177,7 +177,7 @@ LIGHT = (
     Slot(
         "scan",
         "FILE",
-        "scan {hostile} --field text --out {out}.parquet --json",
+        "scan {hostile} --field text --stance --out {out}.parquet --json",
         "dump",
         (*ROWS, "values beside", "plain lines"),
         scanned,
@@ -187,7 +187,7 @@ LIGHT = (
     Slot(
         "scan",
         "FOLDER",
-        "scan {hostile} --field text --out {out}.parquet --json",
+        "scan {hostile} --field text --stance --out {out}.parquet --json",
         "dump",
         ("folders of dumps",),
         scanned,
