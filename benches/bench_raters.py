@@ -14,7 +14,6 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 from stance_sets import is_tuned, responses
 
-from valueattr import _core
 from valueattr.hedging import HedgeScanner
 from valueattr.questions import Question
 from valueattr.rating import FreeTextRater
@@ -109,23 +108,30 @@ def _print_rates(name: str, told: Sequence[tuple[str, bool]]) -> None:
 
 def speed(data: Path) -> None:
     """Answers of 150 bytes a second on one thread, 16 objects of 10 names each; and scanning with a stance."""
-    objects = [[f"{name} {i}" if i else name for i in range(10)] for name in _CITIES]
-    reader = _core.AnswerReader(objects, [["Australia"], ["France"], ["New Zealand"]])
+    aliases = {name: tuple(f"{name} {i}" for i in range(1, 10)) for name in _CITIES}
+    question = Question(
+        "capital",
+        "",
+        "Australia",
+        "",
+        "Canberra",
+        tuple(_CITIES),
+        ("What is the capital of Australia?",),
+        aliases=aliases,
+    )
+    rater = FreeTextRater(["Australia", "France", "New Zealand"])
     texts = [
         f"Many people think of {_CITIES[i % 16]} first, since it is the largest, but the capital of Australia is "
         f"{_CITIES[(i + 5) % 16]}, which lies some 280 km inland, on a plain."
         for i in range(100_000)
     ]
-    of = np.zeros(len(texts), np.uint32)
-    questions = [("What is the capital of Australia?", 0)]
-    took = _best(lambda: reader.read(texts, of, questions))
+    took = _best(lambda: rater.read([question] * len(texts), texts))
     size = sum(map(len, texts)) / len(texts)
-    print(f"\nreader: {len(texts) / took:,.0f} answers a second of {size:.0f} bytes, 16 objects of 10 names")
+    print(f"\nrater: {len(texts) / took:,.0f} answers a second of {size:.0f} bytes, 16 choices of 10 names")
     dump = [r.text for r in responses(data)] * 5
-    plain = [row for row in texts if row]
     for name, corpus in (
         ("chat responses, a third of them refusals", dump),
-        ("answers that evade nothing", plain),
+        ("answers that evade nothing", texts),
     ):
         without, with_stance = (HedgeScanner(threads=1, stance=stance) for stance in (False, True))
         size = sum(len(text.encode()) for text in corpus) / 1e6

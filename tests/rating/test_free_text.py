@@ -50,6 +50,25 @@ def test_a_judgement_says_where_the_answer_stands_and_what_decided():
     assert judgement.rule == "asserts by name"
 
 
+def test_many_are_read_into_columns_as_they_are_judged():
+    cases = [case for of_one in CASES.values() for case in of_one]
+    questions, answers = [QUESTIONS[key] for key, *_ in cases], [answer for _, answer, *_ in cases]
+    rows = RATER.read(questions, answers).to_pylist()
+    for row, judged in zip(rows, RATER.judge_all(questions, answers), strict=True):
+        assert (row["outcome"], row["asserted"], row["rule"]) == (
+            judged.outcome,
+            judged.asserted,
+            judged.rule,
+        )
+        assert judged.spans["content"] == (((row["start"], row["end"]),) if row["asserted"] else ())
+    assert RATER.read([], []).num_rows == 0
+
+
+def test_what_refuses_asserts_nothing_even_where_it_names_the_answer():
+    judgement = RATER.judge(QUESTIONS["gold"], "I refuse to talk about gold.")
+    assert (judgement.outcome, judgement.asserted) == ("refuse", None)
+
+
 def test_as_many_questions_as_responses():
     with pytest.raises(ValueError, match="1 questions for 2 responses"):
         RATER.judge_all([QUESTIONS["australia"]], ["Canberra", "Sydney"])

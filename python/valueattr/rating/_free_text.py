@@ -1,15 +1,21 @@
 """A rater of answers in a model's own words, by the names of what they could assert; no model reads them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from valueattr import _core
-from valueattr.hedging import HEDGES, HedgeScanner
+from valueattr.hedging import HEDGES, STANCES, HedgeScanner
 from valueattr.questions import Question
-from valueattr.rating._judgement import Judgement
+from valueattr.rating._judgement import OUTCOMES, Judgement, Span
+
+_READINGS = {name: i for i, name in enumerate(_core.READINGS)}
+# Stances, and kinds of phrases, which where nothing is asserted take the place of an answer.
+_EVASIVE_STANCES = ("evades", "unsure")
+_EVASIVE_KINDS = ("both_sides", "deflection", "ai_disclaimer", "non_affirmation")
 
 
 class FreeTextRater:
@@ -17,13 +23,13 @@ class FreeTextRater:
 
     An object counts as asserted if the answer claims it: not where it is denied, asked back, left open among others, said
     of another subject, or named as what others believe. Where several are claimed, the one nearest to the question counts.
-    Docs/raters.md lists the rules, and how often people agree.
+    docs/raters.md lists the rules, and how often people agree.
 
     subjects: what other questions are about, so that what is said of them is not taken for an answer.
     """
 
     def __init__(self, subjects: Iterable[str] = ()) -> None:
-        self._subjects = tuple(dict.fromkeys(subjects))
+        self._subjects = {subject: i for i, subject in enumerate(dict.fromkeys(subjects))}
         self._scanner = HedgeScanner(threads=1, stance=True)
         self._reader_of = lru_cache(maxsize=1024)(self._reader)
 
@@ -38,103 +44,130 @@ class FreeTextRater:
         Raises:
             ValueError: there are not as many questions as responses.
         """
+        readings = self.read(questions, responses).to_pylist()
+        hedges: list[list[tuple[str, Span]]] = [[] for _ in responses]
+        for span in self._scanner.spans(list(responses)).to_pylist():
+            if span["kind"] in HEDGES:
+                hedges[span["document"]].append((span["kind"], (span["start"], span["end"])))
+        return [
+            Judgement(
+                reading["outcome"],
+                reading["asserted"],
+                None,
+                tuple(kind for kind, _ in found),
+                {
+                    "content": ((reading["start"], reading["end"]),) if reading["asserted"] else (),
+                    "framing": (),
+                    "hedge": tuple(place for _, place in found),
+                },
+                rule=reading["rule"],
+            )
+            for reading, found in zip(readings, hedges, strict=True)
+        ]
+
+    def read(self, questions: Sequence[Question], responses: Sequence[str]) -> pa.RecordBatch:
+        """One row per response, for millions of them.
+
+        Columns: `outcome`; `asserted`, the choice (null: none); `rule`, what decided; `stance`; `start` and `end`,
+        characters of what asserts it (int32, null: nothing).
+
+        Raises:
+            ValueError: there are not as many questions as responses.
+        """
         if len(questions) != len(responses):
             raise ValueError(f"{len(questions)} questions for {len(responses)} responses")
-        readings = self._read(questions, responses)
-        stances = self._scanner.scan(list(responses)).column("stance").to_pylist()
-        hedges = _hedges(self._scanner, responses)
-        of_all = zip(questions, readings, hedges, stances, strict=True)
-        return [_judgement(*one) for one in of_all]
+        texts = list(responses)
+        distinct = {id(question): question for question in questions}
+        place = {known: i for i, known in enumerate(distinct)}
+        asked = list(distinct.values())
+        of = np.fromiter((place[id(question)] for question in questions), np.int64, len(questions))
+        verdict, choice, rule, start, end = self._readings(asked, of, texts)
+        counts = self._scanner.scan(texts)
+        found = {kind: counts.column(kind).to_numpy() > 0 for kind in HEDGES}
+        stance = counts.column("stance").indices.to_numpy()
+        self._take_back(verdict, texts, found["refusal"], start, end)
+        answer = np.array([question.choices.index(question.answer) for question in asked], np.int64)[of]
+        asserts, is_answer = verdict == _READINGS["asserts"], choice == answer
+        evades = np.isin(stance, [STANCES.index(name) for name in _EVASIVE_STANCES])
+        evades |= np.any([found[kind] for kind in _EVASIVE_KINDS], axis=0)
+        outcome = np.select(
+            [
+                asserts & is_answer,
+                asserts,
+                found["refusal"] | (stance == STANCES.index("refuses")),
+                (verdict == _READINGS["denies"]) & is_answer,
+                np.isin(verdict, [_READINGS["asserts several"], _READINGS["asks back"]]),
+                evades | (verdict == _READINGS["leaves open"]),
+            ],
+            [OUTCOMES.index(o) for o in _OUTCOME_OF_CASE],
+            OUTCOMES.index("other"),
+        )
+        names = [
+            asked[i].choices[j] if is_asserted else None
+            for i, j, is_asserted in zip(of.tolist(), choice.tolist(), asserts.tolist(), strict=True)
+        ]
+        return pa.RecordBatch.from_pydict(
+            {
+                "outcome": _named(outcome, OUTCOMES),
+                "asserted": pa.array(names, pa.string()),
+                "rule": _named(verdict.astype(np.int64) * len(_RULES) + rule + 1, _DECIDED),
+                "stance": counts.column("stance"),
+                "start": pa.array(start, pa.int32(), mask=~asserts),
+                "end": pa.array(end, pa.int32(), mask=~asserts),
+            }
+        )
 
-    def _read(self, questions: Sequence[Question], responses: Sequence[str]) -> "list[_Reading]":
-        groups: dict[tuple[Any, ...], list[int]] = {}
-        for i, question in enumerate(questions):
+    def _readings(
+        self, asked: Sequence[Question], of: NDArray[np.int64], texts: list[str]
+    ) -> tuple[NDArray[np.int64], ...]:
+        """Verdict, choice, rule, start and end of each text; `of` says which question it answers."""
+        groups: dict[tuple[tuple[str, ...], ...], list[int]] = {}
+        for i, question in enumerate(asked):
             groups.setdefault(_names(question), []).append(i)
-        readings: list[_Reading | None] = [None] * len(questions)
-        for names, places in groups.items():
-            reader = self._reader_of(names)
-            asked: dict[tuple[str, int | None], int] = {}
-            of = [asked.setdefault(self._asked(questions[i]), len(asked)) for i in places]
-            columns = reader.read([responses[i] for i in places], np.array(of, np.uint32), list(asked))
-            for i, *reading in zip(places, *(columns[name].tolist() for name in _COLUMNS), strict=True):
-                readings[i] = _Reading(_core.READINGS[reading[0]], *reading[1:])
-        return [reading for reading in readings if reading is not None]
+        columns = np.zeros((len(_COLUMNS), len(texts)), np.int64)
+        for names, members in groups.items():
+            number = np.full(len(asked), -1, np.int64)
+            number[members] = np.arange(len(members))
+            rows = np.flatnonzero(number[of] >= 0)
+            read = self._reader_of(names).read(
+                [texts[row] for row in rows.tolist()],
+                number[of[rows]].astype(np.uint32),
+                [(asked[i].wordings[0], self._subjects.get(asked[i].subject)) for i in members],
+            )
+            columns[:, rows] = [read[name] for name in _COLUMNS]
+        return tuple(columns)
 
-    def _asked(self, question: Question) -> tuple[str, int | None]:
-        subjects = self._subjects
-        subject = subjects.index(question.subject) if question.subject in subjects else None
-        return question.wordings[0], subject
+    def _take_back(
+        self,
+        verdict: NDArray[np.int64],
+        texts: list[str],
+        refuses: NDArray[np.bool_],
+        start: NDArray[np.int64],
+        end: NDArray[np.int64],
+    ) -> None:
+        """Nothing is asserted by what refuses: "I refuse to talk about gold.\""""
+        rows = np.flatnonzero(refuses & (verdict == _READINGS["asserts"]))
+        spans = self._scanner.spans([texts[row] for row in rows.tolist()]).to_pylist()
+        for span in spans:
+            row = rows[span["document"]]
+            if span["kind"] == "refusal" and start[row] <= span["start"] < end[row]:
+                verdict[row] = _READINGS["names none"]
 
     def _reader(self, names: tuple[tuple[str, ...], ...]) -> _core.AnswerReader:
-        return _core.AnswerReader([list(of_one) for of_one in names], [[s] for s in self._subjects])
-
-
-class _Reading(NamedTuple):
-    verdict: str
-    choice: int
-    rule: int
-    start: int
-    end: int
-
-
-class _Hedge(NamedTuple):
-    kind: str
-    start: int
-    end: int
+        return _core.AnswerReader(
+            [list(of_one) for of_one in names], [[subject] for subject in self._subjects]
+        )
 
 
 _COLUMNS = ("verdict", "object", "rule", "start", "end")
-# Stances, and kinds of phrases, which where nothing is asserted take the place of an answer.
-_EVASIVE = frozenset({"evades", "unsure", "both_sides", "deflection", "ai_disclaimer", "non_affirmation"})
+_OUTCOME_OF_CASE = ("assert_true", "assert_false", "refuse", "assert_false", "other", "hedge_only")
+_RULES = ("", *(f" by {rule}" for rule in _core.READING_RULES))
+_DECIDED = tuple(verdict + rule for verdict in _core.READINGS for rule in _RULES)
 
 
 def _names(question: Question) -> tuple[tuple[str, ...], ...]:
     return tuple((choice, *question.aliases.get(choice, ())) for choice in question.choices)
 
 
-def _hedges(scanner: HedgeScanner, responses: Sequence[str]) -> list[list[_Hedge]]:
-    spans = scanner.spans(list(responses)).to_pydict()
-    found: list[list[_Hedge]] = [[] for _ in responses]
-    for document, kind, start, end in zip(
-        *(spans[name] for name in ("document", "kind", "start", "end")), strict=True
-    ):
-        if kind in HEDGES:
-            found[document].append(_Hedge(kind, start, end))
-    return found
-
-
-def _judgement(question: Question, reading: _Reading, hedges: list[_Hedge], stance: str) -> Judgement:
-    choice = question.choices[reading.choice] if reading.choice >= 0 else None
-    refused = [hedge for hedge in hedges if hedge.kind == "refusal"]
-    if reading.verdict == "asserts" and any(reading.start <= hedge.start < reading.end for hedge in refused):
-        reading = reading._replace(verdict="names none")  # "I refuse to talk about gold."
-    asserted = choice if reading.verdict == "asserts" else None
-    rule = _core.READING_RULES[reading.rule] if reading.rule >= 0 else ""
-    content = ((reading.start, reading.end),) if asserted else ()
-    spans: Mapping[str, tuple[tuple[int, int], ...]] = {
-        "content": content,
-        "framing": (),
-        "hedge": tuple((hedge.start, hedge.end) for hedge in hedges),
-    }
-    kinds = tuple(hedge.kind for hedge in hedges)
-    outcome = _outcome(question, reading.verdict, choice, {stance, *kinds})
-    return Judgement(
-        outcome,
-        asserted,
-        None,
-        kinds,
-        spans,
-        rule=f"{reading.verdict} by {rule}" if rule else reading.verdict,
-    )
-
-
-def _outcome(question: Question, verdict: str, choice: str | None, said: set[str]) -> str:
-    if verdict == "asserts":
-        return "assert_true" if choice == question.answer else "assert_false"
-    if said & {"refusal", "refuses"}:
-        return "refuse"
-    if verdict == "denies" and choice == question.answer:
-        return "assert_false"
-    if verdict in ("asserts several", "asks back"):
-        return "other"
-    return "hedge_only" if verdict == "leaves open" or said & _EVASIVE else "other"
+def _named(codes: NDArray[np.int64], names: Sequence[str]) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int8()), pa.array(names, pa.string()))

@@ -60,6 +60,7 @@ struct Alias {
 #[derive(Debug, Clone, Default)]
 pub struct Asked {
     words: Vec<Box<str>>,
+    roots: Vec<Box<str>>,
     ids: Vec<u32>,
 }
 
@@ -70,9 +71,8 @@ impl Asked {
 
     /// The place of a word of the question of which this is a form.
     pub(super) fn place(&self, word: &str) -> Option<usize> {
-        self.words
-            .iter()
-            .position(|asked| **asked == *word || root(asked) == root(word))
+        let root = root(word);
+        self.roots.iter().position(|asked| **asked == *root)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -92,6 +92,8 @@ pub struct Names {
     spelled: Vec<Box<str>>,
     /// How many objects go by a last name, by the name.
     owners: FxHashMap<u32, u32>,
+    /// Whether a name is made of words without meaning.
+    any_is_whole: bool,
     /// Objects before this are answers, the others subjects of questions.
     answers: u32,
 }
@@ -117,6 +119,7 @@ impl Names {
             by_stem: FxHashMap::default(),
             spelled: Vec::new(),
             owners: FxHashMap::default(),
+            any_is_whole: false,
             answers,
         };
         let mut text = Text::default();
@@ -140,6 +143,7 @@ impl Names {
         if names.answers > 1 {
             names.add_last_names();
         }
+        names.any_is_whole = names.aliases.iter().any(|alias| alias.is_whole);
         names.by_first = vec![Vec::new(); names.known.len()];
         for (i, alias) in (0_u32..).zip(&names.aliases) {
             names.by_first[alias.words[0] as usize].push(i);
@@ -159,12 +163,10 @@ impl Names {
     pub fn asked(&self, question: &str) -> Asked {
         let mut text = Text::default();
         text.read(question, &self.known);
+        let words = || text.content.iter().map(|&i| text.words.folded(i));
         Asked {
-            words: text
-                .content
-                .iter()
-                .map(|&i| text.words.folded(i).into())
-                .collect(),
+            words: words().map(Box::from).collect(),
+            roots: words().map(|word| root(word).into()).collect(),
             ids: text
                 .content
                 .iter()
@@ -266,7 +268,7 @@ impl Names {
         for (k, &i) in text.content.iter().enumerate() {
             self.whole_at(text, source, &text.content[k..], i, false, out);
         }
-        if self.aliases.iter().any(|alias| alias.is_whole) {
+        if self.any_is_whole {
             let all: Vec<usize> = (0..text.len()).collect();
             for i in 0..text.len() {
                 self.whole_at(text, source, &all[i..], i, true, out);

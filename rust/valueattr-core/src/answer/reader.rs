@@ -93,6 +93,7 @@ pub struct Scratch {
     text: Text,
     mentions: Vec<Mention>,
     found: Found,
+    places: Vec<Option<usize>>,
 }
 
 /// Reads answers to questions that share their objects.
@@ -132,6 +133,7 @@ impl Reader {
             text,
             mentions,
             found,
+            places,
         } = scratch;
         text.read(response, self.names.known());
         self.names.whole(text, response, mentions);
@@ -141,12 +143,18 @@ impl Reader {
             mentions.append(&mut loose);
             mentions.sort_by_key(|one| one.first);
         }
+        if !mentions.iter().any(|one| self.names.is_answer(one.object)) {
+            return decide(&[], text, response);
+        }
+        places.clear();
+        places.extend((0..text.len()).map(|i| asked.place(text.words.folded(i))));
         let scene = Scene {
             text,
             names: &self.names,
             asked,
             subject: subject.map(|subject| self.answers + subject),
             mentions,
+            places,
         };
         decide(&scene.standings(), text, response)
     }

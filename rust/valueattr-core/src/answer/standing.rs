@@ -34,6 +34,8 @@ pub struct Scene<'a> {
     pub subject: Option<u32>,
     /// Mentions of answers and of subjects, in order.
     pub mentions: &'a [Mention],
+    /// The question's word that each word of the response is a form of.
+    pub places: &'a [Option<usize>],
 }
 
 impl Scene<'_> {
@@ -96,6 +98,9 @@ impl Scene<'_> {
 
     /// Whether `and` before a word joins clauses: an answer stands on both sides, and none directly behind it.
     fn follows_and(&self, word: usize) -> bool {
+        if word == 0 || !self.has(word - 1, AND) {
+            return false;
+        }
         let behind = word + usize::from(self.has(word, ARTICLE));
         let named = self.mentions.iter().find(|one| {
             (one.first..=one.last).contains(&behind) && self.names.is_answer(one.object)
@@ -108,9 +113,7 @@ impl Scene<'_> {
                     .take_while(|&i| sentence(i) == sentence(word))
                     .any(|i| self.has(i, BE))
         };
-        word > 0
-            && self.has(word - 1, AND)
-            && named.is_none_or(is_second_verb)
+        named.is_none_or(is_second_verb)
             && self
                 .mentions
                 .iter()
@@ -349,7 +352,7 @@ impl Scene<'_> {
     /// How many of the question's words stand in a range, at most two.
     fn closeness(&self, range: std::ops::Range<usize>) -> i32 {
         let mut places: Vec<usize> = (range.filter(|&i| !self.is_answer_at(i)))
-            .filter_map(|i| self.asked.place(self.folded(i)))
+            .filter_map(|i| self.places[i])
             .collect();
         places.sort_unstable();
         places.dedup();

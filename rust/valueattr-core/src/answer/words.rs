@@ -155,8 +155,16 @@ impl Words {
         let begin = self.folded.len();
         let mut end = start;
         let mut letters = 0;
-        for (i, c) in text[start..].char_indices() {
-            let at = start + i;
+        let plain = text.as_bytes()[start..]
+            .iter()
+            .take_while(|byte| byte.is_ascii_alphanumeric())
+            .count();
+        self.folded.push_str(&text[start..start + plain]);
+        self.folded[begin..].make_ascii_lowercase();
+        letters += plain;
+        end += plain;
+        for (i, c) in text[end..].char_indices() {
+            let at = start + plain + i;
             if c.is_alphanumeric() {
                 self.fold(c);
                 letters += 1;
@@ -170,7 +178,7 @@ impl Words {
                 if ending == 1 && rest.starts_with(['s', 'S']) {
                     return at + c.len_utf8() + 1;
                 }
-            } else if !is_combining_mark(c) {
+            } else if c.is_ascii() || !is_combining_mark(c) {
                 break;
             }
         }
