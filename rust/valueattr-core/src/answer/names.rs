@@ -107,6 +107,9 @@ pub struct Found {
     same: Vec<usize>,
 }
 
+/// Mentions that are looked at; an answer that names more is read by the first ones.
+const MOST_MENTIONS: usize = 128;
+
 const NOWHERE: usize = usize::MAX;
 
 impl Names {
@@ -266,14 +269,23 @@ impl Names {
     pub fn whole(&self, text: &Text, source: &str, out: &mut Vec<Mention>) {
         out.clear();
         for (k, &i) in text.content.iter().enumerate() {
+            if out.len() >= MOST_MENTIONS {
+                break;
+            }
             self.whole_at(text, source, &text.content[k..], i, false, out);
         }
         if self.any_is_whole {
             let all: Vec<usize> = (0..text.len()).collect();
+            let most = out.len() + MOST_MENTIONS;
             for i in 0..text.len() {
+                if out.len() >= most {
+                    break;
+                }
                 self.whole_at(text, source, &all[i..], i, true, out);
             }
         }
+        out.sort_by_key(|one| (one.first, one.object));
+        out.truncate(MOST_MENTIONS);
         let longer = out.clone();
         out.retain(|one| {
             !longer.iter().any(|other| {
@@ -285,7 +297,6 @@ impl Names {
                             && self.is_answer(other.object))
             })
         });
-        out.sort_by_key(|one| (one.first, one.object));
         out.dedup();
     }
 

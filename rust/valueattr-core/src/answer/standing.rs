@@ -24,6 +24,8 @@ pub enum Standing {
 
 /// Words before a mention in which a negation denies it.
 const REACH: usize = 7;
+/// Words that a clause may have on either side of a mention.
+const WIDEST: usize = 60;
 
 /// A response and what it is asked.
 pub struct Scene<'a> {
@@ -84,16 +86,16 @@ impl Scene<'_> {
         let begins = |i: &usize| {
             self.text.gap(*i) > most || *i < word && (self.has(*i, TURN) || self.follows_and(*i))
         };
-        (0..=word).rev().find(begins).unwrap_or(0)
+        let first = word.saturating_sub(WIDEST);
+        (first..=word).rev().find(begins).unwrap_or(first)
     }
 
     /// The word behind the clause of a word.
     fn clause_end(&self, word: usize, most: Gap) -> usize {
         let ends =
             |i: &usize| self.text.gap(*i) > most || self.has(*i, TURN) || self.follows_and(*i);
-        (word + 1..self.text.len())
-            .find(ends)
-            .unwrap_or(self.text.len())
+        let last = self.text.len().min(word + 1 + WIDEST);
+        (word + 1..last).find(ends).unwrap_or(last)
     }
 
     /// Whether `and` before a word joins clauses: an answer stands on both sides, and none directly behind it.
@@ -108,7 +110,7 @@ impl Scene<'_> {
         let sentence = |word: usize| self.text.words.list()[word].sentence;
         let is_second_verb = |one: &Mention| {
             self.has(one.last + 1, BE)
-                && (0..word)
+                && (word.saturating_sub(WIDEST)..word)
                     .rev()
                     .take_while(|&i| sentence(i) == sentence(word))
                     .any(|i| self.has(i, BE))
@@ -332,10 +334,8 @@ impl Scene<'_> {
         }
         let ends =
             |&i: &usize| self.is_answer_at(i) || i > begin && self.text.gap(i) >= Gap::Clause;
-        begin
-            ..(begin..self.text.len())
-                .find(ends)
-                .unwrap_or(self.text.len())
+        let last = self.text.len().min(begin + WIDEST);
+        begin..(begin..last).find(ends).unwrap_or(last)
     }
 
     /// `a contemporary of X`, where the question does not ask for one.

@@ -166,6 +166,30 @@ fn what_is_said_of_another_subject_is_no_answer() {
     );
 }
 
+#[test]
+fn long_answers_of_one_kind_are_read_in_a_moment() {
+    let reader = Reader::new(
+        &names(&[&["Canberra", "21"], &["Sydney"], &["The Who", "not"]]),
+        &names(&[&["Australia"]]),
+    );
+    let asked = reader.asked("What is the capital of Australia?");
+    for part in [
+        "Canberra ",
+        "Sydney and ",
+        "twenty one ",
+        "hundred ",
+        "is not ",
+        "the who ",
+        "Australia ",
+        "J.",
+        "1,",
+        "and ",
+    ] {
+        let text = part.repeat(200_000);
+        reader.read(&text, &asked, Some(0), &mut Scratch::default());
+    }
+}
+
 proptest! {
     #[test]
     fn any_text_is_read_and_its_span_lies_in_it(

@@ -121,17 +121,23 @@ impl Text {
 
     /// Writes number words in digits.
     fn numbers(&mut self, known: &Vocabulary) {
-        let mut first = 0;
+        let (mut kept, mut first) = (0, 0);
         while first < self.len() {
-            if let Some((value, end)) = self.value(first, known) {
-                self.words.replace(first..end, &value.to_string());
+            let mut end = first + 1;
+            if let Some((value, behind)) = self.value(first, known) {
+                end = behind;
+                self.words.rewrite(first..end, &value.to_string());
                 self.ids[first] = known.id(self.words.folded(first));
-                self.ids.drain(first + 1..end);
                 self.cues[first] &= !STOP;
-                self.cues.drain(first + 1..end);
             }
-            first += 1;
+            self.words.keep(first, kept);
+            self.ids[kept] = self.ids[first];
+            self.cues[kept] = self.cues[first];
+            (kept, first) = (kept + 1, end);
         }
+        self.words.truncate(kept);
+        self.ids.truncate(kept);
+        self.cues.truncate(kept);
     }
 
     /// The value of the number words from a word on, and the word behind them.
@@ -202,7 +208,7 @@ impl Text {
             } else {
                 continue;
             };
-            self.words.replace(i..i + 1, other);
+            self.words.rewrite(i..i + 1, other);
             self.ids[i] = known.id(other);
             self.cues[i] = known.cues.get(self.ids[i] as usize).copied().unwrap_or(0);
         }

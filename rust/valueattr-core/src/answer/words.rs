@@ -290,14 +290,22 @@ impl Words {
         is_initial || ABBREVIATED.contains(&word)
     }
 
-    /// Puts another word in the place of several, whose spelling is `folded`.
-    pub fn replace(&mut self, words: std::ops::Range<usize>, folded: &str) {
+    /// Lets the first of several words stand for them all, with another spelling.
+    pub fn rewrite(&mut self, words: std::ops::Range<usize>, folded: &str) {
         let begin = self.folded.len();
         self.folded.push_str(folded);
         let end = self.list[words.end - 1].end;
         let first = &mut self.list[words.start];
         (first.end, first.folded) = (end, (begin, begin + folded.len()));
-        self.list.drain(words.start + 1..words.end);
+    }
+
+    /// Moves a word to a place before it.
+    pub fn keep(&mut self, word: usize, place: usize) {
+        self.list[place] = self.list[word];
+    }
+
+    pub fn truncate(&mut self, words: usize) {
+        self.list.truncate(words);
     }
 }
 
