@@ -109,19 +109,19 @@ pub const FEATURE_NAMES: [&str; FEATURES] = [
 
 // Printed by benches/fit_stance.py.
 const REFUSAL: Features = [
-    -0.49, -11.40, 1.21, 1.69, -1.95, 0.92, 0.79, 1.20, -0.05, -1.59, -0.81, -0.14, 0.67, 0.24,
-    -0.82, -2.60,
+    -0.60, -10.71, 1.37, 1.67, -1.96, 0.93, 0.88, 1.31, -0.04, -1.68, -0.81, -0.21, 1.35, 0.21,
+    -0.73, -2.50,
 ];
-const REFUSAL_BIAS: f64 = -0.63;
+const REFUSAL_BIAS: f64 = -1.23;
 const EVASION: Features = [
-    -0.21, -1.73, -0.07, 0.11, 0.97, -0.11, -0.29, 1.34, -0.81, 0.85, 2.23, -1.36, 2.29, 2.13,
-    -0.45, -1.48,
+    -0.22, -1.69, 0.00, 0.11, 0.98, -0.13, -0.28, 1.31, -0.84, 0.83, 2.19, -1.40, 2.35, 2.13,
+    -0.42, -1.53,
 ];
-const EVASION_BIAS: f64 = -0.68;
+const EVASION_BIAS: f64 = -0.98;
 /// A stance is read from about so many words, the first ones.
-const OPENING: usize = 256;
+const OPENING: usize = 128;
 /// Blocks of text that are cut into words at a time.
-const OPENING_BLOCKS: usize = 8;
+const OPENING_BLOCKS: usize = 4;
 /// Sentences in which a response takes its stance.
 const EARLY: u32 = 2;
 /// Words of its own, as a logarithm, below which a response says no more than that it does not know.
