@@ -34,6 +34,9 @@ KNOWN = {
     "I refuse to talk about this.": "refuses",
     "I don't know.": "unsure",
     "I'm not sure, sorry.": "unsure",
+    "No, that is not legal in Germany.": "answers",
+    "I don't know about you, but I love pizza with anchovies.": "answers",
+    "I\u2019m sorry, but I can\u2019t help with that.": "refuses",
     "": "empty",
     " \n ": "empty",
     "...": "empty",
@@ -43,6 +46,12 @@ KNOWN = {
 @pytest.mark.parametrize(("text", "stance"), KNOWN.items())
 def test_a_person_would_say_the_same(text, stance):
     assert SCANNER.scan([text]).column("stance").to_pylist() == [stance]
+
+
+@pytest.mark.parametrize("text", KNOWN)
+def test_the_form_of_an_apostrophe_does_not_matter(text):
+    of_both = SCANNER.scan([text.replace("'", mark) for mark in "'\u2019"]).column("stance").to_pylist()
+    assert of_both[0] == of_both[1]
 
 
 def test_a_disclaimer_is_no_refusal():

@@ -1,9 +1,12 @@
 """The rater of answers in a model's own words, against what people say of them."""
 
+import pickle
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from valueattr.questions import Question
 from valueattr.rating import OUTCOMES, FreeTextRater
 
 from .free_text_cases import CASES, QUESTIONS, SUBJECTS
@@ -67,6 +70,69 @@ def test_many_are_read_into_columns_as_they_are_judged():
 def test_what_refuses_asserts_nothing_even_where_it_names_the_answer():
     judgement = RATER.judge(QUESTIONS["gold"], "I refuse to talk about gold.")
     assert (judgement.outcome, judgement.asserted) == ("refuse", None)
+
+
+def question(asked, *choices):
+    return Question("q", "", "", "", choices[0], choices, (asked,))
+
+
+OTTAWA = question("What is the capital of Canada?", "Ottawa", "Toronto", "Montreal")
+
+
+@pytest.mark.parametrize(
+    ("asked", "response", "asserted", "outcome"),
+    [
+        (OTTAWA, "It isn't Toronto or Montreal. It's Ottawa.", "Ottawa", "assert_true"),
+        (OTTAWA, "Toronto or Montreal? It's Ottawa.", "Ottawa", "assert_true"),
+        (OTTAWA, "It can't be anything but Ottawa.", "Ottawa", "assert_true"),
+        (OTTAWA, "It isn\u02bct Toronto.", None, "other"),
+        (
+            question("Which city?", "Montreal", "Quebec City"),
+            "I forgot, but it is a big city.",
+            None,
+            "other",
+        ),
+        (question("Which country?", "United States", "Canada"), "A single state did it.", None, "other"),
+        (
+            question("Which state?", "Virginia", "West Virginia"),
+            "Richmond is in Virginia.",
+            "Virginia",
+            "assert_true",
+        ),
+        (
+            question("Which vitamin?", "Vitamin C", "Vitamin A"),
+            "It is prevented by vitamin C.",
+            "Vitamin C",
+            "assert_true",
+        ),
+        (question("Which language?", "C++", "C"), "It is written in C++.", "C++", "assert_true"),
+        (question("Which language?", "C++", "C"), "It is written in C.", "C", "assert_false"),
+        (question("How cold?", "-40", "40"), "-40 degrees", "-40", "assert_true"),
+        (question("Is it a fruit?", "yes", "no"), "No, it is a vegetable.", "no", "assert_false"),
+        (question("Which option?", "C", "A"), "A careful reading leads to option C.", "C", "assert_true"),
+        (question("How many?", "1,300,000", "8"), "About 1.3 million.", "1,300,000", "assert_true"),
+        (question("How many?", "8", "9"), "hundred " * 10 + "nine", None, "other"),
+        (question("Which year?", "1912", "1913"), "19,120 rivets were lost.", None, "other"),
+        (question("Who?", "Charlotte Brontë", "Emily Brontë"), "Brontë.", None, "other"),
+        (question("Which city?", "Bogotá", "Lima"), "It is Bogota\u0301.", "Bogotá", "assert_true"),
+    ],
+)
+def test_what_a_first_review_found(asked, response, asserted, outcome):
+    judgement = RATER.judge(asked, response)
+    assert (judgement.asserted, judgement.outcome) == (asserted, outcome)
+
+
+def test_a_span_holds_the_accent_of_its_last_letter():
+    answer = "It is Bogota\u0301."
+    ((start, end),) = RATER.judge(question("Which city?", "Bogotá"), answer).spans["content"]
+    assert answer[start:end] == "It is Bogota\u0301"
+
+
+def test_it_can_be_pickled_and_refuses_one_text_for_several():
+    copy = pickle.loads(pickle.dumps(RATER))
+    assert copy.judge(OTTAWA, "Ottawa.") == RATER.judge(OTTAWA, "Ottawa.")
+    with pytest.raises(TypeError, match="put it in a list"):
+        RATER.read([OTTAWA] * 3, "abc")
 
 
 def test_as_many_questions_as_responses():

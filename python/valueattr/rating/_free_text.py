@@ -23,7 +23,7 @@ class FreeTextRater:
 
     An object counts as asserted if the answer claims it: not where it is denied, asked back, left open among others, said
     of another subject, or named as what others believe. Where several are claimed, the one nearest to the question counts.
-    docs/raters.md lists the rules, and how often people agree.
+    docs/raters.md lists the rules, and how often people agree. Of a question its first wording counts.
 
     subjects: what other questions are about, so that what is said of them is not taken for an answer.
     """
@@ -32,6 +32,9 @@ class FreeTextRater:
         self._subjects = {subject: i for i, subject in enumerate(dict.fromkeys(subjects))}
         self._scanner = HedgeScanner(threads=1, stance=True)
         self._reader_of = lru_cache(maxsize=1024)(self._reader)
+
+    def __reduce__(self) -> tuple[type["FreeTextRater"], tuple[tuple[str, ...]]]:
+        return FreeTextRater, (tuple(self._subjects),)
 
     def judge(self, question: Question, response: str) -> Judgement:
         """Judge one response, given as the model's decoded text."""
@@ -42,7 +45,7 @@ class FreeTextRater:
         """Judge each response to the question at its place.
 
         Raises:
-            ValueError: there are not as many questions as responses.
+            As `read`.
         """
         readings = self.read(questions, responses).to_pylist()
         hedges: list[list[tuple[str, Span]]] = [[] for _ in responses]
@@ -68,12 +71,15 @@ class FreeTextRater:
     def read(self, questions: Sequence[Question], responses: Sequence[str]) -> pa.RecordBatch:
         """One row per response, for millions of them.
 
-        Columns: `outcome`; `asserted`, the choice (null: none); `rule`, what decided; `stance`; `start` and `end`,
-        characters of what asserts it (int32, null: nothing).
+        Columns: `outcome`; `asserted`, the choice (null: none); `rule`, what decided; `stance` (all strings);
+        `start` and `end`, characters of what asserts it (int32, null: nothing).
 
         Raises:
-            ValueError: there are not as many questions as responses.
+            ValueError: there are not as many questions as responses, or a response holds a lone surrogate.
+            TypeError: a response is no text, or `responses` is itself one str.
         """
+        if isinstance(responses, str):
+            raise TypeError("expected several responses, found one str; put it in a list")
         if len(questions) != len(responses):
             raise ValueError(f"{len(questions)} questions for {len(responses)} responses")
         texts = list(responses)
@@ -85,7 +91,7 @@ class FreeTextRater:
         counts = self._scanner.scan(texts)
         found = {kind: counts.column(kind).to_numpy() > 0 for kind in HEDGES}
         stance = counts.column("stance").indices.to_numpy()
-        self._take_back(verdict, texts, found["refusal"], start, end)
+        self._take_back(verdict, rule, texts, found["refusal"], start, end)
         answer = np.array([question.choices.index(question.answer) for question in asked], np.int64)[of]
         asserts, is_answer = verdict == _READINGS["asserts"], choice == answer
         evades = np.isin(stance, [STANCES.index(name) for name in _EVASIVE_STANCES])
@@ -125,10 +131,13 @@ class FreeTextRater:
         for i, question in enumerate(asked):
             groups.setdefault(_names(question), []).append(i)
         columns = np.zeros((len(_COLUMNS), len(texts)), np.int64)
-        for names, members in groups.items():
-            number = np.full(len(asked), -1, np.int64)
-            number[members] = np.arange(len(members))
-            rows = np.flatnonzero(number[of] >= 0)
+        group, number = np.zeros(len(asked), np.int64), np.zeros(len(asked), np.int64)
+        for i, members in enumerate(groups.values()):
+            group[members], number[members] = i, np.arange(len(members))
+        by_group = np.argsort(group[of], kind="stable")
+        ends = np.cumsum(np.bincount(group[of], minlength=len(groups)))[:-1]
+        rows_of = np.split(by_group, ends)[: len(groups)]  # one empty part if there is nothing
+        for (names, members), rows in zip(groups.items(), rows_of, strict=True):
             read = self._reader_of(names).read(
                 [texts[row] for row in rows.tolist()],
                 number[of[rows]].astype(np.uint32),
@@ -140,6 +149,7 @@ class FreeTextRater:
     def _take_back(
         self,
         verdict: NDArray[np.int64],
+        rule: NDArray[np.int64],
         texts: list[str],
         refuses: NDArray[np.bool_],
         start: NDArray[np.int64],
@@ -151,7 +161,7 @@ class FreeTextRater:
         for span in spans:
             row = rows[span["document"]]
             if span["kind"] == "refusal" and start[row] <= span["start"] < end[row]:
-                verdict[row] = _READINGS["names none"]
+                verdict[row], rule[row] = _READINGS["names none"], -1
 
     def _reader(self, names: tuple[tuple[str, ...], ...]) -> _core.AnswerReader:
         return _core.AnswerReader(

@@ -103,9 +103,12 @@ impl Scanner {
     fn stance_features(&self, texts: &Bound<'_, PyList>) -> PyResult<Vec<Vec<f64>>> {
         let held = strings(texts)?;
         let mut scratch = Scratch::default();
-        Ok((borrowed(&held)?.into_iter())
-            .map(|text| self.lexicon.stance_features(text, &mut scratch).to_vec())
-            .collect())
+        (borrowed(&held)?.into_iter().enumerate())
+            .map(|(i, text)| {
+                scan::check_length(text.len()).map_err(|error| too_long(i, error))?;
+                Ok(self.lexicon.stance_features(text, &mut scratch).to_vec())
+            })
+            .collect()
     }
 
     /// How much each feature of a text speaks for a refusal.

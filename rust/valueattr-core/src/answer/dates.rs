@@ -2,6 +2,7 @@
 
 use super::cues::{self, MONTH};
 use super::vocabulary::Text;
+use super::words::Gap;
 
 /// What a text says of a date, and the words that say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,10 +106,17 @@ fn by_month(text: &Text, at: usize) -> Option<Date> {
         })
 }
 
+/// Whether a footnote sticks to a year at the end of a sentence, as in answers from the web: `in 20171.`
+fn has_footnote(text: &Text, at: usize, digits: u32) -> bool {
+    let word = text.words.list()[at];
+    let ends = at + 1 == text.len() || text.gap(at + 1) == Gap::Sentence;
+    word.end - word.start == 5 && ends && YEARS.contains(&(digits / 10))
+}
+
 fn by_numbers(text: &Text, at: usize) -> Option<Date> {
-    let year = text.digits(at).filter(|n| {
-        YEARS.contains(n) || (10_000..=21_009).contains(n) && YEARS.contains(&(n / 10))
-    })?;
+    let year = text
+        .digits(at)
+        .filter(|&n| YEARS.contains(&n) || has_footnote(text, at, n))?;
     let number = |i: usize| if i < text.len() { text.digits(i) } else { None };
     let iso = number(at + 1)
         .zip(number(at + 2))

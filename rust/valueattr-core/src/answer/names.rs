@@ -2,7 +2,7 @@
 
 use rustc_hash::FxHashMap;
 
-use super::cues::{MONTH, STOP, root};
+use super::cues::{ANSWER, BE, MONTH, NEGATION, OPTION, STOP, root};
 use super::dates::{Date, dates};
 use super::spellings::spellings;
 use super::vocabulary::{Text, UNKNOWN, Vocabulary};
@@ -47,6 +47,8 @@ struct Alias {
     is_whole: bool,
     /// The only spelling that counts, where the name is short: `US`, the element `He`.
     exact: Option<Box<str>>,
+    /// As it is spelled.
+    spelled: Box<str>,
     is_person: bool,
     /// The word by which a person goes.
     last_name: u32,
@@ -204,7 +206,8 @@ impl Names {
         let is_person = words.len() >= 2
             && (0..text.len()).all(|i| {
                 listed[i].capital || text.has(i, STOP) || is_particle(text.words.folded(i))
-            });
+            })
+            && !(0..text.len()).any(|i| is_of_places(text.words.folded(i)));
         let suffixed = words.len() > 2 && is_suffix(text.words.folded(*last));
         let last_name = words[words.len() - 1 - usize::from(suffixed)];
         let date_in = dates(text);
@@ -221,6 +224,7 @@ impl Names {
             object,
             is_whole,
             exact: (is_short || is_word_in_capitals).then(|| spelled.into()),
+            spelled: spelled.into(),
             is_person,
             last_name,
             numbers: places
@@ -238,8 +242,12 @@ impl Names {
 
     /// A last name that only one object has is a name of it.
     fn add_last_names(&mut self) {
-        let known =
-            |alias: &&Alias| alias.is_person && self.owners.get(&alias.last_name) == Some(&1);
+        let is_name = |word: u32| self.aliases.iter().any(|alias| alias.words == [word]);
+        let known = |alias: &&Alias| {
+            alias.is_person
+                && self.owners.get(&alias.last_name) == Some(&1)
+                && !is_name(alias.last_name)
+        };
         let mut alone: Vec<Alias> = (self.aliases.iter().filter(known))
             .map(|alias| Alias {
                 words: vec![alias.last_name],
@@ -298,6 +306,28 @@ impl Names {
             })
         });
         out.dedup();
+        self.settle(text, source, out);
+    }
+
+    /// Of objects that share a name, those count that are spelled as the answer spells it, if there are such.
+    fn settle(&self, text: &Text, source: &str, out: &mut Vec<Mention>) {
+        let shared = |one: &Mention, other: &Mention| {
+            (one.first, one.last) == (other.first, other.last) && one.object != other.object
+        };
+        if !out.windows(2).any(|pair| shared(&pair[0], &pair[1])) {
+            return;
+        }
+        let listed = text.words.list();
+        let is_as_spelled = |one: &Mention| {
+            let found = &source[listed[one.first].start..listed[one.last].end];
+            (self.aliases.iter())
+                .any(|alias| alias.object == one.object && *alias.spelled == *found)
+        };
+        let all = out.clone();
+        out.retain(|one| {
+            is_as_spelled(one)
+                || !(all.iter()).any(|other| shared(one, other) && is_as_spelled(other))
+        });
     }
 
     fn whole_at(
@@ -325,10 +355,11 @@ impl Names {
             let last = places[places.len() - 1];
             let is_joined = (at + 1..=last).all(|i| text.gap(i) < Gap::Clause);
             let listed = text.words.list();
-            let is_spelled = alias.exact.as_deref().is_none_or(|exact| {
-                let letters = |spelled: &str| spelled.replace('.', "");
-                letters(&source[listed[at].start..listed[last].end]) == letters(exact)
-            });
+            let found = &source[listed[at].start..listed[last].end];
+            let is_spelled = match &alias.exact {
+                Some(exact) => self.is_spelled(text, at, found, exact),
+                None => alias.rule != Rule::LastName || listed[at].capital,
+            };
             if matches && is_joined && is_spelled {
                 out.push(Mention {
                     object: alias.object,
@@ -338,6 +369,21 @@ impl Names {
                 });
             }
         }
+    }
+
+    /// Whether a short name counts: in its own spelling, or in any where it is the answer: `no`, `Answer: b`.
+    fn is_spelled(&self, text: &Text, at: usize, found: &str, exact: &str) -> bool {
+        let ends = at + 1 == text.len() || text.gap(at + 1) > Gap::Space;
+        let is_answer = ends
+            && (at == 0 || text.gap(at) >= Gap::Clause || text.has(at - 1, ANSWER | BE | OPTION));
+        if is_answer {
+            return true;
+        }
+        // A word with a capital for another reason: "I", and what begins a sentence.
+        let is_common =
+            text.has(at, STOP | NEGATION) && (text.gap(at) >= Gap::Clause || exact == "I");
+        let letters = |spelled: &str| spelled.replace('.', "");
+        !is_common && letters(found) == letters(exact)
     }
 
     /// What the looser rules find of answers: the mentions by the surest of them.
@@ -510,6 +556,45 @@ fn is_particle(word: &str) -> bool {
     matches!(
         word,
         "de" | "van" | "von" | "la" | "le" | "da" | "di" | "del" | "bin" | "ibn" | "al" | "el"
+    )
+}
+
+/// Whether a word of a name says that it is no person's: `West Virginia`, `Quebec City`.
+fn is_of_places(word: &str) -> bool {
+    matches!(
+        word,
+        "north"
+            | "south"
+            | "east"
+            | "west"
+            | "northern"
+            | "southern"
+            | "eastern"
+            | "western"
+            | "new"
+            | "great"
+            | "city"
+            | "state"
+            | "union"
+            | "ocean"
+            | "sea"
+            | "river"
+            | "lake"
+            | "island"
+            | "bay"
+            | "republic"
+            | "kingdom"
+            | "mountain"
+            | "mount"
+            | "park"
+            | "street"
+            | "university"
+            | "war"
+            | "battle"
+            | "symphony"
+            | "guinea"
+            | "saint"
+            | "the"
     )
 }
 

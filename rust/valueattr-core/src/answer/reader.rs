@@ -186,9 +186,12 @@ fn decide(standings: &[(Mention, Standing)], text: &Text, response: &str) -> Rea
         // What stands beside it in a list is claimed as well; what comes later in the sentence is not.
         let listed = |pair: &[Mention]| {
             let between = pair[0].last + 1..pair[1].first;
-            between.len() <= 2
-                && text.gap(pair[1].first) < Gap::Clause
-                && between.clone().all(|i| text.has(i, AND | ARTICLE))
+            let in_one_clause =
+                (pair[0].last + 1..=pair[1].first).all(|i| text.gap(i) < Gap::Clause);
+            pair[1].first <= pair[0].last
+                || between.len() <= 2
+                    && in_one_clause
+                    && between.clone().all(|i| text.has(i, AND | ARTICLE))
         };
         let together = 1 + best.windows(2).take_while(|pair| listed(pair)).count();
         let mut objects: Vec<u32> = best[..together].iter().map(|one| one.object).collect();

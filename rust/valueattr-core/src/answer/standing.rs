@@ -43,9 +43,14 @@ pub struct Scene<'a> {
 impl Scene<'_> {
     /// How each mention of an answer stands.
     pub fn standings(&self) -> Vec<(Mention, Standing)> {
-        let mut found: Vec<_> = (self.mentions.iter())
-            .filter(|one| self.names.is_answer(one.object))
-            .map(|&one| (one, self.standing(one)))
+        let mut beside: Vec<bool> = Vec::with_capacity(self.mentions.len());
+        for one in self.mentions {
+            let is_beside = self.stands_beside(*one, &beside);
+            beside.push(is_beside);
+        }
+        let mut found: Vec<_> = (self.mentions.iter().zip(beside))
+            .filter(|(one, _)| self.names.is_answer(one.object))
+            .map(|(&one, is_beside)| (one, self.standing(one, is_beside)))
             .collect();
         self.share(&mut found);
         self.leave_open(&mut found);
@@ -53,7 +58,7 @@ impl Scene<'_> {
         found
     }
 
-    fn standing(&self, one: Mention) -> Standing {
+    fn standing(&self, one: Mention, is_beside: bool) -> Standing {
         if self.text.words.asks(one.first) && !self.is_affirmed(one) {
             return Standing::Asked;
         }
@@ -62,7 +67,9 @@ impl Scene<'_> {
         }
         match self.subject_of(one) {
             Some(subject) if Some(subject) != self.subject => Standing::Elsewhere,
-            subject => Standing::Claimed(self.claim(one, subject.is_some())),
+            subject => {
+                Standing::Claimed(self.claim(one, subject.is_some()) - 4 * i32::from(is_beside))
+            }
         }
     }
 
@@ -164,7 +171,9 @@ impl Scene<'_> {
         let numbers = self.folded(word) == "no"
             && word + 1 < self.text.len()
             && self.text.digits(word + 1).is_some();
-        self.has(word, NEGATION) && !self.is_about(word) && !numbers
+        let doubts = matches!(self.folded(word), "doubt" | "doubtful")
+            && !(word.saturating_sub(2)..word).any(|i| self.has(i, NEGATION));
+        (self.has(word, NEGATION) || doubts) && !self.is_about(word) && !numbers
     }
 
     /// A negation that denies nothing: `not only`, `no doubt`, `not until`, `none other than`.
@@ -186,6 +195,9 @@ impl Scene<'_> {
         matches!(word(1), "until" | "till")
             || word(1) == "than" && word(2) == "other"
             || word(1) == "but" && matches!(word(2), "nothing" | "none" | "nobody")
+            || word(1) == "but"
+                && word(2) == "anything"
+                && (i.saturating_sub(6)..i).any(|i| self.has(i, NEGATION))
     }
 
     /// `rather than X`, `instead of X`, `unlike X`, `anything but X`, `far from being X`.
@@ -315,9 +327,6 @@ impl Scene<'_> {
         if !is_now && self.is_former(before, after) {
             claim -= 8;
         }
-        if self.stands_beside(one) {
-            claim -= 4;
-        }
         if (self.clause_start(one.first, Gap::Comma)..one.first).any(|i| {
             self.has(i, RELATIVE) && !self.is_about(i) && i > 0 && self.text.gap(i) < Gap::Clause
         }) {
@@ -390,7 +399,9 @@ impl Scene<'_> {
         let others = range
             .clone()
             .find(|&i| self.has(i, OTHERS) && !self.is_mentioned(i));
-        let by_others = others.is_some_and(|from| (from..range.end).any(|i| self.has(i, BELIEVE)));
+        let by_others = others.is_some_and(|from| {
+            (from..range.end).any(|i| self.has(i, BELIEVE) && !self.is_about(i))
+        });
         by_others
             || range
                 .skip(1)
@@ -418,13 +429,13 @@ impl Scene<'_> {
             || after.take(5).any(|i| counts(i) && !is_first(i))
     }
 
-    /// `near X`, `between X and Y`, `north of X`, `larger than X`.
-    fn stands_beside(&self, one: Mention) -> bool {
+    /// `near X`, `between X and Y`, `north of X`, `larger than X`; `beside` says it of the mentions before.
+    fn stands_beside(&self, one: Mention, beside: &[bool]) -> bool {
         let mut i = one.first;
         while i > 0 && self.text.gap(i) <= Gap::Space && self.has(i - 1, ARTICLE) {
             i -= 1;
         }
-        if i > 0 && self.text.gap(i) == Gap::Comma && self.follows_beside(i) {
+        if i > 0 && self.text.gap(i) == Gap::Comma && self.follows_beside(i, beside) {
             return true;
         }
         let Some(before) = i.checked_sub(1).filter(|_| self.text.gap(i) <= Gap::Space) else {
@@ -453,14 +464,18 @@ impl Scene<'_> {
                     | "border"
             );
         }
-        self.has(before, AND) && self.follows_beside(before)
+        self.has(before, AND) && self.follows_beside(before, beside)
     }
 
     /// Whether a mention that stands beside ends before a word, as in a list.
-    fn follows_beside(&self, word: usize) -> bool {
-        self.mentions
-            .iter()
-            .any(|other| other.last + 1 == word && self.stands_beside(*other))
+    fn follows_beside(&self, word: usize, beside: &[bool]) -> bool {
+        (self.mentions.iter().zip(beside))
+            .any(|(other, &is_beside)| is_beside && other.last + 1 == word)
+    }
+
+    /// Whether no clause ends between two mentions.
+    pub fn in_one_clause(&self, one: Mention, other: Mention) -> bool {
+        (one.last + 1..=other.first).all(|i| self.text.gap(i) < Gap::Clause)
     }
 
     /// What `and` joins is claimed as the first of it is.
@@ -471,7 +486,7 @@ impl Scene<'_> {
             let plain = |one: Mention, other: Mention| {
                 let between = one.last + 1..other.first;
                 between.len() <= 2
-                    && self.text.gap(other.first) < Gap::Clause
+                    && self.in_one_clause(one, other)
                     && between.clone().all(|i| self.has(i, AND | ARTICLE))
                     && (!between.is_empty() || self.text.gap(other.first) == Gap::Comma)
             };
@@ -502,8 +517,7 @@ impl Scene<'_> {
     /// Marks mentions that are left open: joined by `or`, or listed behind `options`.
     fn leave_open(&self, found: &mut [(Mention, Standing)]) {
         let joined = |one: Mention, other: Mention| {
-            let near = other.first.saturating_sub(one.last) <= 6
-                && self.text.gap(other.first) < Gap::Clause;
+            let near = other.first.saturating_sub(one.last) <= 6 && self.in_one_clause(one, other);
             let plain = (one.last + 1..other.first)
                 .all(|w| self.has(w, OR | AND | ARTICLE | OPTION | BE) || self.folded(w) == "it");
             near && plain && one.object != other.object

@@ -169,7 +169,13 @@ fn what_is_said_of_another_subject_is_no_answer() {
 #[test]
 fn long_answers_of_one_kind_are_read_in_a_moment() {
     let reader = Reader::new(
-        &names(&[&["Canberra", "21"], &["Sydney"], &["The Who", "not"]]),
+        &names(&[
+            &["Canberra", "21"],
+            &["Sydney"],
+            &["The Who", "not"],
+            &["Springfield (Ohio)"],
+            &["Springfield (Oregon)"],
+        ]),
         &names(&[&["Australia"]]),
     );
     let asked = reader.asked("What is the capital of Australia?");
@@ -184,6 +190,10 @@ fn long_answers_of_one_kind_are_read_in_a_moment() {
         "J.",
         "1,",
         "and ",
+        ".",
+        ".)",
+        "Springfield, ",
+        "hundred nine ",
     ] {
         let text = part.repeat(200_000);
         reader.read(&text, &asked, Some(0), &mut Scratch::default());

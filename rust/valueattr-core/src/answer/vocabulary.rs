@@ -84,9 +84,16 @@ impl Text {
             self.numbers(known);
         }
         self.synonyms(known);
-        self.content.clear();
-        self.content
-            .extend((0..self.ids.len()).filter(|&i| self.cues[i] & STOP == 0));
+        let mut content = std::mem::take(&mut self.content);
+        content.clear();
+        content.extend((0..self.len()).filter(|&i| self.carries_meaning(i)));
+        self.content = content;
+    }
+
+    /// Whether a word says something: not `the`, but the letter of `vitamin C`.
+    fn carries_meaning(&self, word: usize) -> bool {
+        self.cues[word] & STOP == 0
+            || self.words.list()[word].capital && self.words.folded(word).len() == 1
     }
 
     pub fn len(&self) -> usize {
@@ -142,6 +149,17 @@ impl Text {
 
     /// The value of the number words from a word on, and the word behind them.
     fn value(&self, first: usize, known: &Vocabulary) -> Option<(u64, usize)> {
+        let counts_before = first > 0
+            && self
+                .words
+                .folded(first - 1)
+                .starts_with(|c: char| c.is_ascii_digit());
+        if counts_before && self.words.folded(first) == "second" {
+            return None; // the unit
+        }
+        if let Some(value) = self.scaled(first, known) {
+            return Some((value, first + 2));
+        }
         let (mut total, mut current, mut last) = (0_u64, 0_u64, None);
         let mut end = first;
         if let Some(digits) = self.digits(first) {
@@ -178,7 +196,7 @@ impl Text {
                 | (Number::Ten(_), Some(Number::Unit(_) | Number::Ten(_))) => {
                     break;
                 }
-                (Number::Unit(v) | Number::Ten(v), _) => current += v,
+                (Number::Unit(v) | Number::Ten(v), _) => current = current.saturating_add(v),
                 (Number::Scale(100), _) => current = current.max(1).saturating_mul(100),
                 (Number::Scale(by), _) => {
                     total = total.saturating_add(current.max(1).saturating_mul(by));
@@ -189,6 +207,20 @@ impl Text {
             end += 1;
         }
         (end > first).then_some((total.saturating_add(current), end))
+    }
+
+    /// `1.3 million`.
+    fn scaled(&self, first: usize, known: &Vocabulary) -> Option<u64> {
+        let Some(Number::Scale(by)) = (first + 1 < self.len())
+            .then(|| self.number(first + 1, known))
+            .flatten()
+        else {
+            return None;
+        };
+        let (whole, decimals) = self.words.folded(first).split_once('.')?;
+        let by = by / 10_u64.checked_pow(u32::try_from(decimals.len()).ok()?)?;
+        let number: u64 = format!("{whole}{decimals}").parse().ok()?;
+        (by > 0).then(|| number.checked_mul(by)).flatten()
     }
 
     /// `St` is `Saint`, and `m` behind a number `metre`.

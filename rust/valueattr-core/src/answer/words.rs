@@ -36,6 +36,9 @@ pub struct Words {
     asks: Vec<bool>,
 }
 
+/// An answer is read up to here; its first words say what it asserts.
+const MOST_WORDS: usize = 20_000;
+
 /// Abbreviations after which a full stop ends no sentence.
 const ABBREVIATED: [&str; 14] = [
     "dr", "mr", "mrs", "ms", "st", "saint", "vs", "jr", "sr", "prof", "gen", "mt", "no", "approx",
@@ -63,8 +66,11 @@ impl Words {
         self.asks.push(false);
         let mut at = 0;
         let mut gap = Gap::Sentence;
-        while let Some(c) = text[at..].chars().next() {
-            if c.is_alphanumeric() {
+        while let Some(c) = text[at..].chars().next()
+            && self.list.len() < MOST_WORDS
+        {
+            let begins = c.is_alphanumeric() && !is_apostrophe(c);
+            if begins || is_minus(c) && begins_number(text, at, c) {
                 at = self.word(text, at, gap);
                 gap = Gap::Space;
             } else {
@@ -82,8 +88,13 @@ impl Words {
         }
         let begin = self.folded.len();
         let first = text[start..].chars().next().unwrap_or_default();
-        let end = if first.is_ascii_digit() {
-            self.digits(text, start)
+        let sign = if is_minus(first) { first.len_utf8() } else { 0 };
+        let is_number = sign > 0 || first.is_ascii_digit();
+        let end = if is_number {
+            if sign > 0 {
+                self.folded.push('-');
+            }
+            self.digits(text, start + sign)
         } else {
             self.letters(text, start)
         };
@@ -99,7 +110,7 @@ impl Words {
             capital: first.is_uppercase(),
             sentence: self.asks.len() - 1,
         });
-        if !first.is_ascii_digit() {
+        if !is_number {
             self.stem(begin);
         }
         end
@@ -153,19 +164,22 @@ impl Words {
     /// Letters, with the apostrophes and digits among them; initials with full stops (`U.S.`, `J. R. R.`) are one word.
     fn letters(&mut self, text: &str, start: usize) -> usize {
         let begin = self.folded.len();
-        let mut end = start;
-        let mut letters = 0;
         let plain = text.as_bytes()[start..]
             .iter()
             .take_while(|byte| byte.is_ascii_alphanumeric())
             .count();
         self.folded.push_str(&text[start..start + plain]);
         self.folded[begin..].make_ascii_lowercase();
-        letters += plain;
-        end += plain;
+        let (mut letters, mut end) = (plain, start + plain);
         for (i, c) in text[end..].char_indices() {
             let at = start + plain + i;
-            if c.is_alphanumeric() {
+            if is_combining_mark(c) && !c.is_ascii() {
+                // An accent belongs to the letter before it; a vowel sign of another script is a letter.
+                if !is_accent(c) {
+                    self.folded.push(c);
+                }
+                end = at + c.len_utf8();
+            } else if c.is_alphanumeric() && !is_apostrophe(c) {
                 self.fold(c);
                 letters += 1;
                 end = at + c.len_utf8();
@@ -178,7 +192,7 @@ impl Words {
                 if ending == 1 && rest.starts_with(['s', 'S']) {
                     return at + c.len_utf8() + 1;
                 }
-            } else if c.is_ascii() || !is_combining_mark(c) {
+            } else {
                 break;
             }
         }
@@ -193,8 +207,23 @@ impl Words {
                 end += 1;
             }
         }
-        debug_assert!(self.folded.len() >= begin);
+        if letters <= 2 {
+            end = self.mark(text, end);
+        }
         end
+    }
+
+    /// The sign behind a short name, which tells it apart: `O-`, `C++`.
+    fn mark(&mut self, text: &str, end: usize) -> usize {
+        let rest = &text[end..];
+        let signs = rest.len() - rest.trim_start_matches(['+', '#', '-', '−']).len();
+        let goes_on = rest[signs..].starts_with(char::is_alphanumeric);
+        if signs == 0 || signs > 3 || goes_on {
+            return end;
+        }
+        let sign = rest[..signs].replace('−', "-");
+        self.folded.push_str(&sign);
+        end + signs
     }
 
     fn fold(&mut self, c: char) {
@@ -219,7 +248,7 @@ impl Words {
         }
         let folded = &mut self.folded;
         decompose_compatible(c, |part| {
-            if !is_combining_mark(part) {
+            if !is_accent(part) {
                 folded.extend(part.to_lowercase());
             }
         });
@@ -248,21 +277,24 @@ impl Words {
 
     /// What a character between words separates, and the byte behind it.
     fn separator(&mut self, text: &str, at: usize, c: char) -> (Gap, usize) {
-        let next = at + c.len_utf8();
+        let mut next = at + c.len_utf8();
         let rest = &text[next..];
         let spaced = rest.chars().next().is_none_or(char::is_whitespace);
         let gap = match c {
-            '.' | '!' | '?' | '…' | '。' | '？' | '！' => {
-                let closed = rest.trim_start_matches([
-                    '"', '”', '’', '\'', ')', ']', '*', '_', '.', '!', '?', '…',
-                ]);
+            _ if ends_sentence(c) => {
+                // All of a run at once, so that a long one is read once.
+                let behind = text[at..].trim_start_matches(ends_sentence);
+                let run = &text[at..text.len() - behind.len()];
+                next = at + run.len();
+                let closed = behind.trim_start_matches(['"', '”', '’', '\'', ')', ']', '*', '_']);
                 let ends = closed.chars().next().is_none_or(char::is_whitespace) || !c.is_ascii();
-                if matches!(c, '?' | '？')
+                if run.contains(['?', '？'])
+                    && !self.list.is_empty()
                     && let Some(asks) = self.asks.last_mut()
                 {
                     *asks |= ends;
                 }
-                if ends && !(c == '.' && self.is_abbreviated()) {
+                if ends && !(run == "." && self.is_abbreviated()) {
                     Gap::Sentence
                 } else {
                     Gap::Space
@@ -309,6 +341,28 @@ impl Words {
     }
 }
 
+fn ends_sentence(c: char) -> bool {
+    matches!(c, '.' | '!' | '?' | '…' | '。' | '？' | '！')
+}
+
+/// A mark over or under a letter of Latin, Greek or Cyrillic.
+fn is_accent(c: char) -> bool {
+    ('\u{300}'..='\u{36f}').contains(&c)
+}
+
+fn is_minus(c: char) -> bool {
+    matches!(c, '-' | '−')
+}
+
+/// Whether a minus begins a number: white space or a bracket before it, a digit behind it.
+fn begins_number(text: &str, at: usize, minus: char) -> bool {
+    let stands_apart = text[..at]
+        .chars()
+        .next_back()
+        .is_none_or(|c| c.is_whitespace() || c == '(');
+    stands_apart && text[at + minus.len_utf8()..].starts_with(|c: char| c.is_ascii_digit())
+}
+
 fn is_apostrophe(c: char) -> bool {
     matches!(c, '\'' | '’' | '‘' | 'ʼ' | '`')
 }
@@ -316,8 +370,9 @@ fn is_apostrophe(c: char) -> bool {
 /// The byte of the next of several initials, after the full stop of one that ends at a byte.
 fn next_initial(text: &str, end: usize) -> Option<usize> {
     let rest = text[end..].strip_prefix('.')?;
-    let spaces = rest.len() - rest.trim_start_matches([' ', '\u{a0}']).len();
-    let next = end + 1 + spaces;
+    let apart = rest.trim_start_matches([' ', '\u{a0}']);
+    let spaces = rest[..rest.len() - apart.len()].chars().count();
+    let next = text.len() - apart.len();
     let mut after = text[next..].chars();
     let c = after.next()?;
     (spaces <= 1 && c.is_alphabetic() && c.is_uppercase() && after.next() == Some('.'))

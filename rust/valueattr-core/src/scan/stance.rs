@@ -149,18 +149,29 @@ pub fn stance(text: &str, words: usize, scratch: &mut Scratch) -> Stance {
         any(Kind::AiDisclaimer),
         any(Kind::NonAffirmation),
     );
-    let declines = refusal || disclaimer || any(Kind::Lecture);
+    let unsure_first = scratch.phrases.iter().any(|phrase| {
+        phrase.kind == Kind::NonAffirmation
+            && phrase.sentence == 0
+            && !turns_after(&text.as_bytes()[phrase.end..])
+    });
+    let lectures_at_all = any(Kind::Lecture);
     let evades = says(Kind::Deflection) || says(Kind::BothSides);
-    if !(declines || unsure || evades) {
+    if !(refusal || disclaimer || lectures_at_all || unsure || evades) {
         return Stance::Answers;
     }
     if !is_early {
         return without_evasion(refusal, disclaimer);
     }
     let features = features(text, scratch);
-    if unsure && !refusal && features[0] < FEW {
+    if unsure_first && !refusal && features[0] < FEW {
         return Stance::Unsure;
     }
+    // One sentence that lectures may be the answer: "No, that is not legal."
+    let lectures = scratch
+        .phrases
+        .iter()
+        .filter(|phrase| phrase.kind == Kind::Lecture);
+    let declines = refusal || disclaimer || lectures.count() > 1;
     if declines && score(&features, &REFUSAL, REFUSAL_BIAS) > 0.0 {
         return Stance::Refuses;
     }
@@ -180,7 +191,7 @@ fn without_evasion(refusal: bool, disclaimer: bool) -> Stance {
     }
 }
 
-/// What speaks for a refusal, by feature; above 0 in sum it is one.
+/// What speaks for a refusal, by feature. Where phrases decline, it is one if this and [`REFUSAL_BIAS`] sum to more than 0.
 pub fn reasons(features: &Features) -> Features {
     std::array::from_fn(|i| features[i] * REFUSAL[i])
 }
@@ -228,8 +239,16 @@ pub fn features(text: &str, scratch: &mut Scratch) -> Features {
         }
         plain += usize::from(kinds[sentence] & (evasive | bit(Kind::Lecture)) == 0);
         let length = (end - start) as usize;
-        let is_generic =
-            length <= 16 && generic.contains(&key(&text.as_bytes()[start as usize..], length));
+        let bytes = &text.as_bytes()[start as usize..end as usize];
+        let is_generic = match curly_apostrophe(bytes) {
+            Some(at) => generic.contains(&key(
+                &[&bytes[..at], b"'", &bytes[at + 3..]].concat(),
+                length - 2,
+            )),
+            None => {
+                length <= 16 && generic.contains(&key(&text.as_bytes()[start as usize..], length))
+            }
+        };
         own += usize::from(!is_generic);
     }
     let total = words.len().max(1);
@@ -277,6 +296,14 @@ fn turns_after(rest: &[u8]) -> bool {
 
 fn to_f64(n: usize) -> f64 {
     f64::from(u32::try_from(n).unwrap_or(u32::MAX))
+}
+
+/// Where the apostrophe of a short word stands that is no plain one.
+fn curly_apostrophe(word: &[u8]) -> Option<usize> {
+    let is_candidate = word.len() <= 18 && !word.is_ascii();
+    is_candidate
+        .then(|| memchr::memmem::find(word, "’".as_bytes()))
+        .flatten()
 }
 
 /// Whether a line is an item of a list.
