@@ -357,7 +357,7 @@ impl Names {
             let listed = text.words.list();
             let found = &source[listed[at].start..listed[last].end];
             let is_spelled = match &alias.exact {
-                Some(exact) => self.is_spelled(text, at, found, exact),
+                Some(exact) => is_spelled(text, at, found, exact),
                 None => alias.rule != Rule::LastName || listed[at].capital,
             };
             if matches && is_joined && is_spelled {
@@ -369,21 +369,6 @@ impl Names {
                 });
             }
         }
-    }
-
-    /// Whether a short name counts: in its own spelling, or in any where it is the answer: `no`, `Answer: b`.
-    fn is_spelled(&self, text: &Text, at: usize, found: &str, exact: &str) -> bool {
-        let ends = at + 1 == text.len() || text.gap(at + 1) > Gap::Space;
-        let is_answer = ends
-            && (at == 0 || text.gap(at) >= Gap::Clause || text.has(at - 1, ANSWER | BE | OPTION));
-        if is_answer {
-            return true;
-        }
-        // A word with a capital for another reason: "I", and what begins a sentence.
-        let is_common =
-            text.has(at, STOP | NEGATION) && (text.gap(at) >= Gap::Clause || exact == "I");
-        let letters = |spelled: &str| spelled.replace('.', "");
-        !is_common && letters(found) == letters(exact)
     }
 
     /// What the looser rules find of answers: the mentions by the surest of them.
@@ -535,6 +520,20 @@ impl Names {
             None
         }
     }
+}
+
+/// Whether a short name counts: in its own spelling, or in any where it is the answer: `no`, `Answer: b`.
+fn is_spelled(text: &Text, at: usize, found: &str, exact: &str) -> bool {
+    let ends = at + 1 == text.len() || text.gap(at + 1) > Gap::Space;
+    let is_answer =
+        ends && (at == 0 || text.gap(at) >= Gap::Clause || text.has(at - 1, ANSWER | BE | OPTION));
+    if is_answer {
+        return true;
+    }
+    // A word with a capital for another reason: "I", and what begins a sentence.
+    let is_common = text.has(at, STOP | NEGATION) && (text.gap(at) >= Gap::Clause || exact == "I");
+    let letters = |spelled: &str| spelled.replace('.', "");
+    !is_common && letters(found) == letters(exact)
 }
 
 /// A name, and what stands in brackets in it as names of their own.
