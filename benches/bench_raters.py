@@ -26,7 +26,7 @@ _PEOPLE_SAY = {"fid": "FiD", "gpt35": "GPT-3.5", "chatgpt": "ChatGPT", "gpt4": "
 
 
 def answers(data: Path) -> None:
-    """Agreement with people on 15,100 answers, golden answers alone."""
+    """Agreement with people on answers that they judged, with golden answers alone."""
     rows = [json.loads(line) for line in (data / "evouna" / "nq.jsonl").read_text("utf-8").splitlines()]
     rows = [row for row in rows if not is_tuned(row["question"])]
     rated = FreeTextRater().judge_all([_question(row) for row in rows], [row["answer"] or "" for row in rows])

@@ -18,7 +18,7 @@ from valueattr import _core
 def fit(
     features: NDArray[np.float64], labels: NDArray[np.bool_], penalty: float
 ) -> tuple[NDArray[np.float64], float]:
-    """Weights and bias of a logistic regression on standardised features, for features as they are."""
+    """Weights and bias of a logistic regression for features as they are; each is divided by its spread, so that the penalty treats them alike."""
     spread = features.std(axis=0) + 1e-9
     fitted = LogisticRegression(C=1 / penalty, max_iter=1000).fit(features / spread, labels)
     return fitted.coef_[0] / spread, float(fitted.intercept_[0])
@@ -64,8 +64,10 @@ def main(data: Path) -> None:
 
 
 def show(name: str, weights: NDArray[np.float64], bias: float) -> None:
+    """Print weights as the source holds them."""
     print(f"const {name}: Features = [{', '.join(f'{w:.2f}' for w in weights)}];")
     print(f"const {name}_BIAS: f64 = {bias:.2f};")
 
 
-main(Path(sys.argv[1]))
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
