@@ -18,7 +18,7 @@ from valueattr import _core
 def fit(
     features: NDArray[np.float64], labels: NDArray[np.bool_], penalty: float
 ) -> tuple[NDArray[np.float64], float]:
-    """Weights and bias of a logistic regression for features as they are; each is divided by its spread, so that the penalty treats them alike."""
+    """Weights and bias of a logistic regression; features are divided by their spread, so that the penalty is fair."""
     spread = features.std(axis=0) + 1e-9
     fitted = LogisticRegression(C=1 / penalty, max_iter=1000).fit(features / spread, labels)
     return fitted.coef_[0] / spread, float(fitted.intercept_[0])

@@ -181,7 +181,7 @@ class HedgeScanner:
     def stance(self, text: str) -> StanceReasons:
         """The stance of a text, and what speaks for a refusal (above 0) or against it (below), the strongest first.
 
-        They are weighed where phrases refuse or disclaim, or several sentences lecture; a text without such answers.
+        They are weighed only where phrases refuse or disclaim, or several sentences lecture.
 
         Raises:
             ValueError: the text holds a lone surrogate, or the scanner reads no stance.
