@@ -48,9 +48,11 @@ def export(
     kind: Annotated[str, typer.Option(help="The kind of hedge to label, or any.")] = "any",
     verdict: Annotated[
         str | None,
-        typer.Option(help="A field that a rater wrote, to be audited in place of what the scanner says."),
+        typer.Option(
+            help="The field that holds a rater's verdict, which is audited in place of the scanner."
+        ),
     ] = None,
-    is_: Annotated[str | None, typer.Option("--is", help="The value of the verdict to label.")] = None,
+    is_: Annotated[str | None, typer.Option("--is", help="The verdict to audit, such as refuse.")] = None,
     exclude: _Exclude = None,
     per_stratum: Annotated[
         int, typer.Option(min=2, help="Number of flagged texts to label per group, and of unflagged ones.")
@@ -115,7 +117,7 @@ def import_labels(
     exclude: _Exclude = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the shares as JSON for machines.")] = False,
 ) -> None:
-    """Print the share of texts that hedge, or are what a rater says.
+    """Print the share of texts that hedge, or that have a verdict.
 
     It is shown as the scanner or the rater flags it, and as the labels correct it.
     """

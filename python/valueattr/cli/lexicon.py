@@ -98,7 +98,8 @@ def explain(
 ) -> None:
     """Show every phrase of the lexicon in a text, and its stance.
 
-    Each phrase is shown with the reason why it counts or does not, the stance with what speaks for a refusal.
+    Each phrase comes with the reason why it counts or does not. The stance comes with what speaks for a refusal
+    or against it.
     """
     from rich.markup import escape
 

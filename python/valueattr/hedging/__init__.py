@@ -3,6 +3,7 @@
 Importing this imports neither torch nor pandas; `hedging.dumps` scans files, `hedging.audit` corrects by hand-made labels.
 """
 
+from valueattr._core import LexiconError
 from valueattr.hedging._scanner import (
     HEDGES,
     KINDS,
@@ -11,7 +12,6 @@ from valueattr.hedging._scanner import (
     STANCES,
     Entry,
     HedgeScanner,
-    LexiconError,
     Phrase,
     StanceReasons,
     count_table,

@@ -38,19 +38,6 @@ HEDGES: tuple[str, ...] = tuple(kind for kind in KINDS if kind != "booster")
 Texts = Any
 """Several str, or an Arrow array or stream of strings (anything with `__arrow_c_array__` or `__arrow_c_stream__`)."""
 
-__all__ = [
-    "HEDGES",
-    "KINDS",
-    "MODAL",
-    "STANCES",
-    "STANCE_KINDS",
-    "Entry",
-    "HedgeScanner",
-    "LexiconError",
-    "Phrase",
-    "StanceReasons",
-]
-
 
 class Entry(NamedTuple):
     """One entry of a lexicon; `line` is that of its pattern, `strength` from 0 (weakest hedge) to 1."""
@@ -138,8 +125,8 @@ class HedgeScanner:
         Columns: `words` and `sentences` (int32); a count per kind (int32); `first_hedge`, the character at which the
         first phrase of a kind other than booster starts (int32, null if there is none); `hedge_only`, whether every
         sentence holds a phrase that takes the place of an answer (both_sides, deflection, ai_disclaimer,
-        non_affirmation or refusal) and there is at least one; with `stance` that as well, one of `STANCES`
-        (dictionary-encoded strings).
+        non_affirmation or refusal) and there is at least one. A scanner with `stance` adds the column `stance`, one of
+        `STANCES` (dictionary-encoded strings).
 
         Raises:
             TypeError: an item is no text, or is null (the message names its index), or `texts` is itself one str.

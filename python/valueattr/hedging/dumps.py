@@ -62,8 +62,8 @@ class BadRowError(DumpError):
 class DumpSummary:
     """What a scan found.
 
-    kinds: phrases of each kind. with_kind: documents with at least one. stances: documents of each, if the scanner reads
-    them.
+    kinds: phrases of each kind. with_kind: documents with at least one. stances: documents with
+    each stance, if the scanner reads stances.
     files: those that were read, in order. left_out: those of the inputs that were not read, each with the reason.
     skipped: rows without a text, counted; listed: the first of them, each with file, row and reason.
     """
@@ -127,8 +127,11 @@ def scan_dump(
     scanner = scanner or HedgeScanner()
     steps = _encodable(field)
     found = find_inputs(inputs, exclude)
-    summary = DumpSummary(kinds=dict.fromkeys(scanner.kinds, 0), with_kind=dict.fromkeys(scanner.kinds, 0))
-    summary.stances = dict.fromkeys(STANCES if scanner.reads_stance else (), 0)
+    summary = DumpSummary(
+        kinds=dict.fromkeys(scanner.kinds, 0),
+        with_kind=dict.fromkeys(scanner.kinds, 0),
+        stances=dict.fromkeys(STANCES if scanner.reads_stance else (), 0),
+    )
     summary.files, summary.left_out = [shown(file) for file in found.files], found.left_out
     with ExitStack() as closing:
         output = closing.enter_context(_Output(out, found.files, spans, overwrite)) if out else None

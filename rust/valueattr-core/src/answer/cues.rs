@@ -30,12 +30,12 @@ pub const ANSWER: Cue = 1 << 14;
 pub const ARTICLE: Cue = 1 << 15;
 pub const CURRENT: Cue = 1 << 16;
 pub const MONTH: Cue = 1 << 17;
+/// Between a preposition and what it is about: `being`, `of`, `to`.
+pub const LINK: Cue = 1 << 18;
 /// Leaves open which of several: `perhaps`, `options`.
 pub const OPTION: Cue = 1 << 19;
 /// Begins a clause about what stands before it: `which`, `where`.
 pub const RELATIVE: Cue = 1 << 20;
-/// Between a preposition and what it is about: `being`, `of`, `to`.
-pub const LINK: Cue = 1 << 18;
 
 /// Words by their class; a word may stand in several.
 pub const CUES: &[(Cue, &str)] = &[
@@ -122,90 +122,30 @@ pub enum Number {
     Scale(u64),
 }
 
-pub fn number(word: &str) -> Option<Number> {
-    const UNITS: [&str; 20] = [
-        "zero",
-        "one",
-        "two",
-        "three",
-        "four",
-        "five",
-        "six",
-        "seven",
-        "eight",
-        "nine",
-        "ten",
-        "eleven",
-        "twelve",
-        "thirteen",
-        "fourteen",
-        "fifteen",
-        "sixteen",
-        "seventeen",
-        "eighteen",
-        "nineteen",
-    ];
-    const ORDINALS: [&str; 20] = [
-        "zeroth",
-        "first",
-        "second",
-        "third",
-        "fourth",
-        "fifth",
-        "sixth",
-        "seventh",
-        "eighth",
-        "ninth",
-        "tenth",
-        "eleventh",
-        "twelfth",
-        "thirteenth",
-        "fourteenth",
-        "fifteenth",
-        "sixteenth",
-        "seventeenth",
-        "eighteenth",
-        "nineteenth",
-    ];
-    const TENS: [&str; 8] = [
-        "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety",
-    ];
-    const TENTHS: [&str; 8] = [
-        "twentieth",
-        "thirtieth",
-        "fortieth",
-        "fiftieth",
-        "sixtieth",
-        "seventieth",
-        "eightieth",
-        "ninetieth",
-    ];
-    let place = |of: &[&str]| of.iter().position(|&w| w == word).map(|i| i as u64);
-    place(&UNITS)
-        .or_else(|| place(&ORDINALS))
-        .map(Number::Unit)
-        .or_else(|| {
-            place(&TENS)
-                .or_else(|| place(&TENTHS))
-                .map(|i| Number::Ten(10 * (i + 2)))
-        })
-        .or(match word {
-            "hundred" => Some(Number::Scale(100)),
-            "ii" => Some(Number::Unit(2)),
-            "iii" => Some(Number::Unit(3)),
-            "thousand" => Some(Number::Scale(1_000)),
-            "million" => Some(Number::Scale(1_000_000)),
-            "billion" => Some(Number::Scale(1_000_000_000)),
-            _ => None,
-        })
-}
+const UNITS: &str = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen \
+sixteen seventeen eighteen nineteen";
+const ORDINALS: &str = "zeroth first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth \
+thirteenth fourteenth fifteenth sixteenth seventeenth eighteenth nineteenth";
+const TENS: &str = "twenty thirty forty fifty sixty seventy eighty ninety";
+const TENTHS: &str =
+    "twentieth thirtieth fortieth fiftieth sixtieth seventieth eightieth ninetieth";
+const OTHERS_OF_NUMBERS: [(&str, Number); 6] = [
+    ("ii", Number::Unit(2)),
+    ("iii", Number::Unit(3)),
+    ("hundred", Number::Scale(100)),
+    ("thousand", Number::Scale(1_000)),
+    ("million", Number::Scale(1_000_000)),
+    ("billion", Number::Scale(1_000_000_000)),
+];
 
-/// Every number word, so that it can be looked up with the others.
-pub const NUMBER_WORDS: &str = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen \
-fifteen sixteen seventeen eighteen nineteen zeroth first second third fourth fifth sixth seventh eighth ninth tenth \
-eleventh twelfth thirteenth fourteenth fifteenth sixteenth seventeenth eighteenth nineteenth twenty thirty forty fifty \
-sixty seventy eighty ninety twentieth thirtieth fortieth fiftieth sixtieth seventieth eightieth ninetieth hundred \
-thousand million billion ii iii";
+/// Every number word, and what it stands for.
+pub fn numbers() -> impl Iterator<Item = (&'static str, Number)> {
+    let units = [UNITS, ORDINALS].into_iter();
+    let tens = [TENS, TENTHS].into_iter();
+    let units = units.flat_map(|words| words.split(' ').zip((0..).map(Number::Unit)));
+    let tens = tens.flat_map(|words| words.split(' ').zip((2..).map(|n| Number::Ten(10 * n))));
+    units.chain(tens).chain(OTHERS_OF_NUMBERS)
+}
 
 /// What two forms of one verb or noun share: *end* and *ended*.
 pub fn root(word: &str) -> &str {

@@ -353,14 +353,13 @@ impl Names {
                 .zip(&alias.words)
                 .all(|(&i, &word)| text.ids[i] == word);
             let last = places[places.len() - 1];
-            let is_joined = (at + 1..=last).all(|i| text.gap(i) < Gap::Clause);
             let listed = text.words.list();
             let found = &source[listed[at].start..listed[last].end];
             let is_spelled = match &alias.exact {
                 Some(exact) => is_spelled(text, at, found, exact),
                 None => alias.rule != Rule::LastName || listed[at].capital,
             };
-            if matches && is_joined && is_spelled {
+            if matches && text.in_one_clause(at, last) && is_spelled {
                 out.push(Mention {
                     object: alias.object,
                     first: at,

@@ -1,10 +1,9 @@
 //! What an answer in a model's own words asserts.
 
-use super::cues::{AND, ARTICLE, TURN};
+use super::cues::TURN;
 use super::names::{Asked, Found, Mention, Names, Rule};
 use super::standing::{Scene, Standing};
 use super::vocabulary::Text;
-use super::words::Gap;
 
 /// What a response does with the objects that it could assert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,13 +184,7 @@ fn decide(standings: &[(Mention, Standing)], text: &Text, response: &str) -> Rea
         let first = sentence(&best[0]);
         // What stands beside it in a list is claimed as well; what comes later in the sentence is not.
         let listed = |pair: &[Mention]| {
-            let between = pair[0].last + 1..pair[1].first;
-            let in_one_clause =
-                (pair[0].last + 1..=pair[1].first).all(|i| text.gap(i) < Gap::Clause);
-            pair[1].first <= pair[0].last
-                || between.len() <= 2
-                    && in_one_clause
-                    && between.clone().all(|i| text.has(i, AND | ARTICLE))
+            pair[1].first <= pair[0].last || text.goes_on(pair[0].last, pair[1].first)
         };
         let together = 1 + best.windows(2).take_while(|pair| listed(pair)).count();
         let mut objects: Vec<u32> = best[..together].iter().map(|one| one.object).collect();

@@ -473,22 +473,15 @@ impl Scene<'_> {
             .any(|(other, &is_beside)| is_beside && other.last + 1 == word)
     }
 
-    /// Whether no clause ends between two mentions.
-    pub fn in_one_clause(&self, one: Mention, other: Mention) -> bool {
-        (one.last + 1..=other.first).all(|i| self.text.gap(i) < Gap::Clause)
-    }
-
     /// What `and` joins is claimed as the first of it is.
     fn share(&self, found: &mut [(Mention, Standing)]) {
         let mut first = 0;
         while first < found.len() {
             let mut last = first;
             let plain = |one: Mention, other: Mention| {
-                let between = one.last + 1..other.first;
-                between.len() <= 2
-                    && self.in_one_clause(one, other)
-                    && between.clone().all(|i| self.has(i, AND | ARTICLE))
-                    && (!between.is_empty() || self.text.gap(other.first) == Gap::Comma)
+                let is_parted =
+                    one.last + 1 < other.first || self.text.gap(other.first) == Gap::Comma;
+                is_parted && self.text.goes_on(one.last, other.first)
             };
             while last + 1 < found.len() && plain(found[last].0, found[last + 1].0) {
                 last += 1;
@@ -517,7 +510,8 @@ impl Scene<'_> {
     /// Marks mentions that are left open: joined by `or`, or listed behind `options`.
     fn leave_open(&self, found: &mut [(Mention, Standing)]) {
         let joined = |one: Mention, other: Mention| {
-            let near = other.first.saturating_sub(one.last) <= 6 && self.in_one_clause(one, other);
+            let near = other.first.saturating_sub(one.last) <= 6
+                && self.text.in_one_clause(one.last, other.first);
             let plain = (one.last + 1..other.first)
                 .all(|w| self.has(w, OR | AND | ARTICLE | OPTION | BE) || self.folded(w) == "it");
             near && plain && one.object != other.object

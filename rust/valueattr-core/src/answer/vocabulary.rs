@@ -2,7 +2,7 @@
 
 use rustc_hash::FxHashMap;
 
-use super::cues::{self, CUES, Cue, NUMBER_WORDS, Number, STOP};
+use super::cues::{self, AND, ARTICLE, CUES, Cue, Number, STOP};
 use super::words::{Gap, Words};
 
 /// A word that no name and no cue holds.
@@ -25,13 +25,16 @@ impl Vocabulary {
             numbers: Vec::new(),
         };
         let mut words = Words::default();
-        for (cue, listed) in CUES.iter().chain([&(0, NUMBER_WORDS)]) {
+        for (cue, listed) in CUES {
             words.read(listed); // which folds them as it folds a text
             for i in 0..words.list().len() {
                 let id = known.add(words.folded(i));
                 known.cues[id as usize] |= cue;
-                known.numbers[id as usize] = cues::number(words.folded(i));
             }
+        }
+        for (word, number) in cues::numbers() {
+            let id = known.add(word);
+            known.numbers[id as usize] = Some(number);
         }
         known
     }
@@ -106,6 +109,19 @@ impl Text {
 
     pub fn gap(&self, word: usize) -> Gap {
         self.words.list()[word].gap
+    }
+
+    /// Whether no clause ends between two words.
+    pub fn in_one_clause(&self, first: usize, last: usize) -> bool {
+        (first + 1..=last).all(|i| self.gap(i) < Gap::Clause)
+    }
+
+    /// Whether a word that begins a name goes on a list whose last name ends at another: `X, Y and Z`.
+    pub fn goes_on(&self, last: usize, next: usize) -> bool {
+        let between = last + 1..next;
+        between.len() <= 2
+            && self.in_one_clause(last, next)
+            && between.into_iter().all(|i| self.has(i, AND | ARTICLE))
     }
 
     /// The number that a word writes in digits.

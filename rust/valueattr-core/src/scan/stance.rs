@@ -132,46 +132,29 @@ pub fn stance(text: &str, words: usize, scratch: &mut Scratch) -> Stance {
     if words == 0 {
         return Stance::Empty;
     }
+    let phrases = &scratch.phrases;
+    let count = |kind: Kind| phrases.iter().filter(|phrase| phrase.kind == kind).count();
+    let any = |kind: Kind| count(kind) > 0;
+    let (refusal, disclaimer) = (any(Kind::Refusal), any(Kind::AiDisclaimer));
     // What comes late does not take the place of an answer.
-    let early = |phrase: &Phrase| {
+    let is_early = phrases.iter().any(|phrase| {
         phrase.sentence < EARLY && (phrase.kind.is_evasive() || phrase.kind == Kind::Lecture)
-    };
-    let is_early = scratch.phrases.iter().any(early);
-    let any = |kind: Kind| scratch.phrases.iter().any(|phrase| phrase.kind == kind);
-    let says = |kind: Kind| {
-        scratch
-            .phrases
-            .iter()
-            .any(|phrase| phrase.kind == kind && phrase.kind.is_evasive())
-    };
-    let (refusal, disclaimer, unsure) = (
-        any(Kind::Refusal),
-        any(Kind::AiDisclaimer),
-        any(Kind::NonAffirmation),
-    );
-    let unsure_first = scratch.phrases.iter().any(|phrase| {
+    });
+    if !is_early {
+        return without_evasion(refusal, disclaimer);
+    }
+    let is_unsure = phrases.iter().any(|phrase| {
         phrase.kind == Kind::NonAffirmation
             && phrase.sentence == 0
             && !turns_after(&text.as_bytes()[phrase.end..])
     });
-    let lectures_at_all = any(Kind::Lecture);
-    let evades = says(Kind::Deflection) || says(Kind::BothSides);
-    if !(refusal || disclaimer || lectures_at_all || unsure || evades) {
-        return Stance::Answers;
-    }
-    if !is_early {
-        return without_evasion(refusal, disclaimer);
-    }
+    let evades = any(Kind::Deflection) || any(Kind::BothSides);
+    // One sentence that lectures may be the answer: "No, that is not legal."
+    let declines = refusal || disclaimer || count(Kind::Lecture) > 1;
     let features = features(text, scratch);
-    if unsure_first && !refusal && features[0] < FEW {
+    if is_unsure && !refusal && features[0] < FEW {
         return Stance::Unsure;
     }
-    // One sentence that lectures may be the answer: "No, that is not legal."
-    let lectures = scratch
-        .phrases
-        .iter()
-        .filter(|phrase| phrase.kind == Kind::Lecture);
-    let declines = refusal || disclaimer || lectures.count() > 1;
     if declines && score(&features, &REFUSAL, REFUSAL_BIAS) > 0.0 {
         return Stance::Refuses;
     }
