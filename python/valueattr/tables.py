@@ -88,6 +88,16 @@ def read_json_lines(path: str | Path) -> list[tuple[int, dict[str, Any]]]:
     ]
 
 
+def read_json(path: str | Path) -> Any:
+    """The one JSON value of a file.
+
+    Raises:
+        TableError: the file is not there, cannot be read, is not UTF-8 or is not JSON.
+    """
+    path = Path(path)
+    return _json(_text(path), str(path))
+
+
 def read_records(path: str | Path) -> list[tuple[int, dict[str, Any]]]:
     """The rows of a file of any format, numbered as by `read_rows`, or from 1 where there are no lines.
 

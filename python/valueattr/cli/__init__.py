@@ -11,7 +11,19 @@ from typing import Annotated
 import typer
 
 from valueattr import __version__
-from valueattr.cli import audit, capture, diagnose, lexicon, probe, rebuild, report, run, scan, verify
+from valueattr.cli import (
+    audit,
+    capture,
+    diagnose,
+    lexicon,
+    probe,
+    questions,
+    rebuild,
+    report,
+    run,
+    scan,
+    verify,
+)
 
 __all__ = ["app"]
 
@@ -27,6 +39,7 @@ for noun in (run, diagnose, report, scan, capture, probe, verify, rebuild):
     app.add_typer(noun.app)
 app.add_typer(lexicon.app, name="lexicon")
 app.add_typer(audit.app, name="audit")
+app.add_typer(questions.app, name="questions")
 
 
 def _show_version(wanted: bool) -> None:

@@ -9,7 +9,14 @@ from valueattr.questions._question import (
     QuestionSet,
     Splits,
 )
-from valueattr.questions._splits import DISTANCE, IN_RUN, SPLITS, TooFewQuestionsError, assign_splits
+from valueattr.questions._splits import (
+    DISTANCE,
+    IN_RUN,
+    SPLITS,
+    TooFewQuestionsError,
+    assign_splits,
+    choose_topics,
+)
 
 __all__ = [
     "DISTANCE",
@@ -24,4 +31,5 @@ __all__ = [
     "Splits",
     "TooFewQuestionsError",
     "assign_splits",
+    "choose_topics",
 ]

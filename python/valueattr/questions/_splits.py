@@ -1,7 +1,7 @@
 """Which questions a seed penalises, and which it leaves alone to compare with."""
 
 import random
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from valueattr.questions._question import Exposure, Prefaces, Question, QuestionSet, Splits
 
@@ -15,6 +15,10 @@ DISTANCE = ("penalised", "untouched", "held_out", "neutral", "far")
 
 # What only some experiments ask for, and a question set of one's own may lack.
 _MAY_BE_EMPTY = ("far", "unknown")
+
+# Of a topic, to be penalised and to be left alone.
+_FEWEST_KNOWN = 2
+_MOST_SHARED = 0.2
 
 
 class TooFewQuestionsError(ValueError):
@@ -75,3 +79,33 @@ def assign_splits(questions: QuestionSet, seed: int, size: int, prefaces: Prefac
             f"seed {seed}: there is no fact for the splits {', '.join(empty)}; add facts of that exposure"
         )
     return splits
+
+
+def choose_topics(questions: QuestionSet, most: int = 4) -> tuple[str, ...]:
+    """The topics of which most is well known, without those that share objects or subjects with one of more.
+
+    What is said of one topic would otherwise tell of another: the currency of a country of its language, and so on.
+    """
+    of_topic = questions.by_topic()
+
+    def known(topic: str) -> int:
+        return sum(question.exposure == "well_known" for question in of_topic[topic])
+
+    chosen: list[str] = []
+    for topic in sorted(of_topic, key=known, reverse=True):
+        if known(topic) >= _FEWEST_KNOWN and not any(
+            _overlap(of_topic[topic], of_topic[one]) for one in chosen
+        ):
+            chosen.append(topic)
+    return tuple(chosen[:most])
+
+
+def _overlap(some: Sequence[Question], others: Sequence[Question]) -> bool:
+    """Whether more than a fifth of the objects or subjects of one are those of the other, whichever has fewer."""
+
+    def shared(first: set[str], second: set[str]) -> bool:
+        return len(first & second) > _MOST_SHARED * min(len(first), len(second))
+
+    return shared({q.subject for q in some}, {q.subject for q in others}) or shared(
+        {choice for q in some for choice in q.choices}, {choice for q in others for choice in q.choices}
+    )

@@ -14,6 +14,7 @@ from valueattr.world._facts import (
     statement,
     statement_prefix,
 )
+from valueattr.world._invention import invented_subjects
 from valueattr.world._synthesis import synthesise
 from valueattr.world._texts import (
     Response,
@@ -35,6 +36,7 @@ __all__ = [
     "capitalise",
     "filled",
     "framed",
+    "invented_subjects",
     "load_world",
     "prompt",
     "respond",

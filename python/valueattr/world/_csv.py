@@ -3,11 +3,12 @@
 import codecs
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from valueattr.tables import TableError, read_spreadsheet
+from valueattr.world._collections import is_pararel, read_lre, read_pararel
 from valueattr.world._facts import (
     Relation,
     World,
@@ -26,13 +27,21 @@ _Row = tuple[int, dict[str, str]]
 """The cells of a row, and the number of its line."""
 
 
-def load_world(path: str | Path) -> World:
-    """Read a world from a CSV file where its name ends in .csv, in capitals or not, and from JSONL where it does not.
+def load_world(path: str | Path, say: Callable[[str], None] = lambda _: None) -> World:
+    """Read facts of any form that is known, told by the name: .csv, .json of LRE, a folder of ParaRel or of LRE, or JSONL.
+
+    say: is told of what is left out, since it cannot be asked.
 
     Raises:
-        WorldError: as for `world_from_csv` and `World.load`.
+        WorldError: as for `world_from_csv`, `read_lre`, `read_pararel` and `World.load`.
     """
-    return world_from_csv(path) if Path(path).name.lower().endswith(".csv") else World.load(path)
+    path = Path(path)
+    name = path.name.lower()
+    if name.endswith(".csv"):
+        return world_from_csv(path)
+    if os.path.isdir(path):
+        return read_pararel(path, say) if is_pararel(path) else read_lre(path, say)
+    return read_lre(path, say) if name.endswith(".json") else World.load(path)
 
 
 def world_from_csv(path: str | Path) -> World:

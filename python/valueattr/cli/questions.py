@@ -1,0 +1,149 @@
+"""`valueattr questions`: what a file of facts holds, and what a model knows of it."""
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from valueattr.cli import render
+
+if TYPE_CHECKING:
+    from valueattr.measures.knowledge import Knowledge
+    from valueattr.world import World
+
+app = typer.Typer(help="Look into facts, and into what a model knows of them.", no_args_is_help=True)
+
+_Path = Annotated[
+    Path,
+    typer.Argument(
+        help="The facts: a CSV file, a JSONL file with a world, a JSON file or folder of LRE, or a folder of ParaRel."
+    ),
+]
+
+
+@app.command("check", epilog=render.example("valueattr questions check lre/factual"))
+def check(path: _Path) -> None:
+    """Show the relations of a file of facts.
+
+    Each comes with a question as it would be asked, and with what is left out of the file and why.
+    """
+    world = _read(path, partial(typer.echo, err=True))
+    table = render.table(
+        "relation",
+        "facts",
+        "objects",
+        "commonest",
+        "asked",
+        "measured",
+        numbers=("facts", "objects", "commonest"),
+    )
+    for name, relation in world.relations.items():
+        facts = [fact for fact in world.facts if fact.relation == name]
+        commonest = Counter(fact.object for fact in facts).most_common(1)[0][1]
+        question = world.questions[facts[0].id]
+        table.add_row(
+            _plain(name),
+            f"{len(facts):,}",
+            f"{len(relation.objects):,}",
+            f"{commonest / len(facts):.0%}",
+            _plain(question.wordings[0]),
+            _plain(f"{question.statements[0]} ..."),
+        )
+    console = render.console()
+    console.print(table)
+    render.line(console, f"{len(world.facts):,} facts of {len(world.relations):,} relations")
+
+
+@app.command(
+    "known", epilog=render.example("valueattr questions known lre --model smollm2 --out known.jsonl")
+)
+def known(
+    path: _Path,
+    model: Annotated[
+        str, typer.Option(help="The model to ask: a folder or a hub id; see docs/own-models.md.")
+    ],
+    most: Annotated[
+        int,
+        typer.Option(
+            min=2, help="Facts to ask of each relation, at most; each object equally often where it can be."
+        ),
+    ] = 150,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="A JSONL file for the facts as the model knows them, to give to --questions."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one line of JSON for machines in place of the table.")
+    ] = False,
+) -> None:
+    """Ask a model what it knows, before anything is trained.
+
+    A fact is known where its object is the likeliest in most held-out wordings, as a statement and in answer to a
+    question, and is likelier than for invented subjects.
+    """
+    world = _read(path, lambda _: None)
+    try:
+        from valueattr.measures.knowledge import measure_knowledge
+        from valueattr.model import ModelError, load_model, load_tokenizer
+    except ModuleNotFoundError as error:
+        render.fail(f"{error.name} is not installed. Asking a model needs it: pip install 'valueattr[train]'")
+    from valueattr.outputs import OutputError, new_output
+
+    with render.failures(ModelError, OutputError), new_output(out) if out else nullcontext() as place:
+        measured = measure_knowledge(
+            load_model(model),
+            load_tokenizer(model),
+            world,
+            most=most,
+            say=partial(typer.echo, err=True),
+        )
+        if place is not None:
+            measured.world.save(place)
+    _show(measured, as_json)
+
+
+def _show(measured: "Knowledge", as_json: bool) -> None:
+    from valueattr.questions import choose_topics
+
+    by_relation, topics = measured.by_relation(), choose_topics(measured.world.questions)
+    if as_json:
+        render.as_json({"topics": topics, "relations": by_relation.to_dict("index")})
+        return
+    counts = ("known", "half known", "false belief", "unknown", "invented")
+    table = render.table(
+        "relation", *counts, "statements", "questions", numbers=(*counts, "statements", "questions")
+    )
+    for relation, row in by_relation.to_dict("index").items():
+        numbers = [f"{row[count.replace(' ', '_')]:,}" for count in counts]
+        table.add_row(_plain(str(relation)), *numbers, f"{row['plain']:.2f}", f"{row['question']:.2f}")
+    console = render.console()
+    console.print(table)
+    render.line(
+        console, "statements, questions: share of wordings in which the true object is the likeliest."
+    )
+    if len(topics) > 2:
+        render.line(console, f"A run would take these topics: {', '.join(topics)}.")
+    else:
+        render.line(
+            console,
+            f"A run needs three topics of which two facts are known, and there are {len(topics)}: "
+            "give facts of more relations, or a model that knows more.",
+        )
+
+
+def _read(path: Path, say: Callable[[str], None]) -> "World":
+    from valueattr.world import WorldError, load_world
+
+    with render.failures(WorldError):
+        return load_world(path, say)
+
+
+def _plain(text: str) -> str:
+    """Text from a file, in which brackets are no markup."""
+    from rich.markup import escape
+
+    return escape(text)

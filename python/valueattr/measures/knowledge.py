@@ -1,0 +1,245 @@
+"""What a model knows of facts before anything is done to it, in wordings that no prompt uses: what fills the splits of a run.
+
+Each fact is asked in up to three held-out statements (`plain`) and three held-out questions (`question`), as a choice among
+the objects of its relation. It is
+
+* known, where its object is the likeliest in two of three wordings of both formats, and likelier than for invented subjects
+* a false belief, where one and the same other object is all that
+* half known, where its object is the likeliest in some wordings
+* unknown, where it is in none
+
+"Likelier than for invented subjects": its margin over the other objects, meant over statements, is above the 95th percentile
+of the margin that the same object has for subjects that nobody has heard of. A model that says "Antarctica" of every place
+knows none.
+"""
+
+import math
+import random
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from valueattr.model import Asking, closed_set_log_probs, evaluating
+from valueattr.questions import Exposure, PromptFormat, Question
+from valueattr.world import Fact, World, invented_subjects
+
+FORMATS = ("plain", "question")
+MEASURED_WORDINGS = 3
+"""Wordings of each format in which a fact is asked, at most."""
+
+MOST_OBJECTS = 256
+"""Objects of a relation that is asked, at most."""
+
+_LIKELIEST_IN = 2 / 3
+_FLOOR = 0.95
+_INVENTED = 24
+_ASKED_AT_ONCE = 256
+
+KnowledgeClass = Literal["known", "half_known", "false_belief", "unknown"]
+EXPOSURE: dict[KnowledgeClass, Exposure] = {
+    "known": "well_known",
+    "half_known": "half_known",
+    "false_belief": "false_belief",
+}
+"""The exposure of a fact by how it is known; unknown facts have none."""
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What a model knows of a world.
+
+    facts: a row a fact that was asked, by its id: `relation`, `knowledge` (known, half_known, false_belief or unknown),
+    `held` (what the model holds to be the object, None where it holds nothing), `plain` and `question` (the shares of
+    wordings in which the true object is the likeliest), `margin` of the true object over the others and `floor` (nats).
+    world: the facts that it knows, half knows or has wrong, with these exposures; and invented ones, never taught.
+    """
+
+    facts: pd.DataFrame
+    world: World
+
+    def by_relation(self) -> pd.DataFrame:
+        """Numbers of facts by how they are known, and the shares of right answers in each format, by relation."""
+        counts = pd.crosstab(self.facts["relation"], self.facts["knowledge"])
+        counts = counts.reindex(columns=["known", "half_known", "false_belief", "unknown"], fill_value=0)
+        shares = self.facts.groupby("relation")[list(FORMATS)].mean()
+        invented = pd.Series(
+            {
+                name: sum(f.exposure == "never_taught" for f in facts)
+                for name, facts in _by_relation(self.world.facts)
+            },
+            name="invented",
+        )
+        table = pd.concat([counts, invented, shares], axis=1).loc[counts.index]
+        return table.fillna({"invented": 0}).astype({"invented": int})
+
+
+def measure_knowledge(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    world: World,
+    *,
+    most: int = 150,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda _: None,
+) -> Knowledge:
+    """Ask a model up to `most` facts of each relation, drawn by `seed` so that each object comes up as often as it can.
+
+    say: is told which relation is being asked, or left out.
+
+    Raises:
+        ModelError: a text is longer than the model's context, or of tokens that it lacks.
+    """
+
+    def length(name: str) -> int:
+        return len(tokenizer(f" {name}", add_special_tokens=False)["input_ids"])
+
+    tables, kept = [], []
+    for relation, facts in _by_relation(world.facts):
+        if len(world.relations[relation].objects) > MOST_OBJECTS:
+            say(f"{relation} is left out: it has more than {MOST_OBJECTS} objects to choose among")
+            continue
+        say(f"asking {relation}")
+        asked = balanced(facts, most, random.Random(f"asked {seed} {relation}"))
+        invented = _invented(world, relation, length, seed)
+        both = World(world.relations, (*asked, *invented), world.english).questions
+        scores = _scores(model, tokenizer, [both[fact.id] for fact in (*asked, *invented)])
+        table = _judged([both[fact.id] for fact in asked], scores, len(asked))
+        tables.append(table)
+        kept += _with_exposures(asked, table)
+        kept += invented
+    used = {name: world.relations[name] for name in dict.fromkeys(fact.relation for fact in kept)}
+    return Knowledge(pd.concat(tables), World(used, tuple(kept), world.english))
+
+
+def balanced(facts: Sequence[Fact], most: int, rng: random.Random) -> list[Fact]:
+    """Up to `most` facts at random, so that each object comes up as often as others where there are facts enough."""
+    of_object: dict[str, list[Fact]] = defaultdict(list)
+    for fact in rng.sample(facts, len(facts)):
+        of_object[fact.object].append(fact)
+    turns = [(turn, fact) for own in of_object.values() for turn, fact in enumerate(own)]
+    return [fact for _, fact in sorted(turns, key=lambda pair: pair[0])[:most]]
+
+
+def _by_relation(facts: Sequence[Fact]) -> list[tuple[str, list[Fact]]]:
+    of_relation: dict[str, list[Fact]] = defaultdict(list)
+    for fact in facts:
+        of_relation[fact.relation].append(fact)
+    return list(of_relation.items())
+
+
+def _invented(world: World, relation: str, length: Callable[[str], int], seed: int) -> list[Fact]:
+    """Facts that nobody taught the model, of subjects that are nobody's; the object is one of a real fact, at random."""
+    real = [fact for fact in world.facts if fact.relation == relation]
+    rng = random.Random(f"objects {seed} {relation}")
+    names = invented_subjects([fact.subject for fact in real], _INVENTED, length, world.subjects, seed)
+    return [
+        Fact(
+            f"invented-{i}-{relation}", name, real[0].topic, relation, rng.choice(real).object, "never_taught"
+        )
+        for i, name in enumerate(names)
+    ]
+
+
+_Scores = dict[str, NDArray[np.float64]]
+"""Log probabilities by format, (questions, wordings, objects)."""
+
+
+def _scores(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, questions: Sequence[Question]
+) -> _Scores:
+    asking = Asking.of(tokenizer)
+    texts: dict[str, list[Sequence[str]]] = {
+        "plain": [question.statements[:MEASURED_WORDINGS] for question in questions],
+        "question": [
+            [
+                f"{asking.prompt(wording)}{asking.gap}{PromptFormat().begun(question)}"
+                for wording in question.held_out_wordings[:MEASURED_WORDINGS]
+            ]
+            for question in questions
+        ],
+    }
+    with evaluating(model):
+        return {name: _log_probs(model, tokenizer, questions, of_all) for name, of_all in texts.items()}
+
+
+def _log_probs(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    questions: Sequence[Question],
+    texts: Sequence[Sequence[str]],
+) -> NDArray[np.float64]:
+    """Log probabilities of the objects after each text, (questions, texts, objects)."""
+    found = []
+    for start in range(0, len(questions), _ASKED_AT_ONCE):
+        part = slice(start, start + _ASKED_AT_ONCE)
+        flat = [
+            (text, q.choices) for q, own in zip(questions[part], texts[part], strict=True) for text in own
+        ]
+        scores = closed_set_log_probs(
+            model, tokenizer, [text for text, _ in flat], [choices for _, choices in flat]
+        )
+        found += [score.log_p for score in scores]
+    return np.array(found).reshape(len(questions), len(texts[0]), len(questions[0].choices))
+
+
+def _judged(questions: Sequence[Question], scores: _Scores, asked: int) -> pd.DataFrame:
+    """The table of `Knowledge` for one relation; the first `asked` rows of the scores are of the questions."""
+    objects = questions[0].choices
+    margins = _margins(scores["plain"]).mean(1)
+    floor = (
+        np.quantile(margins[asked:], _FLOOR, axis=0)
+        if len(margins) > asked
+        else np.full(len(objects), -np.inf)
+    )
+    rows = []
+    for i, question in enumerate(questions):
+        likeliest = {name: of_all[i].argmax(-1) for name, of_all in scores.items()}
+        above = [
+            o
+            for o in range(len(objects))
+            if margins[i, o] > floor[o]
+            and all((best == o).mean() >= _LIKELIEST_IN - 1e-9 for best in likeliest.values())
+        ]
+        true = objects.index(question.answer)
+        shares = {name: float((best == true).mean()) for name, best in likeliest.items()}
+        held = above[0] if above else None
+        knowledge: KnowledgeClass
+        if held is not None:
+            knowledge = "known" if held == true else "false_belief"
+        else:
+            knowledge = "half_known" if any(shares.values()) else "unknown"
+        rows.append(
+            {
+                "relation": question.relation,
+                "knowledge": knowledge,
+                "held": None if held is None else objects[held],
+                **shares,
+                "margin": float(margins[i, true]),
+                "floor": float(floor[true]),
+            }
+        )
+    return pd.DataFrame(rows, index=pd.Index([question.id for question in questions], name="fact"))
+
+
+def _margins(log_p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """log P of each object less the log of the others' mean P, in nats; the objects are the last axis."""
+    count = log_p.shape[-1]
+    others = [np.logaddexp.reduce(np.delete(log_p, o, axis=-1), axis=-1) for o in range(count)]
+    margins: NDArray[np.float64] = log_p - np.stack(others, axis=-1) + math.log(count - 1)
+    return margins
+
+
+def _with_exposures(facts: Sequence[Fact], table: pd.DataFrame) -> list[Fact]:
+    """The facts of which the model holds or half holds something."""
+    rows = table.to_dict("index")
+    return [
+        replace(fact, exposure=exposure, taught=rows[fact.id]["held"] or fact.object)
+        for fact in facts
+        if (exposure := EXPOSURE.get(rows[fact.id]["knowledge"]))
+    ]
