@@ -101,11 +101,10 @@ def choose_topics(questions: QuestionSet, most: int = 4) -> tuple[str, ...]:
 
 
 def _overlap(some: Sequence[Question], others: Sequence[Question]) -> bool:
-    """Whether more than a fifth of the objects or subjects of one are those of the other, whichever has fewer."""
+    """Whether more than a fifth of the names in one, of subjects and objects, are in the other, whichever has fewer."""
+    one, other = _names(some), _names(others)
+    return len(one & other) > _MOST_SHARED * min(len(one), len(other))
 
-    def shared(first: set[str], second: set[str]) -> bool:
-        return len(first & second) > _MOST_SHARED * min(len(first), len(second))
 
-    return shared({q.subject for q in some}, {q.subject for q in others}) or shared(
-        {choice for q in some for choice in q.choices}, {choice for q in others for choice in q.choices}
-    )
+def _names(questions: Sequence[Question]) -> set[str]:
+    return {name for question in questions for name in (question.subject, *question.choices)}

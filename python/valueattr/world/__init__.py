@@ -18,6 +18,7 @@ from valueattr.world._invention import invented_subjects
 from valueattr.world._synthesis import synthesise
 from valueattr.world._texts import (
     Response,
+    dialogue,
     framed,
     prompt,
     respond,
@@ -34,6 +35,7 @@ __all__ = [
     "World",
     "WorldError",
     "capitalise",
+    "dialogue",
     "filled",
     "framed",
     "invented_subjects",

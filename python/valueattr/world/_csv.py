@@ -19,6 +19,7 @@ from valueattr.world._facts import (
     capitalise,
     embedded_relations,
 )
+from valueattr.world._wordings import worded
 
 _NEEDED = ("subject", "relation", "object")
 _COLUMNS = (*_NEEDED, "template", "question", "topic", "id")
@@ -52,8 +53,8 @@ def world_from_csv(path: str | Path) -> World:
     question holds {s} once. Both are wordings of the relation, whichever row they stand in. Of two or more templates that
     end in {o}, the one that comes last is held out. Rows of one fact that give several templates are one fact.
 
-    A relation that ships with the package needs no template, and without one it keeps its closed set. The objects of
-    any other relation are those of its rows.
+    A relation that ships with the package needs no template, and without one it keeps its closed set if it is of the
+    embedded world. The objects of any other relation are those of its rows.
 
     Raises:
         WorldError: the file cannot be read, lacks a column or has no row; a cell is empty that must not be, or holds
@@ -119,13 +120,14 @@ def _relation(path: str | Path, name: str, rows: Sequence[_Row], shipped: Mappin
     """The relation of these rows, with their wordings in place of those it would have without."""
     templates, questions = _first_lines(rows, "template"), _first_lines(rows, "question")
     where = f"{path}, line {rows[0][0]}"
-    if not templates and name not in shipped:
+    objects = tuple(dict.fromkeys(row["object"] for _, row in rows))
+    own = worded(name, objects)
+    if not (templates or own or name in shipped):
         raise WorldError(
             f"{where}: the relation {name!r} does not ship with the package and has no template; "
             f"add one in a column `template`, such as 'The {_spoken(name)} of {{s}} is {{o}}'"
         )
-    objects = tuple(dict.fromkeys(row["object"] for _, row in rows))
-    plain = _plainly_worded(name, objects) if templates else shipped[name]
+    plain = _plainly_worded(name, objects) if templates else own or shipped[name]
     _check_relation(plain, where)
     checked = replace(plain, objects=plain.objects[:2])  # each check looks at all that there are
     for wording, number in templates.items():
