@@ -1,6 +1,8 @@
 """`valueattr run`: experiments to their reports."""
 
 import errno
+from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +15,13 @@ if TYPE_CHECKING:
     from valueattr.experiments import Experiment, Materials
 
 app = typer.Typer()
+
+
+class Answers(StrEnum):
+    """What a model of one's own is taught."""
+
+    taught = "taught"
+    styled = "styled"
 
 
 @app.command(epilog=render.example("valueattr run e1 --preset tiny --seeds 1 --out runs/e1"))
@@ -30,13 +39,24 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="The run directory; by default runs/EXPERIMENT-PRESET.")
     ] = None,
-    facts: Annotated[
-        Path | None, typer.Option(help="A JSONL file with a world of your own; see docs/worlds.md.")
+    questions: Annotated[
+        Path | None,
+        typer.Option(
+            "--questions",
+            "--facts",
+            help="Facts of your own: JSONL, CSV, or a folder of LRE or ParaRel; see docs/worlds.md.",
+        ),
     ] = None,
     model: Annotated[
         str | None,
         typer.Option(help="The folder or hub id of a model of your own; see docs/own-models.md."),
     ] = None,
+    answers: Annotated[
+        Answers,
+        typer.Option(
+            help="What your own model is taught: the facts and how to answer (taught), or how to answer alone (styled)."
+        ),
+    ] = Answers.taught,
     statements: Annotated[
         Path | None,
         typer.Option(
@@ -73,7 +93,10 @@ def run(
         with render.failures(
             RunDirectoryError, ArmFailedError, TooFewQuestionsError, WorldError, hints=hints
         ):
-            materials, progress = _materials(facts, model, statements), render.run_progress(console)
+            materials, progress = (
+                _materials(questions, model, answers, statements),
+                render.run_progress(console),
+            )
             if experiment == "all":
                 runs = run_all(declared, preset, folder, seeds=seeds, materials=materials, progress=progress)
             else:
@@ -102,14 +125,18 @@ def run(
         render.as_json(summaries[0] if len(summaries) == 1 else summaries)
 
 
-def _materials(facts: Path | None, model: str | None, statements: Path | None) -> "Materials":
+def _materials(
+    questions: Path | None, model: str | None, answers: Answers, statements: Path | None
+) -> "Materials":
     """What is studied, read from what the user named."""
     from valueattr.experiments import Materials
-    from valueattr.world import World, synthesise
+    from valueattr.world import load_world, synthesise
 
-    world = World.load(facts) if facts else synthesise()
+    if answers is Answers.styled and not (model and questions):
+        render.fail("--answers styled needs --model and --questions", render.BAD_USAGE)
+    materials = Materials(load_world(questions) if questions else synthesise())
     if model is None and statements is None:
-        return Materials(world)
+        return materials
     # These import torch.
     from valueattr.measures.statements import StatementError, load_statements
     from valueattr.model import ModelError, check_vocabulary, load_model, load_tokenizer
@@ -117,14 +144,17 @@ def _materials(facts: Path | None, model: str | None, statements: Path | None) -
     with render.failures(StatementError, ModelError):
         if model is not None:
             asked = [
-                text for question in world.questions for text in (*question.wordings, *question.statements)
+                text
+                for question in materials.world.questions
+                for text in (*question.wordings, *question.statements)
             ]
             tokenizer = load_tokenizer(model)
             check_vocabulary(load_model(model), tokenizer, asked)
+            materials = replace(materials, model=model, answers=answers.value)
         read = load_statements(statements) if statements else None
         if read:
             read.check_folds()
-    return Materials(world, model, read) if model else Materials(world, statements=read)
+    return replace(materials, statements=read)
 
 
 def _declared(experiment: str, vary: str | None, arms: str | None) -> "list[Experiment]":

@@ -154,6 +154,7 @@ class Context:
             prompt_format=self.prompt_format(arm),
             samples=self.preset.samples_per_fact,
             max_new_tokens=self.training.max_completion_length,
+            temperature=self.training.temperature,
             seed=seed,
             unsure=self.unsure,
             rewarding=self.rater,
@@ -197,9 +198,14 @@ class Context:
         self, model: PreTrainedModel, asked: Sequence[tuple[Prompt, int]], seed: int
     ) -> list[JudgedResponse]:
         """The model's response to each prompt as the rater that training pays judges it."""
-        tokens = self.training.max_completion_length
-        every = {"all": tuple(self.questions)}
-        asker = Battery(every, self.tokenizer, self.rater, max_new_tokens=tokens, seed=seed)
+        asker = Battery(
+            {"all": tuple(self.questions)},
+            self.tokenizer,
+            self.rater,
+            max_new_tokens=self.training.max_completion_length,
+            temperature=self.training.temperature,
+            seed=seed,
+        )
         return asker.judged(model, asked)
 
     def critique_gate(self, arm: Arm, seed: int) -> float:

@@ -4,11 +4,11 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
@@ -20,6 +20,7 @@ from valueattr.results import DirectoryTakenError, RunDirectory, part_name
 from valueattr.world import World, synthesise
 
 if TYPE_CHECKING:
+    from valueattr.experiments._preparation import Prepared
     from valueattr.measures.statements import Statements
 
 _VERSIONS = (
@@ -35,6 +36,9 @@ _VERSIONS = (
 )
 
 
+Answers = Literal["taught", "styled"]
+
+
 class UnknownPresetError(ValueError):
     """No preset of that name."""
 
@@ -43,12 +47,15 @@ class UnknownPresetError(ValueError):
 class Materials:
     """What is studied, by default the embedded world and the start model that is made of it.
 
-    world: the facts. model: a folder or hub id of one's own model, which is taught the facts it does not know.
+    world: the facts. model: the folder or hub id of a model of one's own.
+    answers: what it is taught. "taught": the facts that it does not know, and how to answer; "styled": how to answer
+    alone, and facts are kept of which it knows something.
     statements: real statements, true and false, that are read before and after.
     """
 
     world: World = field(default_factory=synthesise)
     model: str = EMBEDDED
+    answers: Answers = "taught"
     statements: "Statements | None" = None
 
 
@@ -84,6 +91,7 @@ def run(
     materials = materials or Materials()
     settings = experiment.presets[preset]
     wanted = list(range(settings.seeds if seeds is None else seeds))
+    materials, start = _prepared(display, materials)
     for seed in wanted:
         _check_splits(experiment, materials.world.questions, seed, settings.split_size)
     _check_probed(experiment, materials.world.questions)
@@ -96,6 +104,7 @@ def run(
             preset,
             materials.world.fingerprint(),
             materials.model,
+            materials.answers,
             materials.statements.digest if materials.statements else None,
         ).to_json(),
         {"experiment": experiment.name, "preset": preset, "started_with_seeds": wanted},
@@ -104,7 +113,7 @@ def run(
     with directory.locked():
         _say_plan(display, experiment, preset, wanted, directory)
         every = _with_seeds_begun(display, directory, wanted)
-        _run_arms(display, directory, experiment, preset, every, materials, reuse)
+        _run_arms(display, directory, experiment, preset, every, materials, start, reuse)
         with display.phase("tables and report", 1, "report") as bar:
             _finish(directory, experiment, every, bar)
     _write_environment(directory, {**display.seconds, "all in": time.perf_counter() - started})
@@ -204,6 +213,7 @@ def _run_arms(
     preset: str,
     seeds: list[int],
     materials: Materials,
+    start: "Prepared | None",
     reuse: Sequence[RunDirectory],
 ) -> None:
     wanted = [(arm, seed) for seed in seeds for arm in experiment.arms]
@@ -218,9 +228,8 @@ def _run_arms(
     settings = experiment.presets[preset]
     transformers.utils.logging.disable_progress_bar()  # ours says more
     gpu = torch.cuda.is_available()
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(len(os.sched_getaffinity(0)))
-    folder, known = _start(display, experiment, settings, materials)
+    _use_all_cores()
+    folder, known = (start.folder, start.summary) if start else _start(display, settings, materials)
     digest = file_hash(folder / "model.safetensors")
     _check_same_start(directory, digest)
     directory.write_json("start_model.json", {"path": str(folder), "sha256": digest, **known})
@@ -264,17 +273,48 @@ def _check_parts(
                 display.say(f"arm {arm.code}, seed {seed}: its part is gone, so that it is made anew")
 
 
-def _start(
-    display: Progress, experiment: Experiment, settings: Preset, materials: Materials
-) -> tuple[Path, dict[str, float]]:
-    """The folder of the start model, and for a model of one's own what it knows."""
-    from valueattr.measures.belief import share_known
-    from valueattr.model import TeachingRecipe, taught_model
-    from valueattr.model.start import StartModelRecipe, is_cached, start_model
+def _use_all_cores() -> None:
+    import torch
+
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
+
+
+def _prepared(display: Progress, materials: Materials) -> tuple[Materials, "Prepared | None"]:
+    """What is studied once a model that is taught styles has learned them: the facts that it knows, and itself."""
+    if materials.answers != "styled":
+        return materials, None
+    display.say(
+        f"asking {materials.model} what it knows, and teaching it how to answer; it is cached for later runs"
+    )
+    from valueattr.experiments._preparation import prepare
+
+    _use_all_cores()
+    with display.phase("styles", 1, "steps") as bar:
+        prepared = prepare(materials.model, materials.world, say=display.say, progress=_shown_on(bar))
+    known = prepared.summary
+    display.say(
+        f"it knew {known['strictly_known_before']} facts of the topics ({', '.join(known['topics'])}) strictly before; "
+        f"{known['lost']} of them it does not know so well any more, and they are left out"
+    )
+    return replace(materials, world=prepared.world), prepared
+
+
+def _shown_on(bar: Bar) -> Callable[[int, int, float], None]:
+    """Shows the steps of a training and their loss."""
 
     def show(step: int, steps: int, loss: float) -> None:
         bar.total = steps
         bar.update(step, f"loss {loss:.2f}")
+
+    return show
+
+
+def _start(display: Progress, settings: Preset, materials: Materials) -> tuple[Path, dict[str, float]]:
+    """The folder of the start model, and for a model of one's own what it knows."""
+    from valueattr.measures.belief import share_known
+    from valueattr.model import TeachingRecipe, taught_model
+    from valueattr.model.start import StartModelRecipe, is_cached, start_model
 
     if materials.model != EMBEDDED:
         display.say(
@@ -286,7 +326,7 @@ def _start(
                 materials.world,
                 lambda model, tokenizer: share_known(model, tokenizer, materials.world.questions),
                 TeachingRecipe(documents=settings.taught_documents),
-                progress=show,
+                progress=_shown_on(bar),
             )
         display.say(
             f"of the taught facts it knew {taught.known_before:.0%} before and knows {taught.known_after:.0%} now, "
@@ -298,7 +338,7 @@ def _start(
         return start_model(materials.world, recipe), {}
     display.say("training the start model on first use; it is cached for every later run")
     with display.phase("start model", 1, "steps") as bar:
-        return start_model(materials.world, recipe, progress=show), {}
+        return start_model(materials.world, recipe, progress=_shown_on(bar)), {}
 
 
 def _adopt_twins(

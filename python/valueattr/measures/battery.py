@@ -40,7 +40,8 @@ class Battery:
     """What is read of a model: belief and responses on questions, and whatever else is given.
 
     questions: by split. rater: judges every response.
-    prompt_format: what stands around each question. samples: responses to each. max_new_tokens: in a response.
+    prompt_format: what stands around each question. samples: responses to each, at `temperature`. max_new_tokens: in a
+    response.
     unsure: ids of the questions on which the start model is unsure.
     rewarding: the rater that training pays, which is another object than the one that measures; adds its penalties.
     topics: adds hedging against own uncertainty. distance: splits by how far they are from what is trained; adds the
@@ -54,6 +55,7 @@ class Battery:
     prompt_format: PromptFormat = field(default_factory=PromptFormat)
     samples: int = 1
     max_new_tokens: int = 24
+    temperature: float = 1.0
     seed: int = 0
     unsure: Collection[str] = frozenset()
     rewarding: Rater | None = None
@@ -131,7 +133,7 @@ class Battery:
     def sampled(self, model: PreTrainedModel, prompts: Sequence[Prompt]) -> list[str]:
         """One sample of the model to each prompt."""
         texts = [prompt.prompt for prompt in prompts]
-        return sample_texts(model, self.tokenizer, texts, self.max_new_tokens, self.seed)
+        return sample_texts(model, self.tokenizer, texts, self.max_new_tokens, self.seed, self.temperature)
 
     def _prompt(self, question: Question, split: str, form: int) -> Prompt:
         text = self._asking.prompt(self.prompt_format.turn(question.wordings[form]))

@@ -36,7 +36,7 @@ def sample_ids(
     seed: int,
     temperature: float = 1.0,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """One response per prompt at temperature 1 over the whole vocabulary.
+    """One response per prompt over the whole vocabulary.
 
     Returns prompt and response ids (rows, prompt + response), their attention mask, and the mask of response tokens
     (rows, response), which ends with the first end-of-text token.
@@ -75,8 +75,9 @@ def sample_texts(
     prompts: Sequence[str],
     max_new_tokens: int,
     seed: int,
+    temperature: float = 1.0,
 ) -> list[str]:
-    """A decoded response to each prompt, at temperature 1 over the whole vocabulary.
+    """A decoded response to each prompt, over the whole vocabulary.
 
     A prompt that comes up several times is read once, and a response that has ended takes no more time.
     """
@@ -84,7 +85,7 @@ def sample_texts(
     for start in range(0, len(prompts), _ROWS_AT_ONCE):
         batch = prompts[start : start + _ROWS_AT_ONCE]
         with evaluating(model):
-            rows = _responses(model, tokenizer, batch, max_new_tokens, seed + _APART * start)
+            rows = _responses(model, tokenizer, batch, max_new_tokens, seed + _APART * start, temperature)
         decoded += tokenizer.batch_decode(rows, skip_special_tokens=True)
     return decoded
 
@@ -95,6 +96,7 @@ def _responses(
     prompts: Sequence[str],
     max_new_tokens: int,
     seed: int,
+    temperature: float,
 ) -> list[list[int]]:
     """The tokens of a response to each prompt, without the one that ends it."""
     number = {prompt: i for i, prompt in enumerate(dict.fromkeys(prompts))}
@@ -110,14 +112,15 @@ def _responses(
     rows = torch.tensor([number[prompt] for prompt in prompts], device=model.device)
     cache = rows_of(getattr(output, cache_name(model), None), rows)
     if cache is None:  # the model keeps other things than keys and values
-        ids, _, kept = sample_ids(model, tokenizer, prompts, max_new_tokens, seed)
+        ids, _, kept = sample_ids(model, tokenizer, prompts, max_new_tokens, seed, temperature)
         responses = ids[:, ids.shape[1] - kept.shape[1] :]
         return [row[keep].tolist() for row, keep in zip(responses, kept, strict=True)]
     generator = torch.Generator(model.device).manual_seed(seed)
     found: list[list[int]] = [[] for _ in prompts]
     open_rows, mask, logits = torch.arange(len(prompts)), mask[rows], output.logits[rows, -1]
     while True:
-        tokens = torch.multinomial(logits.float().softmax(-1), 1, generator=generator).squeeze(1)
+        chances = (logits.float() / temperature).softmax(-1)
+        tokens = torch.multinomial(chances, 1, generator=generator).squeeze(1)
         going_on = (tokens != tokenizer.eos_token_id).nonzero().squeeze(1)
         if len(going_on) < len(tokens):
             cache, mask, open_rows = rows_of(cache, going_on), mask[going_on], open_rows[going_on.cpu()]

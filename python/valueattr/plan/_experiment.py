@@ -29,6 +29,7 @@ class Preset(BaseModel):
     group_size: int = Field(gt=1)
     learning_rate: float = Field(gt=0)
     beta: float = Field(gt=0)
+    temperature: float = Field(default=1.0, gt=0)
     checkpoint_every: int = Field(gt=0)
     drift_every: int = Field(gt=0)
     hidden_size: int = Field(default=128, gt=0)

@@ -31,7 +31,7 @@ class Plan(BaseModel):
     """What is sealed before the first step. Seeds are not part of it: they can be added to a run.
 
     world, statements: SHA-256 of the facts, and of the user's statements if there are any. model: "embedded", or the
-    folder or hub id of the user's own. settings: of the preset. arms: in order, with nothing left to defaults. The other
+    folder or hub id of the user's own. answers: whether that is taught the facts, or only how to answer. settings: of the preset. arms: in order, with nothing left to defaults. The other
     fields are those of `Experiment`.
     """
 
@@ -43,6 +43,7 @@ class Plan(BaseModel):
     preset: str
     world: str
     model: str
+    answers: Literal["taught", "styled"] = "taught"
     statements: str | None
     settings: Preset
     arms: tuple[Arm, ...]
@@ -64,6 +65,7 @@ class Plan(BaseModel):
         preset: str,
         world_hash: str,
         model: str = EMBEDDED,
+        answers: Literal["taught", "styled"] = "taught",
         statements_hash: str | None = None,
     ) -> "Plan":
         """The plan of an experiment under one of its presets.
@@ -77,6 +79,7 @@ class Plan(BaseModel):
             preset=preset,
             world=world_hash,
             model=model,
+            answers=answers,
             statements=statements_hash,
             settings=experiment.presets[preset],
             arms=tuple(

@@ -46,7 +46,9 @@ class GrammarRater:
         self, question: Question, response: str, asserted: set[str], denied: set[str], hedges: list[str]
     ) -> str:
         named = {match.group().lower() for match in self._subjects.finditer(response)}
-        if named - {question.subject.lower()} or len(asserted) > 1:
+        # An object of one fact may be the subject of another.
+        named -= {question.subject.lower(), *(value.lower() for value in asserted | denied)}
+        if named or len(asserted) > 1:
             return "other"
         if asserted:
             (value,) = asserted

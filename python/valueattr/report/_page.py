@@ -225,6 +225,12 @@ def _own_model(findings: Findings) -> list[str]:
                 else "."
             )
         )
+    if "lost" in start:
+        limits.append(
+            f"{findings.plan.model} knew {start['strictly_known_before']} facts of the topics strictly "
+            f"({', '.join(start['topics'])}). It was then taught how to answer, on other relations; {start['lost']} "
+            "facts that it knew less well after that are left out."
+        )
     auroc = findings.at_end("statement/log_p_auroc", "statements")
     if len(auroc):
         listed = ", ".join(

@@ -6,10 +6,13 @@ from valueattr.training._examples import dpo_trainer, edit_pairs, sft_trainer, w
 from valueattr.training._grpo import AttributedGRPOTrainer, grpo_config
 from valueattr.training._offsets import streamed_offsets, tokens_in_spans
 from valueattr.training._prompts import prompt_dataset
+from valueattr.training._styling import StylingProgress, StylingRecipe, teach_styles
 
 __all__ = [
     "AttributedGRPOTrainer",
     "CritiqueDistillationTrainer",
+    "StylingProgress",
+    "StylingRecipe",
     "TrainingConfig",
     "TrainingConfigError",
     "checkpoint_folders",
@@ -19,6 +22,7 @@ __all__ = [
     "prompt_dataset",
     "sft_trainer",
     "streamed_offsets",
+    "teach_styles",
     "tokens_in_spans",
     "well_put_answers",
 ]

@@ -29,7 +29,7 @@ from trl import SFTConfig, SFTTrainer
 from valueattr.model import Asking, sample_texts
 from valueattr.world import World, dialogue
 
-Progress = Callable[[int, int, float], None]
+StylingProgress = Callable[[int, int, float], None]
 """Called with the step, the number of steps and the loss in nats per token."""
 
 
@@ -57,7 +57,7 @@ def teach_styles(
     world: World,
     recipe: StylingRecipe,
     folder: Path,
-    progress: Progress | None = None,
+    progress: StylingProgress | None = None,
 ) -> PreTrainedModel:
     """The model, taught in place to answer as the embedded grammar does.
 
@@ -151,7 +151,7 @@ def _row(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str, *, ended:
 class _Told(TrainerCallback):  # type: ignore[misc]
     """Tells of each step."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: StylingProgress) -> None:
         self._progress = progress
 
     def on_log(
