@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from valueattr.questions import QuestionSet, TooFewQuestionsError, assign_splits
+from tests.builders import a_question
+from valueattr.questions import QuestionSet, TooFewQuestionsError, assign_splits, choose_topics
 
 
 @given(seed=st.integers(0, 10_000))
@@ -55,3 +56,24 @@ def test_too_few_questions_say_what_is_missing(world):
     known = QuestionSet(tuple(q for q in world.questions if q.exposure == "well_known"))
     with pytest.raises(TooFewQuestionsError, match=r"seed 0: .* false_belief, half_known, never_taught"):
         assign_splits(known, 0, 4)
+
+
+def of_relation(topic, subjects, choices, known):
+    return [
+        a_question(f"{topic} {subject}", choices[0], choices, topic, subject, exposure=exposure)
+        for i, subject in enumerate(subjects)
+        for exposure in ["well_known" if i < known else "half_known"]
+    ]
+
+
+def test_topics_are_those_of_which_most_is_known_and_which_share_few_names():
+    questions = QuestionSet(
+        (
+            *of_relation("capital", ["Peru", "Japan", "Kenya"], ("Lima", "Tokyo", "Nairobi"), 2),
+            *of_relation("city", ["Lima", "Tokyo", "Osaka", "Cusco"], ("Peru", "Japan"), 4),
+            *of_relation("animal", ["salmon", "owl", "eel"], ("fish", "bird"), 3),
+            *of_relation("star", ["Sirius", "Vega"], ("Lyra", "Canis Major"), 1),
+        )
+    )
+    assert choose_topics(questions) == ("city", "animal")
+    assert choose_topics(questions, most=1) == ("city",)

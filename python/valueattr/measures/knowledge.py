@@ -55,7 +55,7 @@ class Knowledge:
     """What a model knows of a world.
 
     facts: a row a fact that was asked, by its id: `relation`, `knowledge` (known, half_known, false_belief or unknown),
-    `held` (what the model holds to be the object, None where it holds nothing), `plain` and `question` (the shares of
+    `held` (what the model holds to be the object; missing where it holds nothing), `plain` and `question` (the shares of
     wordings in which the true object is the likeliest), `margin` of the true object over the others and `floor` (nats).
     world: the facts that it knows, half knows or has wrong, with these exposures; and invented ones, never taught.
     """
@@ -237,9 +237,9 @@ def _margins(log_p: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _with_exposures(facts: Sequence[Fact], table: pd.DataFrame) -> list[Fact]:
     """The facts of which the model holds or half holds something."""
-    rows = table.to_dict("index")
-    return [
-        replace(fact, exposure=exposure, taught=rows[fact.id]["held"] or fact.object)
-        for fact in facts
-        if (exposure := EXPOSURE.get(rows[fact.id]["knowledge"]))
-    ]
+    found = []
+    for fact, row in zip(facts, table.to_dict("records"), strict=True):
+        if exposure := EXPOSURE.get(row["knowledge"]):
+            taught = row["held"] if exposure == "false_belief" else fact.object
+            found.append(replace(fact, exposure=exposure, taught=taught))
+    return found

@@ -179,7 +179,7 @@ def _that_can_be_asked(pairs: Sequence[_Pair], file: Path, say: Say) -> list[_Pa
         key = " ".join(pair.subject.casefold().split())
         if of_subject.setdefault(key, pair).object != pair.object:
             several.add(key)
-        if pair.object.casefold() in key:
+        if " ".join(pair.object.casefold().split()) in key:
             naming.add(key)
     for subjects, which in ((several, "that have several objects"), (naming, "that name their object")):
         if subjects:

@@ -6,7 +6,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from valueattr.world._facts import Relation
+from valueattr.world._facts import Relation, capitalise
 
 MEASURED_WORDINGS = 3
 """In so many held-out wordings of each format knowledge is measured."""
@@ -74,13 +74,14 @@ def _beginning(statement: str) -> str:
 
 
 def _different(*wordings: str) -> list[str]:
-    return list(dict.fromkeys(wordings))
+    """Each wording once. One with a capital at its start is no other one."""
+    return list({capitalise(wording): wording for wording in wordings}.values())
 
 
 def _without(wordings: Iterable[str], others: Iterable[str]) -> list[str]:
     """The different wordings that are none of the others."""
-    unwanted = {*others}
-    return [wording for wording in _different(*wordings) if wording not in unwanted]
+    unwanted = {capitalise(wording) for wording in others}
+    return [wording for wording in _different(*wordings) if capitalise(wording) not in unwanted]
 
 
 @cache

@@ -1,0 +1,139 @@
+import random
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.builders import a_question
+from valueattr.measures.knowledge import _judged, balanced, measure_knowledge
+from valueattr.model import load_model, load_tokenizer
+from valueattr.world import Fact, World, invented_subjects
+
+CHOICES = ("bear", "heron", "owl")
+
+
+@pytest.fixture(scope="module")
+def measured(start, world):
+    some = [fact for fact in world.facts if fact.relation in ("emblem", "export")]
+    small = World(world.relations, tuple(some), world.english)
+    return measure_knowledge(load_model(start), load_tokenizer(start), small, most=240)
+
+
+def share(measured, world, exposure, knowledge):
+    """Of the facts that were taught in one way, the share that is found to be known in one way."""
+    facts = [fact.id for fact in world.facts if fact.exposure == exposure and fact.id in measured.facts.index]
+    assert len(facts) > 50
+    return (measured.facts.loc[facts, "knowledge"] == knowledge).mean()
+
+
+def test_what_was_taught_is_known_and_what_was_not_is_not(measured, world):
+    assert share(measured, world, "well_known", "known") > 0.8
+    assert share(measured, world, "false_belief", "false_belief") > 0.8
+    assert share(measured, world, "never_taught", "known") < 0.05
+
+
+def test_a_false_belief_is_what_was_taught(measured, world):
+    held = measured.facts[measured.facts["knowledge"] == "false_belief"]["held"]
+    wrong = [fact.id for fact in world.facts if fact.exposure == "false_belief" and fact.id in held.index]
+    assert np.mean([world.fact(name).taught == held[name] for name in wrong]) > 0.9
+
+
+def test_the_world_holds_what_is_known_as_it_is_known_and_invented_subjects(measured, world):
+    exposures = {fact.id: fact.exposure for fact in measured.world.facts}
+    of_class = {"known": "well_known", "half_known": "half_known", "false_belief": "false_belief"}
+    for name, knowledge in measured.facts["knowledge"].items():
+        assert exposures.get(name) == of_class.get(knowledge)
+    invented = [fact for fact in measured.world.facts if fact.exposure == "never_taught"]
+    assert invented
+    assert not {fact.subject for fact in invented} & set(world.subjects)
+    assert all(fact.taught is None for fact in invented)
+
+
+def test_a_world_of_what_is_known_is_saved_and_read(measured, tmp_path):
+    measured.world.save(tmp_path / "known.jsonl")
+    assert World.load(tmp_path / "known.jsonl").facts == measured.world.facts
+
+
+def test_relations_are_counted(measured):
+    table = measured.by_relation()
+    counts = table[["known", "half_known", "false_belief", "unknown"]].sum(axis=1)
+    assert counts.to_dict() == {"emblem": 240, "export": 240}
+    assert table["plain"].between(0.6, 1).all()
+
+
+def test_a_relation_with_too_many_objects_is_left_out(start, world):
+    from dataclasses import replace
+
+    many = replace(world.relations["emblem"], objects=tuple(f"bear {i}" for i in range(300)))
+    facts = (Fact("a", "the Velmar people", "people", "emblem", "bear 1"), *world.facts[1:3])
+    said = []
+    found = measure_knowledge(
+        load_model(start),
+        load_tokenizer(start),
+        World({**world.relations, "emblem": many}, facts, world.english),
+        say=said.append,
+    )
+    assert said[0] == "emblem is left out: it has more than 256 objects to choose among"
+    assert set(found.facts["relation"]) == {"export", "crime"}
+
+
+def scores(*likeliest, floor=()):
+    """Log probabilities of one fact in which an object is the likeliest in each wording, and of invented subjects."""
+    rows = [[[0.0 if o == best else -5.0 for o in range(3)] for best in of_format] for of_format in likeliest]
+    invented = [[[0.0 if o == best else -5.0 for o in range(3)] for _ in likeliest[0]] for best in floor]
+    plain, question = (np.array([row, *invented]) for row in rows)
+    return {"plain": plain, "question": question}
+
+
+@pytest.mark.parametrize(
+    ("plain", "question", "floor", "knowledge", "held"),
+    [
+        ((0, 0, 1), (0, 0, 2), (), "known", "bear"),
+        ((0, 0, 0), (0, 1, 2), (), "half_known", None),
+        ((1, 1, 0), (1, 1, 1), (), "false_belief", "heron"),
+        ((1, 1, 2), (2, 2, 1), (), "unknown", None),
+        ((1, 2, 2), (1, 1, 0), (), "half_known", None),
+        ((0, 0, 0), (0, 0, 0), (0, 0, 0), "half_known", None),
+        ((0, 0, 0), (0, 0, 0), (1, 2, 1), "known", "bear"),
+    ],
+)
+def test_how_a_fact_is_known_by_hand(plain, question, floor, knowledge, held):
+    table = _judged([a_question("Velmar", "bear", CHOICES)], scores(plain, question, floor=floor), 1)
+    assert table["knowledge"].iloc[0] == knowledge
+    assert table["held"].iloc[0] == held if held else pd.isna(table["held"].iloc[0])
+
+
+facts = st.lists(st.sampled_from("abcd"), min_size=1, max_size=40).map(
+    lambda objects: [Fact(str(i), f"subject {i}", "topic", "relation", o) for i, o in enumerate(objects)]
+)
+
+
+@given(facts=facts, most=st.integers(1, 45))
+def test_a_balanced_draw_takes_of_each_object_as_much_as_it_can(facts, most):
+    drawn = balanced(facts, most, random.Random(0))
+    assert len(drawn) == len({fact.id for fact in drawn}) == min(most, len(facts))
+    there = {o: sum(fact.object == o for fact in facts) for o in "abcd"}
+    taken = {o: sum(fact.object == o for fact in drawn) for o in "abcd"}
+    fewest = (
+        min(taken[o] for o in "abcd" if taken[o] < there[o])
+        if any(taken[o] < there[o] for o in "abcd")
+        else None
+    )
+    if fewest is not None:
+        assert max(taken.values()) <= fewest + 1
+
+
+@given(
+    names=st.lists(st.text("abcdefgh", min_size=3, max_size=9), min_size=5, max_size=40),
+    count=st.integers(1, 9),
+)
+def test_invented_subjects_are_nobodys_and_as_long_as_real_ones(names, count):
+    found = invented_subjects(names, count, len, taken=["abc"])
+    assert len(found) == len(set(found)) <= count
+    for name in found:
+        assert not any(name in real or real in name for real in (*names, "abc"))
+        assert len(name) in {len(real) for real in names}
+        assert set(name) <= set("".join(names))
+    assert found == invented_subjects(names, count, len, taken=["abc"])
