@@ -1,0 +1,65 @@
+"""A model that knows facts is measured, taught styles on some topics and measured again on the others."""
+
+import pytest
+
+from valueattr.experiments._preparation import prepare
+from valueattr.questions import TooFewQuestionsError
+from valueattr.training import StylingRecipe
+from valueattr.world import World
+
+RECIPE = StylingRecipe(
+    steps=2, rows_per_step=4, everyday_rows=1, everyday_tokens=6, lora_rank=2, learning_rate=1e-5
+)
+
+
+@pytest.fixture(scope="module")
+def apart(world):
+    """The embedded facts with a relation of its own for each topic, so that topics share no names."""
+    of_topic = dict(zip(world.english.topics, world.relations, strict=True))
+    facts = tuple(fact for fact in world.facts if fact.relation == of_topic[fact.topic])
+    return World(world.relations, facts, world.english)
+
+
+@pytest.fixture(scope="module")
+def prepared(start, apart, tmp_path_factory):
+    said = []
+    cache = tmp_path_factory.mktemp("cache")
+    found = prepare(str(start), apart, RECIPE, topics=3, most=60, say=said.append, cache=cache)
+    return found, said, cache
+
+
+def test_three_topics_are_taken_and_the_fourth_teaches(prepared, apart):
+    found, said, _ = prepared
+    assert len(found.summary["topics"]) == 3
+    assert {fact.topic for fact in found.world.facts} == set(found.summary["topics"])
+    assert said[4].startswith("topics: ")
+    assert len([line for line in said if line.startswith("asking")]) == 4 + 3
+
+
+def test_what_it_knew_it_knows_and_the_rest_is_left_out(prepared, apart):
+    found, _, _ = prepared
+    assert found.summary["strictly_known_before"] > 80
+    assert found.summary["lost"] <= 0.1 * found.summary["strictly_known_before"]
+    known = {fact.id for fact in found.world.facts if fact.exposure == "well_known"}
+    assert len(known) >= found.summary["strictly_known_before"] - found.summary["lost"] - 5
+    assert known <= {fact.id for fact in apart.facts}
+
+
+def test_it_is_made_once(prepared, start, apart):
+    found, _, cache = prepared
+    said = []
+    again = prepare(str(start), apart, RECIPE, topics=3, most=60, say=said.append, cache=cache)
+    assert again == found
+    assert not said
+    assert not (found.folder / "work").exists()
+
+
+def test_topics_that_share_names_are_one_and_too_few(start, world, tmp_path):
+    with pytest.raises(TooFewQuestionsError, match="of 1 topics that share few names, and splits need 3"):
+        prepare(str(start), world, RECIPE, most=8, cache=tmp_path)
+
+
+def test_styles_need_facts_outside_the_topics(start, apart, tmp_path):
+    with pytest.raises(TooFewQuestionsError, match="knows 0 facts outside the topics"):
+        prepare(str(start), apart, RECIPE, most=30, cache=tmp_path)
+    assert not list(tmp_path.glob("styled-*"))
