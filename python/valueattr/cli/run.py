@@ -112,7 +112,7 @@ def _materials(facts: Path | None, model: str | None, statements: Path | None) -
         return Materials(world)
     # These import torch.
     from valueattr.measures.statements import StatementError, load_statements
-    from valueattr.model import ModelError, check_vocabulary, load_model, load_tokenizer
+    from valueattr.model import Asking, ModelError, check_vocabulary, load_model, load_tokenizer
 
     with render.failures(StatementError, ModelError):
         if model is not None:
@@ -121,6 +121,7 @@ def _materials(facts: Path | None, model: str | None, statements: Path | None) -
             ]
             tokenizer = load_tokenizer(model)
             check_vocabulary(load_model(model), tokenizer, asked)
+            Asking.of(tokenizer)  # its chat template works
         read = load_statements(statements) if statements else None
         if read:
             read.check_folds()
