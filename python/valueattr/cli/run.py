@@ -35,7 +35,10 @@ def run(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="The folder or hub id of a model of your own; see docs/own-models.md."),
+        typer.Option(
+            help="A model of your own: a folder, a hub id (ORG/NAME or ORG/NAME@REVISION), a .gguf file, or "
+            "one of these with a LoRA adapter as BASE+ADAPTER. See docs/own-models.md."
+        ),
     ] = None,
     statements: Annotated[
         Path | None,

@@ -43,7 +43,7 @@ class UnknownPresetError(ValueError):
 class Materials:
     """What is studied, by default the embedded world and the start model that is made of it.
 
-    world: the facts. model: a folder or hub id of one's own model, which is taught the facts it does not know.
+    world: the facts. model: one's own model, as `load_model` takes it, which is taught the facts it does not know.
     statements: real statements, true and false, that are read before and after.
     """
 

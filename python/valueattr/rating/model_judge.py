@@ -1,6 +1,6 @@
 """Raters that are models: a language model that is asked for its verdict, or a classifier of whole texts.
 
-    judge = LanguageModelJudge("Qwen/Qwen2.5-7B-Instruct")  # or the folder of a model
+    judge = LanguageModelJudge("Qwen/Qwen2.5-7B-Instruct")  # or whatever `load_model` takes
     judgements = judge.judge_all(questions, responses)
 
 What a model said is kept in the cache folder, by everything that it depends on, so that no text is read twice. A judge
