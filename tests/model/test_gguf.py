@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import struct
 import sys
@@ -5,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from tests.model.tiny import a_gguf, a_model, a_tokenizer, adapted_logits, an_adapter
 from valueattr.activations import ModelIdentity
@@ -168,6 +169,23 @@ def test_without_the_package_gguf_it_is_said_how_to_install_it(file, monkeypatch
     monkeypatch.setitem(sys.modules, "gguf", None)
     with pytest.raises(ModelError, match=r"gguf, which is not installed: pip install 'valueattr\[train\]'"):
         load_model(file)
+
+
+def test_a_cache_that_cannot_be_written_is_named(file, tmp_path, monkeypatch):
+    (tmp_path / "taken").write_text("x")
+    monkeypatch.setenv("VALUEATTR_CACHE", str(tmp_path / "taken"))
+    with pytest.raises(ModelError, match=r"tiny\.gguf cannot be converted into .*taken .*VALUEATTR_CACHE"):
+        load_model(file)
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(file, cache, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(PreTrainedModel, "save_pretrained", full)
+    with pytest.raises(ModelError, match=r"cannot be converted into .*No space left on device"):
+        load_model(file)
+    assert list(cache.iterdir()) == []
 
 
 def test_a_language_model_in_gguf_is_no_classifier(file):

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from valueattr.model._cache import cache_directory, cached_folder
@@ -21,7 +22,7 @@ def converted(file: Path) -> Path:
 
     Raises:
         ModelError: there is no such file, it is no GGUF, is cut short or of an architecture that transformers cannot read
-            from GGUF, or the package gguf is not installed.
+            from GGUF; the package gguf is not installed; or the cache cannot be written.
     """
     try:
         found = file.stat()
@@ -32,7 +33,13 @@ def converted(file: Path) -> Path:
         raise ModelError(f"{file} cannot be read: {error.strerror}") from None
     # Another release of transformers may read the same file otherwise.
     name = f"gguf-{digest[:16]}-transformers-{transformers.__version__}"
-    return cached_folder(name, lambda folder: _convert(file, folder), cache_directory())
+    cache = cache_directory()
+    try:
+        return cached_folder(name, lambda folder: _convert(file, folder), cache)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(
+            f"{file} cannot be converted into {cache} ({first_line(error)}); VALUEATTR_CACHE names another folder"
+        ) from error
 
 
 @lru_cache
