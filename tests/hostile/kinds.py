@@ -5,14 +5,17 @@ import json
 import os
 import pickle
 import shutil
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
+from safetensors.numpy import save_file
 
 NAME = "hostile"
 """What a hostile input is called where its name is not what is hostile about it."""
@@ -998,6 +1001,89 @@ def _as_nan(data: bytes) -> bytes:
     return data[:begin] + b"\xff" * (len(data) - begin)
 
 
+def gguf(name: str, content: Callable[[Given], bytes]) -> Kind:
+    return Kind(name, of(".gguf", content))
+
+
+def _gguf_header(tensors: int, *fields: bytes) -> bytes:
+    return b"GGUF" + struct.pack("<IQQ", 3, tensors, len(fields)) + b"".join(fields)
+
+
+def _field(name: bytes, kind: int, value: bytes) -> bytes:
+    return struct.pack("<Q", len(name)) + name + struct.pack("<I", kind) + value
+
+
+_TEXT, _LIST, _WHOLE = 8, 9, 4
+_OF_NONE = _field(b"general.architecture", _TEXT, struct.pack("<Q", 4) + b"none")
+
+GGUF_FILES = (
+    gguf("an empty GGUF file", lambda given: b""),
+    gguf("text that is called .gguf", lambda given: jsonl([{"text": "Perhaps."}] * 99)),
+    gguf("safetensors that are called .gguf", lambda given: (given.source / WEIGHTS).read_bytes()),
+    gguf("a pickle that is called .gguf", lambda given: PICKLE),
+    gguf("a GGUF file cut in its header", lambda given: _gguf_header(9, _OF_NONE)[:40]),
+    gguf("a GGUF file without the tensors that it announces", lambda given: _gguf_header(9, _OF_NONE)),
+    gguf("a GGUF file that names no architecture", lambda given: _gguf_header(0)),
+    gguf("a GGUF file of an architecture that there is not", lambda given: _gguf_header(0, _OF_NONE)),
+    gguf(
+        "a GGUF file with a list of 2^60 numbers",
+        lambda given: _gguf_header(0, _OF_NONE, _field(b"a", _LIST, struct.pack("<IQ", _WHOLE, 2**60))),
+    ),
+    Kind("a GGUF file that there is not", lambda given: given.folder / f"{NAME}.gguf"),
+)
+
+ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
+
+
+def adapted(
+    name: str, change: Callable[[Path], object] = lambda folder: None, meaning: Meaning = REFUSED, width=128
+) -> Kind:
+    """The clean model with an adapter to the queries of its first layer, which adds 0, and a change to its files."""
+
+    def make(given):
+        folder = given.folder / NAME
+        folder.mkdir()
+        place = "base_model.model.model.layers.0.self_attn.q_proj"
+        tensors = {"lora_A": np.ones((2, width), np.float32), "lora_B": np.zeros((width, 2), np.float32)}
+        save_file({f"{place}.{part}.weight": tensor for part, tensor in tensors.items()}, folder / ADAPTER)
+        config = {"peft_type": "LORA", "r": 2, "target_modules": ["q_proj"], "layers_to_transform": [0]}
+        (folder / ADAPTER_CONFIG).write_text(json.dumps(config))
+        change(folder)
+        return Path(f"{given.source}+{folder}")
+
+    return Kind(name, make, meaning)
+
+
+def _pickled_adapter(folder):
+    lost(ADAPTER)(folder)
+    rewritten("adapter_model.bin", PICKLE)(folder)
+
+
+def _no_folder(folder):
+    lost(ADAPTER, ADAPTER_CONFIG)(folder)
+    folder.rmdir()
+
+
+ADAPTERS = (
+    adapted("an adapter that adds 0", meaning=SAME),
+    adapted("an adapter that there is not", _no_folder),
+    adapted("an adapter without its configuration", lost(ADAPTER_CONFIG)),
+    adapted("a configuration of an adapter that is no JSON", rewritten(ADAPTER_CONFIG, b"{")),
+    adapted("a configuration of an adapter that is a list", rewritten(ADAPTER_CONFIG, b"[]")),
+    adapted("an adapter that is no LoRA", in_json(ADAPTER_CONFIG, lambda c: {**c, "peft_type": "IA3"})),
+    adapted("an adapter of a rank that is a text", in_json(ADAPTER_CONFIG, lambda c: {**c, "r": "2"})),
+    adapted("an adapter to no module", in_json(ADAPTER_CONFIG, lambda c: {**c, "target_modules": ["none"]})),
+    adapted(
+        "an adapter that lacks weights",
+        in_json(ADAPTER_CONFIG, lambda c: {**c, "layers_to_transform": [0, 1]}),
+    ),
+    adapted("an adapter without weights", lost(ADAPTER)),
+    adapted("a pickled adapter", _pickled_adapter),
+    adapted("an adapter that is cut", rewritten(ADAPTER, half)),
+    adapted("an adapter of NaN", rewritten(ADAPTER, _as_nan)),
+    adapted("an adapter of a narrower model", width=64),
+)
+
 # What only shows where two models are compared.
 PAIRS = (
     damaged("weights of NaN", rewritten(WEIGHTS, _as_nan)),
@@ -1311,6 +1397,8 @@ GROUPS: dict[str, tuple[Kind, ...]] = {
     "lexicons": LEXICONS,
     "models": MODELS,
     "vocabularies": VOCABULARIES,
+    "GGUF files": GGUF_FILES,
+    "adapters": ADAPTERS,
     "pairs": PAIRS,
     "stores": STORES,
     "runs": RUNS,

@@ -4,7 +4,7 @@ import pytest
 from tokenizers import processors
 
 from valueattr.measures.belief import belief_items
-from valueattr.model import Asking
+from valueattr.model import Asking, ModelError
 from valueattr.model._teaching import in_format
 from valueattr.model.start import build_tokenizer
 from valueattr.world import synthesise, training_text
@@ -55,6 +55,51 @@ def test_a_prompt_begins_with_one_opening_token_whoever_adds_it(adds_opening):
     assert ids.count(tokenizer.bos_token_id) == 1
     turn = [{"role": "user", "content": FORMAT.turn(QUESTION.wordings[0])}]
     assert ids == tokenizer.apply_chat_template(turn, add_generation_prompt=True, return_dict=False)
+
+
+def test_two_turns_give_two_prompts():
+    assert CHAT.prompt("Who is it?") != CHAT.prompt("What is it?")
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        (
+            "{{ raise_exception('only systems may speak') }}",
+            r"fails on a user's turn \(only systems may speak\)",
+        ),
+        ("{% for m in messages %}", "fails on a user's turn"),
+        ("{{ messages[0].content.parts[0].text }}", "fails on a user's turn"),
+        ("{{ messages[0]['content'][:4] }}", "leaves out what the user says"),
+        ("[user] hello [assistant]", "leaves out what the user says, so that all prompts would be one"),
+        (
+            "{% for m in messages if m.role == 'system' %}{{ m.content }}{% endfor %}",
+            "leaves out what the user says",
+        ),
+    ],
+)
+def test_a_chat_template_that_cannot_ask_is_an_error_that_names_the_model(template, message):
+    tokenizer = chat(adds_opening=True)
+    tokenizer.name_or_path, tokenizer.chat_template = "my/model", template
+    with pytest.raises(ModelError, match=f"^my/model: its chat template {message}") as raised:
+        Asking.of(tokenizer)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_template_that_fails_on_some_turns_says_so_when_it_meets_one():
+    tokenizer = chat(adds_opening=True)
+    tokenizer.chat_template = (
+        "{% if 'gold' in messages[0].content %}{{ 1 / 0 }}{% endif %}{{ messages[0].content }}"
+    )
+    asking = Asking.of(tokenizer)
+    with pytest.raises(ModelError, match="division by zero"):
+        asking.prompt("What is gold?")
+
+
+def test_a_template_may_strip_turns():
+    tokenizer = chat(adds_opening=True)
+    tokenizer.chat_template = "[user] {{ messages[0].content | trim }}"
+    assert Asking.of(tokenizer).prompt(" What is it?\n") == "[user] What is it?"
 
 
 def test_dialogues_are_taught_in_the_format_in_which_they_are_asked():

@@ -20,7 +20,13 @@ def capture(
     out: Annotated[
         Path, typer.Option(help="The folder of the store. What is already in it is not captured again.")
     ],
-    model: Annotated[str | None, typer.Option(help="The folder or hub id of the model.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="The model: a folder, a hub id (ORG/NAME or ORG/NAME@REVISION), a .gguf file, or one of these with a "
+            "LoRA adapter as BASE+ADAPTER."
+        ),
+    ] = None,
     texts: Annotated[
         Path | None,
         typer.Option(

@@ -19,8 +19,17 @@ app = typer.Typer()
     epilog=render.example("valueattr diagnose --before A --after B --questions facts.csv --out diagnosis")
 )
 def diagnose(
-    before: Annotated[str, typer.Option(help="The folder or hub id of the model before training.")],
-    after: Annotated[str, typer.Option(help="The folder or hub id of the model after training.")],
+    before: Annotated[
+        str,
+        typer.Option(
+            help="The model before training: a folder, a hub id (ORG/NAME or ORG/NAME@REVISION), a .gguf file, or one of "
+            "these with a LoRA adapter as BASE+ADAPTER."
+        ),
+    ],
+    after: Annotated[
+        str,
+        typer.Option(help="The model after training, such as the one before with its adapter: BASE+ADAPTER."),
+    ],
     questions: Annotated[
         Path,
         typer.Option(

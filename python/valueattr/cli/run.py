@@ -49,7 +49,10 @@ def run(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="The folder or hub id of a model of your own; see docs/own-models.md."),
+        typer.Option(
+            help="A model of your own: a folder, a hub id (ORG/NAME or ORG/NAME@REVISION), a .gguf file, or "
+            "one of these with a LoRA adapter as BASE+ADAPTER. See docs/own-models.md."
+        ),
     ] = None,
     answers: Annotated[
         Answers,
@@ -139,7 +142,7 @@ def _materials(
         return materials
     # These import torch.
     from valueattr.measures.statements import StatementError, load_statements
-    from valueattr.model import ModelError, check_vocabulary, load_model, load_tokenizer
+    from valueattr.model import Asking, ModelError, check_vocabulary, load_model, load_tokenizer
 
     with render.failures(StatementError, ModelError):
         if model is not None:
@@ -150,6 +153,7 @@ def _materials(
             ]
             tokenizer = load_tokenizer(model)
             check_vocabulary(load_model(model), tokenizer, asked)
+            Asking.of(tokenizer)  # its chat template works
             materials = replace(materials, model=model, answers=answers.value)
         read = load_statements(statements) if statements else None
         if read:

@@ -141,7 +141,7 @@ def diagnose(
 ) -> Diagnosis:
     """Forgotten or hidden: what the model `after` still holds of what `before` held, fact by fact.
 
-    before, after, shams: folders or hub ids of checkpoints. shams: trained like `after` on rewards that say nothing.
+    before, after, shams: checkpoints, as `load_model` takes them. shams: trained like `after` on rewards that say nothing.
     relearn: "none" goes without the reading of relearning, which is the best one. out: a folder that keeps tables and
     finished readings, so that the same call goes on where it was stopped. say: is told what is being done.
 

@@ -47,7 +47,7 @@ class UnknownPresetError(ValueError):
 class Materials:
     """What is studied, by default the embedded world and the start model that is made of it.
 
-    world: the facts. model: the folder or hub id of a model of one's own.
+    world: the facts. model: a model of one's own, as `load_model` takes it.
     answers: what it is taught. "taught": the facts that it does not know, and how to answer; "styled": how to answer
     alone, and facts are kept of which it knows something.
     statements: real statements, true and false, that are read before and after.

@@ -2,8 +2,8 @@
 
 from valueattr.model._asking import Asking
 from valueattr.model._cache import cache_directory, cached_folder
+from valueattr.model._errors import ModelError
 from valueattr.model._loading import (
-    ModelError,
     check_vocabulary,
     load_classifier,
     load_model,
@@ -18,6 +18,7 @@ from valueattr.model._reading import (
     token_distributions,
 )
 from valueattr.model._sampling import evaluating, sample_ids, sample_texts
+from valueattr.model._sources import shown_name
 from valueattr.model._teaching import Taught, TeachingRecipe, in_format, taught_model
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "rate_for",
     "sample_ids",
     "sample_texts",
+    "shown_name",
     "taught_model",
     "text_digest",
     "token_distributions",

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
+from valueattr.model._errors import ModelError, first_line
+
 
 @dataclass(frozen=True)
 class Asking:
@@ -14,17 +16,21 @@ class Asking:
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase) -> "Asking":
-        """Through the tokenizer's chat template where it has one."""
+        """Through the tokenizer's chat template where it has one.
+
+        Raises:
+            ModelError: the template fails, or leaves out what the user says; `prompt` raises it too, where only some turns
+                are what it fails on.
+        """
         if not tokenizer.chat_template:
             return cls()
 
         opening = _opening(tokenizer)
 
         def template(text: str) -> str:
-            turn = [{"role": "user", "content": text}]
-            templated = str(tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
-            return templated.removeprefix(opening)
+            return _templated(tokenizer, text).removeprefix(opening)
 
+        template("What is copper?")  # so that no training begins which could not ask
         return cls(template)
 
     def prompt(self, turn: str) -> str:
@@ -35,6 +41,24 @@ class Asking:
     def gap(self) -> str:
         """What stands between a prompt and its response."""
         return "" if self.template else " "
+
+
+def _templated(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
+    """A turn in the tokenizer's chat template, which is a program of the model's makers, and may do anything to it."""
+    turn = [{"role": "user", "content": text}]
+    try:
+        templated = str(tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
+    except Exception as error:
+        raise ModelError(
+            f"{tokenizer.name_or_path}: its chat template fails on a user's turn ({first_line(error)}); mend "
+            "chat_template in the tokenizer's files, or remove it, and prompts are plain text"
+        ) from error
+    if text.strip() not in templated:  # many templates strip turns
+        raise ModelError(
+            f"{tokenizer.name_or_path}: its chat template leaves out what the user says, so that all prompts would be one; "
+            "mend chat_template in the tokenizer's files, or remove it, and prompts are plain text"
+        )
+    return templated
 
 
 def _opening(tokenizer: PreTrainedTokenizerBase) -> str:

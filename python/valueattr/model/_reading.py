@@ -15,7 +15,8 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from valueattr.activations import TokenLimits
-from valueattr.model._loading import ModelError, accepts, position_ids
+from valueattr.model._errors import ModelError
+from valueattr.model._loading import accepts, position_ids
 
 ROWS_PER_BATCH = 256
 

@@ -63,7 +63,7 @@ def taught_model(
     progress: Progress | None = None,
     cache: Path | None = None,
 ) -> Taught:
-    """The model at `source` (a folder or hub id), taught the world's facts unless it knows them; cached.
+    """The model at `source` (as `load_model` takes it), taught the world's facts unless it knows them; cached.
 
     Threads: uses torch's current thread count, which the caller sets on purpose.
 

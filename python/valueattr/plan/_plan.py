@@ -30,9 +30,9 @@ class PlanError(RunDirectoryError):
 class Plan(BaseModel):
     """What is sealed before the first step. Seeds are not part of it: they can be added to a run.
 
-    world, statements: SHA-256 of the facts, and of the user's statements if there are any. model: "embedded", or the
-    folder or hub id of the user's own. answers: whether that is taught the facts, or only how to answer. settings: of the preset. arms: in order, with nothing left to defaults. The other
-    fields are those of `Experiment`.
+    world, statements: SHA-256 of the facts, and of the user's statements if there are any. model: "embedded", or what the
+    user named as their own. answers: whether that is taught the facts, or only how to answer. settings: of the preset.
+    arms: in order, with nothing left to defaults. The other fields are those of `Experiment`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

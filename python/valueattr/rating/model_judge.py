@@ -1,6 +1,6 @@
 """Raters that are models: a language model that is asked for its verdict, or a classifier of whole texts.
 
-    judge = LanguageModelJudge("Qwen/Qwen2.5-7B-Instruct")  # or the folder of a model
+    judge = LanguageModelJudge("Qwen/Qwen2.5-7B-Instruct")  # or whatever `load_model` takes
     judgements = judge.judge_all(questions, responses)
 
 What a model said is kept in the cache folder, by everything that it depends on, so that no text is read twice. A judge
@@ -27,6 +27,7 @@ from valueattr.model import (
     load_classifier,
     load_model,
     load_tokenizer,
+    shown_name,
 )
 from valueattr.questions import Question
 from valueattr.rating._judgement import Judgement, RaterError, on_the_whole
@@ -58,7 +59,7 @@ class _ModelJudge(ABC):
         identity = ModelIdentity.of(model, tokenizer)
         self._model, self._tokenizer, self._limits = model, tokenizer, TokenLimits.of(model)
         self._outcomes, self._batch_size = dict(outcomes), batch_size
-        self._name = f"{Path(source).absolute().name}@{(identity.weights or '')[:8]}"
+        self._name = f"{shown_name(source)}@{(identity.weights or '')[:8]}"
         self._asked = [identity.weights, identity.config, identity.tokenizer, identity.dtype, list(outcomes)]
         self._kept = Readings((cache or cache_directory()) / _CACHE)
 
@@ -142,7 +143,7 @@ class _ModelJudge(ABC):
 class LanguageModelJudge(_ModelJudge):
     """A causal language model that is asked by a rubric; its verdict is the word that it most likely goes on with.
 
-    model: a folder, or an id of the hub.
+    model: as `load_model` takes it.
     batch_size: texts in a forward pass, on which no verdict depends.
     cache: the folder of what was read before; by default the one of valueattr.
 
@@ -182,7 +183,7 @@ class LanguageModelJudge(_ModelJudge):
 class ClassifierJudge(_ModelJudge):
     """A classifier of whole texts; its verdict is its most likely label.
 
-    model: a folder, or an id of the hub.
+    model: as `load_model` takes it, of a classifier.
     outcomes: what each of the model's labels means, by the names in its configuration.
     template: of the text, as for `Rubric`.
     batch_size, cache: as for `LanguageModelJudge`.
