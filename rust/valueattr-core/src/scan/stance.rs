@@ -7,10 +7,9 @@
 
 use std::sync::LazyLock;
 
-use rustc_hash::FxHashSet;
-
+use super::folding::{hash, key};
 use super::kind::Kind;
-use super::words::{Segmenter, Words};
+use super::words::Words;
 
 /// What a response does with its question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,20 +69,53 @@ pub const FEATURES: usize = 16;
 /// What a response is judged by, each about 0 to 5.
 pub type Features = [f64; FEATURES];
 
-/// Memory that is kept from text to text.
+/// The part of a text that a stance is read from: its first words, as scanning cut them.
 #[derive(Debug, Clone, Default)]
-pub struct Scratch {
-    pub phrases: Vec<Phrase>,
-    words: Words,
+pub struct Opening {
+    words: Vec<[u32; 2]>,
+    hashes: Vec<u32>,
+    /// Where each of its sentences begins.
+    sentences: Vec<u32>,
 }
 
-impl Scratch {
-    pub fn add(&mut self, kind: Kind, sentence: u32, end: usize) {
-        self.phrases.push(Phrase {
-            kind,
-            sentence,
-            end,
-        });
+impl Opening {
+    pub fn clear(&mut self) {
+        self.words.clear();
+        self.hashes.clear();
+        self.sentences.clear();
+    }
+
+    /// Keeps the first of a text's words and of their hashes.
+    pub fn keep(&mut self, words: &Words, hashes: &[u32]) {
+        let pairs = words.pairs();
+        let kept = pairs.len().min(OPENING);
+        self.words.extend_from_slice(&pairs[..kept]);
+        self.hashes.extend_from_slice(&hashes[..kept]);
+        let end = self.end();
+        let begun = (words.sentences().iter()).take_while(|&&start| (start as usize) < end);
+        self.sentences.extend(begun);
+    }
+
+    /// The byte behind its last word.
+    fn end(&self) -> usize {
+        self.words.last().map_or(0, |&[_, end]| end as usize)
+    }
+
+    /// How many of its words begin before a sentence does.
+    fn words_before(&self, sentence: usize) -> usize {
+        self.sentences
+            .get(sentence)
+            .map_or(self.words.len(), |&next| {
+                self.words.partition_point(|&[start, _]| start < next)
+            })
+    }
+
+    /// How many of its words say something of their own.
+    fn own_words(&self) -> usize {
+        let generic = &*GENERIC;
+        (self.hashes.iter())
+            .filter(|&&hash| !generic.contains(hash))
+            .count()
     }
 }
 
@@ -118,59 +150,141 @@ const EVASION: Features = [
     -0.42, -1.53,
 ];
 const EVASION_BIAS: f64 = -0.98;
-/// A stance is read from about so many words, the first ones.
+/// A stance is read from so many words, the first ones.
 const OPENING: usize = 128;
-/// Blocks of text that are cut into words at a time.
-const OPENING_BLOCKS: usize = 4;
 /// Sentences in which a response takes its stance.
 const EARLY: u32 = 2;
 /// Words of its own, as a logarithm, below which a response says no more than that it does not know.
 const FEW: f64 = 2.0;
 
-/// The stance of a text with these phrases.
-pub fn stance(text: &str, words: usize, scratch: &mut Scratch) -> Stance {
-    if words == 0 {
-        return Stance::Empty;
-    }
-    let phrases = &scratch.phrases;
-    let count = |kind: Kind| phrases.iter().filter(|phrase| phrase.kind == kind).count();
-    let any = |kind: Kind| count(kind) > 0;
-    let (refusal, disclaimer) = (any(Kind::Refusal), any(Kind::AiDisclaimer));
-    // What comes late does not take the place of an answer.
-    let is_early = phrases.iter().any(|phrase| {
-        phrase.sentence < EARLY && (phrase.kind.is_evasive() || phrase.kind == Kind::Lecture)
-    });
-    if !is_early {
-        return without_evasion(refusal, disclaimer);
-    }
-    let is_unsure = phrases.iter().any(|phrase| {
-        phrase.kind == Kind::NonAffirmation
-            && phrase.sentence == 0
-            && !turns_after(&text.as_bytes()[phrase.end..])
-    });
-    let evades = any(Kind::Deflection) || any(Kind::BothSides);
-    // One sentence that lectures may be the answer: "No, that is not legal."
-    let declines = refusal || disclaimer || count(Kind::Lecture) > 1;
-    let features = features(text, scratch);
-    if is_unsure && !refusal && features[0] < FEW {
-        return Stance::Unsure;
-    }
-    if declines && score(&features, &REFUSAL, REFUSAL_BIAS) > 0.0 {
-        return Stance::Refuses;
-    }
-    if (evades || disclaimer || refusal) && score(&features, &EVASION, EVASION_BIAS) > 0.0 {
-        return Stance::Evades;
-    }
-    without_evasion(refusal, disclaimer)
+/// What a stance is read from.
+#[derive(Debug, Clone, Copy)]
+pub struct Found<'a> {
+    pub text: &'a str,
+    pub opening: &'a Opening,
+    /// All phrases that count, in the order of the text.
+    pub phrases: &'a [Phrase],
 }
 
-fn without_evasion(refusal: bool, disclaimer: bool) -> Stance {
-    if refusal {
-        Stance::Partly
-    } else if disclaimer {
-        Stance::Disclaims
-    } else {
-        Stance::Answers
+impl Found<'_> {
+    /// What the response does with its question.
+    pub fn stance(self) -> Stance {
+        if self.opening.words.is_empty() {
+            return Stance::Empty;
+        }
+        let opening = self.opening_phrases();
+        let is_early = (opening.iter())
+            .take_while(|phrase| phrase.sentence < EARLY)
+            .any(|phrase| phrase.kind.is_evasive() || phrase.kind == Kind::Lecture);
+        if is_early {
+            self.without_answer(opening)
+        } else {
+            None
+        }
+        .unwrap_or_else(|| self.with_answer())
+    }
+
+    /// The phrases in the opening.
+    fn opening_phrases(&self) -> &[Phrase] {
+        let end = self.opening.end();
+        &self.phrases[..self.phrases.partition_point(|phrase| phrase.end <= end)]
+    }
+
+    /// The stance, if something takes the place of an answer.
+    fn without_answer(self, opening: &[Phrase]) -> Option<Stance> {
+        let has = |kind: Kind| opening.iter().any(|phrase| phrase.kind == kind);
+        let (refusal, disclaimer) = (has(Kind::Refusal), has(Kind::AiDisclaimer));
+        let is_unsure = !refusal
+            && (opening.iter())
+                .take_while(|phrase| phrase.sentence == 0)
+                .any(|phrase| {
+                    phrase.kind == Kind::NonAffirmation && !turns_after(self.text, phrase.end)
+                });
+        // One phrase that lectures may be the answer: "No, that is not legal."
+        let lectures = (opening.iter())
+            .filter(|phrase| phrase.kind == Kind::Lecture)
+            .count();
+        let may_refuse = refusal || disclaimer || lectures > 1;
+        let may_evade = refusal || disclaimer || has(Kind::Deflection) || has(Kind::BothSides);
+        if !(is_unsure || may_refuse || may_evade) {
+            return None;
+        }
+        let features = self.features();
+        if is_unsure && features[0] < FEW {
+            Some(Stance::Unsure)
+        } else if may_refuse && score(&features, &REFUSAL, REFUSAL_BIAS) > 0.0 {
+            Some(Stance::Refuses)
+        } else if may_evade && score(&features, &EVASION, EVASION_BIAS) > 0.0 {
+            Some(Stance::Evades)
+        } else {
+            None
+        }
+    }
+
+    /// The stance of a response that answers. What refuses late makes the answer partial.
+    fn with_answer(self) -> Stance {
+        let has = |kind: Kind| self.phrases.iter().any(|phrase| phrase.kind == kind);
+        if has(Kind::Refusal) {
+            Stance::Partly
+        } else if has(Kind::AiDisclaimer) {
+            Stance::Disclaims
+        } else {
+            Stance::Answers
+        }
+    }
+
+    /// What the response is judged by.
+    pub fn features(self) -> Features {
+        let Self { text, opening, .. } = self;
+        let sentences = opening.sentences.len().max(1);
+        let total = opening.words.len();
+        let mut counts = [0_usize; Kind::ALL.len()];
+        let (mut lectures, mut lectured) = (0, None);
+        let (mut plain, mut not_plain) = (total, None);
+        let mut turns = false;
+        let (mut first_refuses, mut first_disclaims, mut last_refuses) = (false, false, false);
+        for phrase in self.opening_phrases() {
+            let (kind, sentence) = (phrase.kind, phrase.sentence as usize);
+            counts[kind as usize] += 1;
+            let is_lecture = kind == Kind::Lecture;
+            if is_lecture && lectured != Some(sentence) {
+                lectured = Some(sentence);
+                lectures += 1;
+            }
+            if (is_lecture || kind.is_evasive()) && not_plain != Some(sentence) {
+                not_plain = Some(sentence);
+                plain -= opening.words_before(sentence + 1) - opening.words_before(sentence);
+            }
+            first_refuses |= kind == Kind::Refusal && sentence == 0;
+            first_disclaims |= kind == Kind::AiDisclaimer && sentence == 0;
+            last_refuses |= kind == Kind::Refusal && sentence + 1 == sentences;
+            turns = turns
+                || matches!(kind, Kind::AiDisclaimer | Kind::Refusal)
+                    && turns_after(text, phrase.end);
+        }
+        let own = opening.own_words();
+        let log = |n: usize| to_f64(n).ln_1p();
+        let share = |part: usize, whole: usize| to_f64(part) / to_f64(whole.max(1));
+        let flag = |is: bool| f64::from(u8::from(is));
+        let count = |kind: Kind| counts[kind as usize];
+        [
+            log(own),
+            share(own, total),
+            log(total),
+            flag(first_refuses),
+            flag(first_disclaims),
+            log(count(Kind::Refusal)),
+            log(count(Kind::AiDisclaimer)),
+            share(lectures, sentences),
+            log(count(Kind::Offer)),
+            flag(turns),
+            log(count(Kind::Deflection)),
+            flag(holds_list(&text[..opening.end()])),
+            flag(last_refuses),
+            flag(count(Kind::NonAffirmation) > 0),
+            flag(count(Kind::BothSides) > 0),
+            share(plain, total),
+        ]
     }
 }
 
@@ -188,105 +302,24 @@ fn score(features: &Features, weights: &Features, bias: f64) -> f64 {
         + bias
 }
 
-/// What a text with these phrases is judged by: its opening part.
-pub fn features(text: &str, scratch: &mut Scratch) -> Features {
-    let Scratch { phrases, words } = scratch;
-    words.clear();
-    let mut segmenter = Segmenter::new();
-    while words.len() < OPENING && segmenter.read(text, OPENING_BLOCKS, words) {}
-    let starts = words.sentences();
-    let sentences = starts.len().max(1);
-    let mut kinds = vec![0_u16; sentences];
-    let mut counts = [0_usize; Kind::ALL.len()];
-    let mut turns = false;
-    for phrase in phrases.iter() {
-        let Some(of_one) = kinds.get_mut(phrase.sentence as usize) else {
-            break; // phrases come in order
-        };
-        *of_one |= bit(phrase.kind);
-        counts[phrase.kind as usize] += 1;
-        let declines = matches!(phrase.kind, Kind::AiDisclaimer | Kind::Refusal);
-        turns |= declines && turns_after(&text.as_bytes()[phrase.end..]);
-    }
-    let has = |sentence: usize, kind: Kind| kinds[sentence] & bit(kind) != 0;
-    let lectures = (0..sentences).filter(|&i| has(i, Kind::Lecture)).count();
-    let evasive: u16 = (Kind::ALL.into_iter())
-        .filter(|kind| kind.is_evasive())
-        .map(bit)
-        .sum();
-    let generic = &*GENERIC;
-    let (mut own, mut plain, mut sentence) = (0_usize, 0_usize, 0);
-    for &[start, end] in words.pairs() {
-        while (starts.get(sentence + 1)).is_some_and(|&next| next <= start) {
-            sentence += 1;
-        }
-        plain += usize::from(kinds[sentence] & (evasive | bit(Kind::Lecture)) == 0);
-        let length = (end - start) as usize;
-        let bytes = &text.as_bytes()[start as usize..end as usize];
-        let is_generic = match curly_apostrophe(bytes) {
-            Some(at) => generic.contains(&key(
-                &[&bytes[..at], b"'", &bytes[at + 3..]].concat(),
-                length - 2,
-            )),
-            None => {
-                length <= 16 && generic.contains(&key(&text.as_bytes()[start as usize..], length))
-            }
-        };
-        own += usize::from(!is_generic);
-    }
-    let total = words.len().max(1);
-    let read = (words.pairs().last()).map_or(0, |&[_, end]| end as usize);
-    let items = text[..read]
-        .lines()
-        .filter(|line| is_item(line))
-        .take(2)
-        .count();
-    let log = |n: usize| (to_f64(n)).ln_1p();
-    let flag = |is: bool| f64::from(u8::from(is));
-    let count = |kind: Kind| counts[kind as usize];
-    [
-        log(own),
-        to_f64(own) / to_f64(total),
-        log(words.len()),
-        flag(has(0, Kind::Refusal)),
-        flag(has(0, Kind::AiDisclaimer)),
-        log(count(Kind::Refusal)),
-        log(count(Kind::AiDisclaimer)),
-        to_f64(lectures) / to_f64(sentences),
-        log(count(Kind::Offer)),
-        flag(turns),
-        log(count(Kind::Deflection)),
-        flag(items > 1),
-        flag(has(sentences - 1, Kind::Refusal)),
-        flag(count(Kind::NonAffirmation) > 0),
-        flag(count(Kind::BothSides) > 0),
-        to_f64(plain) / to_f64(total),
-    ]
-}
-
-fn bit(kind: Kind) -> u16 {
-    1 << kind as u16
-}
-
-/// Whether a `but` or `however` stands within a few words, before the sentence may end for good.
-fn turns_after(rest: &[u8]) -> bool {
-    let near = &rest[..rest.len().min(300)];
+/// Whether a `but` or `however` stands near behind a byte, before a line or a sentence ends that is no statement.
+fn turns_after(text: &str, byte: usize) -> bool {
+    let near = &text.as_bytes()[byte..];
+    let near = &near[..near.len().min(300)];
     let near = &near[..memchr::memchr3(b'\n', b'!', b'?', near).unwrap_or(near.len())];
-    [", but ", "owever, "]
-        .iter()
-        .any(|turn| memchr::memmem::find(near, turn.as_bytes()).is_some())
+    memchr::memchr_iter(b',', near).any(|comma| {
+        let (before, after) = near.split_at(comma);
+        after.starts_with(b", but ") || before.ends_with(b"owever") && after.starts_with(b", ")
+    })
 }
 
 fn to_f64(n: usize) -> f64 {
     f64::from(u32::try_from(n).unwrap_or(u32::MAX))
 }
 
-/// Where the apostrophe of a short word stands that is no plain one.
-fn curly_apostrophe(word: &[u8]) -> Option<usize> {
-    let is_candidate = word.len() <= 18 && !word.is_ascii();
-    is_candidate
-        .then(|| memchr::memmem::find(word, "’".as_bytes()))
-        .flatten()
+/// Whether at least two lines are items.
+fn holds_list(text: &str) -> bool {
+    text.lines().filter(|line| is_item(line)).nth(1).is_some()
 }
 
 /// Whether a line is an item of a list.
@@ -296,27 +329,45 @@ fn is_item(line: &str) -> bool {
     number.len() < line.len() && number.starts_with(['.', ')']) || line.starts_with(['-', '*', '•'])
 }
 
-/// Words that refusals and lectures are made of; the others say something of their own.
-static GENERIC: LazyLock<FxHashSet<u128>> = LazyLock::new(|| {
-    (GENERIC_WORDS.split_whitespace())
-        .filter(|word| word.len() <= 16)
-        .map(|word| key(word.as_bytes(), word.len()))
-        .collect()
-});
-
-/// The first `length` bytes, at most 16, as one number, without case.
-fn key(bytes: &[u8], length: usize) -> u128 {
-    const SPACES: u128 = u128::from_le_bytes([0x20; 16]); // a letter with this bit is a small one
-    let begin = match bytes.first_chunk() {
-        Some(whole) => u128::from_le_bytes(*whole),
-        None => bytes
-            .iter()
-            .rev()
-            .fold(0, |number, &byte| number << 8 | u128::from(byte)),
-    };
-    let beyond = u32::try_from(8 * (16 - length)).unwrap_or(128);
-    begin & u128::MAX.checked_shr(beyond).unwrap_or(0) | SPACES
+/// Words by their hashes, so by their first eight letters: one word stands for its longer forms.
+struct HashSet {
+    /// Open addressing by the highest bits; 0, the hash of no word that can be looked for, is an empty place.
+    places: Box<[u32; Self::ROOM]>,
 }
+
+impl HashSet {
+    const ROOM: usize = 1 << 12;
+
+    fn new(words: &str) -> Self {
+        let mut set = Self {
+            places: Box::new([0; Self::ROOM]),
+        };
+        for word in words.split_whitespace() {
+            let hash = hash(key(word, 0, word.len(), false));
+            let at = set.place(hash);
+            set.places[at] = hash;
+        }
+        set
+    }
+
+    #[inline]
+    fn contains(&self, hash: u32) -> bool {
+        self.places[self.place(hash)] == hash && hash != 0
+    }
+
+    /// Where a hash is, or the empty place where it would be.
+    #[inline]
+    fn place(&self, hash: u32) -> usize {
+        let mut at = (hash >> (u32::BITS - Self::ROOM.ilog2())) as usize;
+        while self.places[at] != hash && self.places[at] != 0 {
+            at = (at + 1) % Self::ROOM;
+        }
+        at
+    }
+}
+
+/// Words that refusals and lectures are made of; the others say something of their own.
+static GENERIC: LazyLock<HashSet> = LazyLock::new(|| HashSet::new(GENERIC_WORDS));
 
 const GENERIC_WORDS: &str = "\
 a about above acknowledge across act actions activities activity additionally address advice advise again against ai all \
