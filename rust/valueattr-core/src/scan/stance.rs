@@ -331,38 +331,41 @@ fn is_item(line: &str) -> bool {
 
 /// Words by their hashes, so by their first eight letters: one word stands for its longer forms.
 struct HashSet {
-    /// Open addressing by the highest bits; 0, the hash of no word that can be looked for, is an empty place.
-    places: Box<[u32; Self::ROOM]>,
+    /// The highest bits of a hash lead to four places where it may be; 0 is an empty one.
+    places: Vec<[u32; 4]>,
+    shift: u32,
 }
 
 impl HashSet {
-    const ROOM: usize = 1 << 12;
-
     fn new(words: &str) -> Self {
+        let hashes: Vec<u32> = (words.split_whitespace())
+            .map(|word| hash(key(word, 0, word.len(), false)))
+            .collect();
+        (8..u32::BITS)
+            .find_map(|bits| Self::with_room(bits, &hashes))
+            .expect("few words share a hash")
+    }
+
+    /// None if a place would be crowded.
+    fn with_room(bits: u32, hashes: &[u32]) -> Option<Self> {
         let mut set = Self {
-            places: Box::new([0; Self::ROOM]),
+            places: vec![[0; 4]; 1 << bits],
+            shift: u32::BITS - bits,
         };
-        for word in words.split_whitespace() {
-            let hash = hash(key(word, 0, word.len(), false));
-            let at = set.place(hash);
-            set.places[at] = hash;
+        for &hash in hashes {
+            let here = &mut set.places[(hash >> set.shift) as usize];
+            let place = here.iter_mut().find(|place| [0, hash].contains(place))?;
+            *place = hash;
         }
-        set
+        Some(set)
     }
 
+    /// A branch would go wrong often.
     #[inline]
+    #[allow(clippy::needless_bitwise_bool)]
     fn contains(&self, hash: u32) -> bool {
-        self.places[self.place(hash)] == hash && hash != 0
-    }
-
-    /// Where a hash is, or the empty place where it would be.
-    #[inline]
-    fn place(&self, hash: u32) -> usize {
-        let mut at = (hash >> (u32::BITS - Self::ROOM.ilog2())) as usize;
-        while self.places[at] != hash && self.places[at] != 0 {
-            at = (at + 1) % Self::ROOM;
-        }
-        at
+        let [a, b, c, d] = self.places[(hash >> self.shift) as usize].map(|place| place == hash);
+        (a | b | c | d) & (hash != 0)
     }
 }
 
