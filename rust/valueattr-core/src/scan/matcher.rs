@@ -8,7 +8,7 @@ use super::guard::{Guard, NEGATION_REACH, Place, Surroundings, joined};
 use super::index::{check_length, within_text};
 use super::kind::Kind;
 use super::lexicon::Lexicon;
-use super::stance::{self, Features, Found, Opening, Phrase, Stance};
+use super::stance::{self, Features, Found, Opening, Phrase, Reading};
 use super::trie::{End, NodeId, ROOT};
 use super::words::{Segmenter, Words};
 
@@ -28,7 +28,7 @@ pub struct Span {
 }
 
 /// What a text holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Counts {
     pub words: u32,
     pub sentences: u32,
@@ -38,8 +38,8 @@ pub struct Counts {
     pub first_hedge: Option<u32>,
     /// Whether every sentence holds a phrase that takes the place of an answer, and there is one.
     pub hedge_only: bool,
-    /// If the lexicon reads one.
-    pub stance: Option<Stance>,
+    /// If the lexicon reads stances.
+    pub reading: Option<Reading>,
 }
 
 /// Why a phrase of the lexicon that stands in a text counts or does not.
@@ -139,7 +139,7 @@ impl Lexicon {
         counts.hedge_only = evaded > 0 && evaded == size.sentences;
         scratch.phrases = phrases;
         if self.reads_stance() {
-            counts.stance = Some(scratch.found_in(text).stance());
+            counts.reading = Some(scratch.found_in(text).read());
         }
         counts
     }
