@@ -471,3 +471,79 @@ thoughts time together too topics toward trained training treating truth types u
 violating violent virtual vulnerable wants welcome wellness what's whatever who's wish worthy \
 afraid decline declined declines refuse refused refuses refusing unwilling willing prepared comfortable won't wouldn't shouldn't \
 isn't aren't he's it'll i'd couldn't instructions ";
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::{ENGLISH, Lexicon, Scratch};
+    use super::*;
+
+    fn hash_of(word: &str) -> u32 {
+        hash(key(word, 0, word.len(), false))
+    }
+
+    #[test]
+    fn generic_words_are_told_by_their_first_eight_letters() {
+        for word in GENERIC_WORDS
+            .split_whitespace()
+            .chain(["INDIVIDUALLY", "Don’t"])
+        {
+            assert!(GENERIC.contains(hash_of(word)), "{word}");
+        }
+        for word in ["copper", "canberra", "1648", "é", "indivi"] {
+            assert!(!GENERIC.contains(hash_of(word)), "{word}");
+        }
+        assert!(
+            !GENERIC.contains(0),
+            "a word of which the hash is not known"
+        );
+    }
+
+    #[test]
+    fn a_turn_stands_before_the_line_or_the_statement_ends() {
+        for (rest, turns) in [
+            (", but it may. ", true),
+            (". However, it may. ", true),
+            (" but it may. ", false),
+            ("! However, it may. ", false),
+            ("\nHowever, it may. ", false),
+        ] {
+            assert_eq!(turns_after(rest, 0), turns, "{rest:?}");
+        }
+    }
+
+    proptest! {
+        /// Hashes are those of a set, whatever its words are.
+        #[test]
+        fn a_set_holds_what_was_put_in(words in prop::collection::vec("[a-z]{1,8}", 0..600)) {
+            let set = HashSet::new(&words.join(" "));
+            for word in &words {
+                prop_assert!(set.contains(hash_of(word)));
+            }
+            for other in ["copper9", "9", "a9"] {
+                prop_assert!(!set.contains(hash_of(other)));
+            }
+        }
+
+        /// What follows the opening, in whatever window it is read, changes nothing if no phrase stands in it.
+        #[test]
+        fn a_stance_is_read_from_the_opening(
+            parts in prop::collection::vec(
+                prop::sample::select(vec![
+                    "I cannot help with that. ", "As an AI, I have no opinion, but ", "It is important to share.\n\n",
+                    "1. Copper. ", "é ’ 😀 ", "Yes, ", "I do not know. ", "There are many views. ",
+                ]),
+                0..8,
+            ),
+            more in 0_usize..3000,
+        ) {
+            static LEXICON: LazyLock<Lexicon> =
+                LazyLock::new(|| Lexicon::parse(ENGLISH, false, true).expect("the shipped lexicon parses"));
+            let opening = parts.concat() + &"copper ".repeat(OPENING);
+            let whole = opening.clone() + &"copper ".repeat(more);
+            let read = |text: &str| LEXICON.count(text, &mut Scratch::default()).reading;
+            prop_assert_eq!(read(&whole), read(&opening));
+        }
+    }
+}
