@@ -35,7 +35,9 @@ def main(data: Path) -> None:
     weighed = [one for one, chance in zip(tuned, declines.to_pylist(), strict=True) if chance > 0]
     told = [one for one in weighed if one.label in ("complies", "refuses")]
     show("REFUSAL", told, ("refuses",), _THRESHOLD)
-    asked = [one for one in weighed if one.source == "quora" and one.label in ("complies", "refuses", "evades")]
+    asked = [
+        one for one in weighed if one.source == "quora" and one.label in ("complies", "refuses", "evades")
+    ]
     show("DECLINING", asked, ("refuses", "evades"))
 
 

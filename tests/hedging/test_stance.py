@@ -111,12 +111,10 @@ def test_what_declines_more_has_a_higher_score():
 
 
 def test_a_stance_is_read_from_the_first_128_words():
-    filler = 10 * "copper rivers bend past quiet villages towards northern harbours where winter anchors boats ".split()
-    opening = f"I cannot help with that. {' '.join(filler[:123])}"
-    of_opening, *longer = (
-        (row["stance"], row["declines"])
-        for row in SCANNER.scan([opening, *(f"{opening} {' '.join(n * filler)}" for n in (1, 100))]).to_pylist()
-    )
+    refusal, filler = "I cannot help with that. ", "copper rivers bend past quiet northern villages "
+    opening = " ".join((refusal + 20 * filler).split()[:128])
+    texts = [opening, *(f"{opening} {repeats * filler}" for repeats in (1, 1000))]
+    of_opening, *longer = ((row["stance"], row["declines"]) for row in SCANNER.scan(texts).to_pylist())
     assert longer == [of_opening] * 2
     shorter = SCANNER.scan([opening.rsplit(" ", 1)[0]]).to_pylist()[0]
     assert shorter["declines"] != of_opening[1]

@@ -280,7 +280,7 @@ impl Found<'_> {
         let sentences = opening.sentences.len().max(1);
         let total = opening.words.len();
         let mut counts = [0_usize; Kind::ALL.len()];
-        let (mut lectures, mut lectured) = (0, None);
+        let (mut lectures, mut last_lecture) = (0, None);
         // A sentence is plain if nothing in it evades or lectures.
         let (mut plain, mut not_plain) = (total, None);
         let mut turns = false;
@@ -290,8 +290,8 @@ impl Found<'_> {
             let (kind, sentence) = (phrase.kind, phrase.sentence as usize);
             counts[kind as usize] += 1;
             let is_lecture = kind == Kind::Lecture;
-            if is_lecture && lectured != Some(sentence) {
-                lectured = Some(sentence);
+            if is_lecture && last_lecture != Some(sentence) {
+                last_lecture = Some(sentence);
                 lectures += 1;
             }
             if (is_lecture || kind.is_evasive()) && not_plain != Some(sentence) {
