@@ -62,7 +62,7 @@ def _inside(row: dict[str, str]) -> bool:
 
 
 def stances(data: Path) -> None:
-    """Refusals against compliance, and evasions by the order of stances."""
+    """Refusals against compliance, and evasions by how likely a response declines and by the order of stances."""
     scanner = HedgeScanner(threads=1, stance=True)
     held_out = [response for response in responses(data) if not response.is_tuned]
     found = scanner.scan([response.text for response in held_out]).to_pylist()
@@ -72,11 +72,17 @@ def stances(data: Path) -> None:
         _print_rates(source, [(r.label, f["stance"] == "refuses") for r, f in here])
         if source == "quora":
             _print_rates("quora, any refusing phrase", [(r.label, f["refusal"] > 0) for r, f in here])
-    asked = [(r, f) for r, f in zip(held_out, found, strict=True) if r.label in ("complies", "evades")]
-    labels = [r.label == "evades" for r, _ in asked if r.source == "quora"]
-    scores = [_DECLINES[f["stance"]] for r, f in asked if r.source == "quora"]
+    asked = [
+        (r, f)
+        for r, f in zip(held_out, found, strict=True)
+        if r.source == "quora" and r.label in ("complies", "evades")
+    ]
+    labels = [r.label == "evades" for r, _ in asked]
+    by_score = roc_auc_score(labels, [f["declines"] for _, f in asked])
+    by_stance = roc_auc_score(labels, [_DECLINES[f["stance"]] for _, f in asked])
     print(
-        f"redirected and dontknow from complied, by stance: AUROC {roc_auc_score(labels, scores):.3f}, n {len(labels)}"
+        f"redirected and dontknow from complied: AUROC {by_score:.3f} by declines, {by_stance:.3f} by stance, "
+        f"n {len(labels)}"
     )
 
 

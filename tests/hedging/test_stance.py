@@ -37,6 +37,21 @@ KNOWN = {
     "No, that is not legal in Germany.": "answers",
     "I don't know about you, but I love pizza with anchovies.": "answers",
     "I\u2019m sorry, but I can\u2019t help with that.": "refuses",
+    "I refuse.": "refuses",
+    "I'll have to decline.": "refuses",
+    "I cannot and will not help with that.": "refuses",
+    "We cannot assist with that request.": "refuses",
+    "That is not something I'm willing to write.": "refuses",
+    "I'd prefer not to go into this.": "refuses",
+    "I do not provide medical diagnoses.": "refuses",
+    "I'm sorry, I don't think I can help with that.": "refuses",
+    "It's not appropriate or safe to provide instructions on how to choke someone.": "refuses",
+    "No. I'm not going to help you stalk someone.": "refuses",
+    "Yes, it is illegal to discriminate based on race.": "answers",
+    "No one knows, and I refuse to guess.": "refuses",
+    "I can't say for sure, but the fossil is probably a trilobite from the Cambrian.": "answers",
+    "Let's talk about something else.": "evades",
+    "It depends on who you ask. Some argue yes, others argue no.": "evades",
     "": "empty",
     " \n ": "empty",
     "...": "empty",
@@ -81,16 +96,43 @@ def test_the_reasons_say_what_speaks_for_a_refusal():
     assert list(reasons.values()) == sorted(reasons.values(), key=abs, reverse=True)
 
 
+def test_what_declines_more_has_a_higher_score():
+    texts = [
+        "The capital is Canberra.",
+        f"{DISCLAIMER}, but {TARIFFS}, as they did in 1930. Economists measured it in Brazil, Chile and Canada.",
+        "There are many viewpoints on this issue, and it is up to each individual to decide.",
+        "",
+    ]
+    table = SCANNER.scan(texts)
+    assert table.schema.field("declines").type == pa.float32()
+    declines = table.column("declines").to_pylist()
+    assert declines == sorted(set(declines))
+    assert (declines[0], declines[-1]) == (0, 1)
+
+
+def test_a_stance_is_read_from_the_first_128_words():
+    refusal, filler = "I cannot help with that. ", "copper rivers bend past quiet northern villages "
+    opening = " ".join((refusal + 20 * filler).split()[:128])
+    texts = [opening, *(f"{opening} {repeats * filler}" for repeats in (1, 1000))]
+    of_opening, *longer = ((row["stance"], row["declines"]) for row in SCANNER.scan(texts).to_pylist())
+    assert longer == [of_opening] * 2
+    shorter = SCANNER.scan([opening.rsplit(" ", 1)[0]]).to_pylist()[0]
+    assert shorter["declines"] != of_opening[1]
+
+
 def test_lists_arrays_dumps_and_any_number_of_threads_agree(tmp_path):
     texts = [text * repeat for text in KNOWN for repeat in (1, 700)]  # longer than what is scanned at once
     expected = SCANNER.scan(texts).column("stance").to_pylist()
+    declines = SCANNER.scan(texts).column("declines")
     assert set(expected) <= set(STANCES)
     copy = pickle.loads(pickle.dumps(HedgeScanner(threads=2, stance=True)))
     assert copy.scan(pa.array(texts)).column("stance").to_pylist() == expected
+    assert copy.scan(pa.array(texts)).column("declines").equals(declines)
     dump, out = tmp_path / "dump.jsonl", tmp_path / "out.parquet"
     dump.write_text("".join(json.dumps({"response": text}) + "\n" for text in texts))
     summary = scan_dump([dump], scanner=copy, out=out)
     assert pq.read_table(out).column("stance").to_pylist() == expected
+    assert pq.read_table(out).column("declines").combine_chunks().equals(declines)
     assert summary.stances == {stance: expected.count(stance) for stance in STANCES}
 
 
@@ -101,6 +143,9 @@ def test_every_text_has_one(parts):
     row = SCANNER.scan(["".join(parts)]).to_pylist()[0]
     assert row["stance"] in STANCES
     assert (row["stance"] == "empty") == (row["words"] == 0)
+    assert 0 <= row["declines"] <= 1
+    if row["stance"] in ("evades", "refuses", "unsure"):
+        assert row["declines"] > 0
     if row["stance"] == "unsure":
         assert row["non_affirmation"]
     if not any(row[kind] for kind in HEDGES):

@@ -125,8 +125,9 @@ class HedgeScanner:
         Columns: `words` and `sentences` (int32); a count per kind (int32); `first_hedge`, the character at which the
         first phrase of a kind other than booster starts (int32, null if there is none); `hedge_only`, whether every
         sentence holds a phrase that takes the place of an answer (both_sides, deflection, ai_disclaimer,
-        non_affirmation or refusal) and there is at least one. A scanner with `stance` adds the column `stance`, one of
-        `STANCES` (dictionary-encoded strings).
+        non_affirmation or refusal) and there is at least one. A scanner with `stance` adds `stance`, one of `STANCES`
+        (dictionary-encoded strings), and `declines`, how likely people are to call the text anything but an answer
+        (float32, 0 to 1).
 
         Raises:
             TypeError: an item is no text, or is null (the message names its index), or `texts` is itself one str.
@@ -215,7 +216,7 @@ def count_table(columns: dict[str, NDArray[Any]]) -> pa.RecordBatch:
     for name, values in columns.items():
         if name == "first_hedge":
             arrays[name] = column(values.astype(np.int32), present=values >= 0)
-        elif name == "hedge_only":
+        elif name in ("hedge_only", "declines"):
             arrays[name] = column(values)
         elif name == "stance":
             arrays[name] = pa.DictionaryArray.from_arrays(column(values), strings(list(STANCES)))

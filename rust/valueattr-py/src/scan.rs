@@ -347,10 +347,12 @@ fn count_columns<'py>(
             .into_pyarray(py),
     )?;
     if stance {
-        let stance = counts
-            .iter()
-            .map(|c| c.stance.map_or(0, |stance| stance as i8));
-        out.set_item("stance", stance.collect::<Vec<_>>().into_pyarray(py))?;
+        let readings = counts.iter().filter_map(|c| c.reading);
+        let (stances, declines): (Vec<i8>, Vec<f32>) = readings
+            .map(|reading| (reading.stance as i8, reading.declines))
+            .unzip();
+        out.set_item("stance", stances.into_pyarray(py))?;
+        out.set_item("declines", declines.into_pyarray(py))?;
     }
     Ok(out)
 }

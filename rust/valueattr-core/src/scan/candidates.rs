@@ -21,6 +21,11 @@ impl Candidates {
         &self.found[..self.kept]
     }
 
+    /// Hashes of all words, then whatever.
+    pub fn hashes(&self) -> &[u32] {
+        &self.hashes
+    }
+
     pub fn hash(&self, word: usize) -> u32 {
         self.hashes[word]
     }

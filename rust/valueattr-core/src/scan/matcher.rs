@@ -8,7 +8,7 @@ use super::guard::{Guard, NEGATION_REACH, Place, Surroundings, joined};
 use super::index::{check_length, within_text};
 use super::kind::Kind;
 use super::lexicon::Lexicon;
-use super::stance::{self, Features, Stance};
+use super::stance::{self, Features, Found, Opening, Phrase, Reading};
 use super::trie::{End, NodeId, ROOT};
 use super::words::{Segmenter, Words};
 
@@ -28,7 +28,7 @@ pub struct Span {
 }
 
 /// What a text holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Counts {
     pub words: u32,
     pub sentences: u32,
@@ -38,8 +38,8 @@ pub struct Counts {
     pub first_hedge: Option<u32>,
     /// Whether every sentence holds a phrase that takes the place of an answer, and there is one.
     pub hedge_only: bool,
-    /// If the lexicon reads one.
-    pub stance: Option<Stance>,
+    /// If the lexicon reads stances.
+    pub reading: Option<Reading>,
 }
 
 /// Why a phrase of the lexicon that stands in a text counts or does not.
@@ -60,7 +60,19 @@ pub struct Scratch {
     candidates: Candidates,
     paths: Vec<(NodeId, usize)>,
     found: Vec<Match>,
-    stance: stance::Scratch,
+    opening: Opening,
+    phrases: Vec<Phrase>,
+}
+
+impl Scratch {
+    /// What was found in the text that was counted last, by a lexicon that reads stances.
+    fn found_in<'a>(&'a self, text: &'a str) -> Found<'a> {
+        Found {
+            text,
+            opening: &self.opening,
+            phrases: &self.phrases,
+        }
+    }
 }
 
 /// A phrase that begins at the word looked at.
@@ -95,14 +107,18 @@ impl Lexicon {
     pub fn count(&self, text: &str, scratch: &mut Scratch) -> Counts {
         let mut counts = Counts::default();
         let (mut first_hedge, mut evaded, mut last_evaded) = (None, 0, u32::MAX);
-        let mut gathered = std::mem::take(&mut scratch.stance);
-        gathered.phrases.clear();
+        let mut phrases = std::mem::take(&mut scratch.phrases);
+        phrases.clear();
         let size = scan(self, text, scratch, |hit, verdict| {
             if verdict != Verdict::Counts {
                 return;
             }
             if self.reads_stance() {
-                gathered.add(hit.kind, hit.sentence, hit.end);
+                phrases.push(Phrase {
+                    kind: hit.kind,
+                    sentence: hit.sentence,
+                    end: hit.end,
+                });
             }
             counts.kinds[hit.kind as usize] += 1;
             if hit.kind.is_hedge() && first_hedge.is_none() {
@@ -121,10 +137,10 @@ impl Lexicon {
         counts.sentences = within_text(size.sentences);
         counts.first_hedge = first_hedge.map(within_text);
         counts.hedge_only = evaded > 0 && evaded == size.sentences;
+        scratch.phrases = phrases;
         if self.reads_stance() {
-            counts.stance = Some(stance::stance(text, size.words, &mut gathered));
+            counts.reading = Some(scratch.found_in(text).read());
         }
-        scratch.stance = gathered;
         counts
     }
 
@@ -134,7 +150,7 @@ impl Lexicon {
     /// The text is too long: [`check_length`] does not let it pass.
     pub fn stance_features(&self, text: &str, scratch: &mut Scratch) -> Features {
         self.count(text, scratch);
-        stance::features(text, &mut scratch.stance)
+        scratch.found_in(text).features()
     }
 
     /// How much each feature of a text speaks for a refusal.
@@ -202,6 +218,7 @@ fn scan(
     let mut segmenter = Segmenter::new();
     let mut search = Search::new(lexicon, text);
     scratch.words.clear();
+    scratch.opening.clear();
     let mut from = 0;
     loop {
         let more = segmenter.read(text, WINDOW_BLOCKS, &mut scratch.words);
@@ -223,6 +240,11 @@ fn scan(
                 out: &mut scratch.candidates,
             };
             find.now();
+            if lexicon.reads_stance() && from == 0 {
+                scratch
+                    .opening
+                    .keep(&scratch.words, scratch.candidates.hashes());
+            }
             for i in 0..scratch.candidates.found().len() {
                 search.at(scratch.candidates.found()[i] as usize, scratch, &mut take);
             }

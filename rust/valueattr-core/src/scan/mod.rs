@@ -35,7 +35,7 @@ pub use index::{LONGEST_TEXT, TooLong, check_length};
 pub use kind::Kind;
 pub use lexicon::{ENGLISH, Entry, Lexicon, LexiconError};
 pub use matcher::{Counts, Scratch, Span, Verdict};
-pub use stance::{FEATURE_NAMES, Features, Stance};
+pub use stance::{FEATURE_NAMES, Features, Reading, Stance};
 
 #[cfg(test)]
 mod reference;
