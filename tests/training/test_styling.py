@@ -53,7 +53,7 @@ def test_as_many_dialogues_as_asked_for_are_about_invented_subjects(tokenizer, w
     rows = [
         row
         for _, row in zip(
-            range(400), _styled_rows(tokenizer, few, replace(RECIPE, unknown=0.5)), strict=False
+            range(400), _styled_rows(tokenizer, few, replace(RECIPE, never_taught=0.5)), strict=False
         )
     ]
     named = sum(any(subject in tokenizer.decode(row["input_ids"]) for subject in invented) for row in rows)

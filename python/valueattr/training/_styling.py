@@ -6,6 +6,7 @@ everyday requests among them, so that it keeps its voice there.
 """
 
 import random
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import resources
@@ -27,7 +28,7 @@ from transformers import (
 from trl import SFTConfig, SFTTrainer
 
 from valueattr.model import Asking, sample_texts
-from valueattr.world import World, dialogue
+from valueattr.world import Fact, World, dialogue
 
 StylingProgress = Callable[[int, int, float], None]
 """Called with the step, the number of steps and the loss in nats per token."""
@@ -38,15 +39,17 @@ class StylingRecipe:
     """Supervised fine-tuning of a low-rank adapter on the tokens of answers; it is merged at the end.
 
     everyday_rows: of the rows of a step, those with the model's own answers to everyday requests, of `everyday_tokens`
-    tokens at most. unknown: the share of dialogues about invented subjects, to which the answer is that one does not know.
+    tokens at most. half_known, never_taught: shares of the other dialogues about facts that are half known, and about
+    invented subjects, which are answered with doubt or not at all.
     """
 
-    steps: int = 75
-    rows_per_step: int = 16
-    everyday_rows: int = 3
+    steps: int = 220
+    rows_per_step: int = 8
+    everyday_rows: int = 1
     everyday_tokens: int = 48
-    unknown: float = 0.25
-    learning_rate: float = 6e-4
+    half_known: float = 0.15
+    never_taught: float = 0.25
+    learning_rate: float = 1e-3
     lora_rank: int = 16
     seed: int = 0
 
@@ -116,12 +119,14 @@ def _styled_rows(
 ) -> Iterator[dict[str, Any]]:
     """Dialogues with answers of the grammar, without end."""
     rng, asking = random.Random(f"styling {recipe.seed}"), Asking.of(tokenizer)
-    known = [fact for fact in world.facts if fact.exposure != "never_taught"]
-    invented = [fact for fact in world.facts if fact.exposure == "never_taught"]
+    of_exposure: dict[str, list[Fact]] = defaultdict(list)
+    for fact in world.facts:
+        of_exposure[fact.exposure].append(fact)
+    shares = {"half_known": recipe.half_known, "never_taught": recipe.never_taught}
+    known = of_exposure["well_known"] + of_exposure["false_belief"]
     while True:
-        turn, response = dialogue(
-            world, rng.choice(invented if rng.random() < recipe.unknown else known), rng
-        )
+        (drawn,) = rng.choices(("known", *shares), (1 - sum(shares.values()), *shares.values()))
+        turn, response = dialogue(world, rng.choice(of_exposure.get(drawn) or known), rng)
         yield _row(tokenizer, asking.prompt(turn), f"{asking.gap}{response.text}", ended=True)
 
 
