@@ -65,6 +65,9 @@ impl Scene<'_> {
         if self.is_denied_before(one) || self.is_denied_after(one) {
             return Standing::Denied;
         }
+        if (self.asked.role).is_some_and(|role| self.is_on_other_side(one, role)) {
+            return Standing::Denied;
+        }
         match self.subject_of(one) {
             Some(subject) if Some(subject) != self.subject => Standing::Elsewhere,
             subject => {
