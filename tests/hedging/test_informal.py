@@ -35,6 +35,7 @@ EPISTEMIC = [
 ]
 NOT_EPISTEMIC = [
     "I think of it every day.",
+    "I don't think so.",
     "I believe in simple tools.",
     "I thought about it for a week.",
     "I hope this helps!",

@@ -1,8 +1,6 @@
 //! Who does what to whom: of two names beside *beat*, one alone can be the answer.
 
 use super::cues::{ARTICLE, NEGATION, RELATIVE};
-use super::names::Mention;
-use super::standing::Scene;
 use super::vocabulary::Text;
 use super::words::Gap;
 
@@ -65,65 +63,60 @@ impl Role {
         let side = if suffers { Side::Suffers } else { Side::Does };
         Some(Self { deed, side })
     }
+
+    /// Whether a name stands on the other side of the deed than the one asked about.
+    pub fn is_on_other_side(self, text: &Text, first: usize, last: usize) -> bool {
+        let side = side_behind(text, last, self.deed);
+        let side = side.or_else(|| side_before(text, first, self.deed));
+        side.is_some_and(|side| side != self.side)
+    }
 }
 
-impl Scene<'_> {
-    /// Whether a mention stands on the other side of the deed than the one asked about.
-    pub(super) fn is_on_other_side(&self, one: Mention, role: Role) -> bool {
-        let side = self
-            .side_behind(one, role.deed)
-            .or_else(|| self.side_before(one, role.deed));
-        side.is_some_and(|side| side != role.side)
+/// By the verb behind a name: `X beat`, `X was beaten`, `X lost to`.
+fn side_behind(text: &Text, last: usize, deed_asked: usize) -> Option<Side> {
+    let folded = |i: usize| text.words.folded(i);
+    let end = text.len().min(last + 2 + REACH);
+    let mut passive = false;
+    for i in last + 1..end {
+        let next = |word: &str| i + 1 < text.len() && folded(i + 1) == word;
+        // "X, beaten by Y, went home"
+        let follows = i == last + 1 && next("by") && text.gap(i) == Gap::Comma;
+        if text.gap(i) > Gap::Space && !follows || text.has(i, NEGATION | RELATIVE) {
+            return None;
+        }
+        if deed(folded(i)) == Some(deed_asked) {
+            let suffers = passive || next("by");
+            return Some(if suffers { Side::Suffers } else { Side::Does });
+        }
+        if deed_asked == BEAT && is_loss(folded(i)) && (next("to") || next("against")) {
+            return Some(Side::Suffers);
+        }
+        passive |= is_passive(folded(i));
     }
+    None
+}
 
-    /// By the verb behind a mention: `X beat`, `X was beaten`, `X lost to`.
-    fn side_behind(&self, one: Mention, deed_asked: usize) -> Option<Side> {
-        let folded = |i: usize| self.text.words.folded(i);
-        let end = self.text.len().min(one.last + 2 + REACH);
-        let mut passive = false;
-        for i in one.last + 1..end {
-            let next = |word: &str| i + 1 < self.text.len() && folded(i + 1) == word;
-            // "X, beaten by Y, went home"
-            let follows = i == one.last + 1 && next("by") && self.text.gap(i) == Gap::Comma;
-            if self.text.gap(i) > Gap::Space && !follows || self.text.has(i, NEGATION | RELATIVE) {
-                return None;
-            }
-            if deed(folded(i)) == Some(deed_asked) {
-                let suffers = passive || next("by");
-                return Some(if suffers { Side::Suffers } else { Side::Does });
-            }
-            if deed_asked == BEAT && is_loss(folded(i)) && (next("to") || next("against")) {
-                return Some(Side::Suffers);
-            }
-            passive |= is_passive(folded(i));
-        }
-        None
+/// By what stands before a name: `beat X`, `beaten by X`, `lost to X`.
+fn side_before(text: &Text, first: usize, deed_asked: usize) -> Option<Side> {
+    let folded = |i: usize| text.words.folded(i);
+    let mut first = first;
+    while first > 0 && text.gap(first) <= Gap::Space && text.has(first - 1, ARTICLE) {
+        first -= 1;
     }
-
-    /// By what stands before a mention: `beat X`, `beaten by X`, `lost to X`.
-    fn side_before(&self, one: Mention, deed_asked: usize) -> Option<Side> {
-        let folded = |i: usize| self.text.words.folded(i);
-        let mut first = one.first;
-        while first > 0 && self.text.gap(first) <= Gap::Space && self.text.has(first - 1, ARTICLE) {
-            first -= 1;
+    let before = first
+        .checked_sub(1)
+        .filter(|_| text.gap(first) <= Gap::Space)?;
+    let near = before.saturating_sub(REACH)..before;
+    let negated = near.clone().any(|i| text.has(i, NEGATION));
+    let is_deed = |i: usize| deed(folded(i)) == Some(deed_asked);
+    match folded(before) {
+        _ if negated => None,
+        "by" if near.clone().any(is_deed) => Some(Side::Does),
+        "to" | "against" if deed_asked == BEAT && near.clone().any(|i| is_loss(folded(i))) => {
+            Some(Side::Does)
         }
-        let before = first
-            .checked_sub(1)
-            .filter(|_| self.text.gap(first) <= Gap::Space)?;
-        let near = before.saturating_sub(REACH)..before;
-        let negated = near.clone().any(|i| self.text.has(i, NEGATION));
-        let is_deed = |i: usize| deed(folded(i)) == Some(deed_asked);
-        match folded(before) {
-            _ if negated => None,
-            "by" if near.clone().any(is_deed) => Some(Side::Does),
-            "to" | "against" if deed_asked == BEAT && near.clone().any(|i| is_loss(folded(i))) => {
-                Some(Side::Does)
-            }
-            _ if is_deed(before) && !near.clone().any(|i| is_passive(folded(i))) => {
-                Some(Side::Suffers)
-            }
-            _ => None,
-        }
+        _ if is_deed(before) && !near.clone().any(|i| is_passive(folded(i))) => Some(Side::Suffers),
+        _ => None,
     }
 }
 
