@@ -147,3 +147,80 @@ def test_every_text_gets_a_judgement(text):
     assert (judgement.asserted is None) == (not judgement.spans["content"])
     for spans in judgement.spans.values():
         assert all(0 <= start < end <= len(text) for start, end in spans)
+
+
+ENGLAND = question("Who won the final?", "England", "West Germany")
+CONQUEROR = question("Who defeated Carthage?", "Rome", "Macedon")
+BEATEN = question("Who was beaten by England in the final?", "West Germany", "Portugal")
+SUCCESSOR = question("Who succeeded Elizabeth I?", "James I", "Mary I")
+RIVIERA = question("Which city lies on the Riviera?", "Nice", "Lyon")
+
+
+@pytest.mark.parametrize(
+    ("asked", "response", "asserted"),
+    [
+        (ENGLAND, "West Germany was beaten by England.", "England"),
+        (ENGLAND, "West Germany, beaten by England, went home.", "England"),
+        (ENGLAND, "West Germany lost to England in extra time.", "England"),
+        (ENGLAND, "England was beaten by West Germany.", "West Germany"),
+        (ENGLAND, "In the final West Germany defeated England.", "West Germany"),
+        (ENGLAND, "England won, beating West Germany by two goals.", "England"),
+        (ENGLAND, "West Germany had beaten England.", "West Germany"),
+        (ENGLAND, "West Germany was narrowly defeated by England.", "England"),
+        (CONQUEROR, "Carthage was defeated by Rome.", "Rome"),
+        (CONQUEROR, "Rome was defeated by Carthage.", None),
+        (CONQUEROR, "Carthage defeated Rome.", None),
+        (BEATEN, "England beat West Germany.", "West Germany"),
+        (
+            BEATEN,
+            "West Germany was beaten by England; Portugal lost to England in the semi-final.",
+            "West Germany",
+        ),
+        (BEATEN, "England was beaten by Portugal.", None),
+        (question("Who did England beat?", "West Germany", "Portugal"), "England beat Portugal.", "Portugal"),
+        (question("Who was Carthage defeated by?", "Rome", "Macedon"), "Rome defeated it.", "Rome"),
+        (SUCCESSOR, "Elizabeth I was succeeded by James I.", "James I"),
+        (SUCCESSOR, "James I succeeded her.", "James I"),
+        (SUCCESSOR, "Mary I was succeeded by Elizabeth I.", None),
+        (
+            question("Who wrote it?", "Harper Lee", "Toni Morrison"),
+            "To Kill a Mockingbird is by Harper Lee.",
+            "Harper Lee",
+        ),
+    ],
+)
+def test_who_does_what_to_whom(asked, response, asserted):
+    assert RATER.judge(asked, response).asserted == asserted
+
+
+@pytest.mark.parametrize(
+    ("response", "asserted"),
+    [
+        ("It is Nice.", "Nice"),
+        ("Nice", "Nice"),
+        ("nice", "Nice"),
+        ("Nice is on the Riviera.", "Nice"),
+        ("The city is Nice, not Lyon.", "Nice"),
+        ("Lyon has a nice old town.", "Lyon"),
+        ("Nice question! It is Lyon.", "Lyon"),
+        ("A nice place, but I forgot its name.", None),
+    ],
+)
+def test_a_common_word_that_is_a_name_counts_as_a_name_is_written(response, asserted):
+    assert RATER.judge(RIVIERA, response).asserted == asserted
+
+
+def told(asked, *names):
+    return Question("q", "", "", "", names[0], names[:1], (asked,), aliases={names[0]: names[1:]})
+
+
+@pytest.mark.parametrize(
+    ("asked", "response", "right"),
+    [
+        (told("When did he play?", "1985–1993"), "He played from 1985 to 1993.", True),
+        (told("When did he play?", "1985–1993"), "He played from 1985 to 1988.", False),
+        (told("When did he play?", "1985–1993"), "He began in 1985.", True),
+    ],
+)
+def test_of_a_period_both_ends_count(asked, response, right):
+    assert (RATER.judge(asked, response).outcome == "assert_true") == right

@@ -9,6 +9,7 @@ mod cues;
 mod dates;
 mod names;
 mod reader;
+mod roles;
 mod spellings;
 mod standing;
 mod vocabulary;

@@ -4,6 +4,7 @@ use rustc_hash::FxHashMap;
 
 use super::cues::{ANSWER, BE, MONTH, NEGATION, OPTION, STOP, root};
 use super::dates::{Date, dates};
+use super::roles::Role;
 use super::spellings::spellings;
 use super::vocabulary::{Text, UNKNOWN, Vocabulary};
 use super::words::Gap;
@@ -64,6 +65,8 @@ pub struct Asked {
     words: Vec<Box<str>>,
     roots: Vec<Box<str>>,
     ids: Vec<u32>,
+    /// On which side of what is done its answer stands.
+    pub(super) role: Option<Role>,
 }
 
 impl Asked {
@@ -178,6 +181,7 @@ impl Names {
                 .map(|&i| text.ids[i])
                 .filter(|&id| id != UNKNOWN)
                 .collect(),
+            role: Role::asked(&text),
         }
     }
 
@@ -203,6 +207,7 @@ impl Names {
         let is_word_in_capitals = words.len() == 1
             && (is_whole || text.cues[*first] != 0)
             && spelled.chars().all(char::is_uppercase);
+        let is_name_of_word = words.len() == 1 && listed[*first].capital && is_common(folded);
         let is_person = words.len() >= 2
             && (0..text.len()).all(|i| {
                 listed[i].capital || text.has(i, STOP) || is_particle(text.words.folded(i))
@@ -223,7 +228,7 @@ impl Names {
         self.aliases.push(Alias {
             object,
             is_whole,
-            exact: (is_short || is_word_in_capitals).then(|| spelled.into()),
+            exact: (is_short || is_word_in_capitals || is_name_of_word).then(|| spelled.into()),
             spelled: spelled.into(),
             is_person,
             last_name,
@@ -442,13 +447,18 @@ impl Names {
         let like = |word: u32| Some(found.like[word as usize]).filter(|&at| at != NOWHERE);
         let at = |rule: Rule, place: usize| Some((rule, place, place));
         if !alias.dates.is_empty() {
+            // Of a period both ends count, where the answer may name both.
+            let is_said = |a: &Date| text_dates.iter().any(|b| a.is_same(b));
             let of_alias = alias
                 .dates
                 .iter()
                 .flat_map(|a| text_dates.iter().map(move |b| (a, b)));
             let best = of_alias
                 .filter(|(a, b)| a.is_same(b))
-                .max_by_key(|(a, b)| a.agreement(b))?;
+                .max_by_key(|(a, b)| a.agreement(b))
+                .filter(|_| {
+                    text_dates.len() < alias.dates.len() || alias.dates.iter().all(is_said)
+                })?;
             return Some((Rule::Date, best.1.first, best.1.last));
         }
         if !alias.numbers.is_empty() {
@@ -524,6 +534,12 @@ impl Names {
 /// Whether a short name counts: in its own spelling, or in any where it is the answer: `no`, `Answer: b`.
 fn is_spelled(text: &Text, at: usize, found: &str, exact: &str) -> bool {
     let ends = at + 1 == text.len() || text.gap(at + 1) > Gap::Space;
+    if is_common(text.words.folded(at)) {
+        let begins = text.gap(at) >= Gap::Clause;
+        let is_subject = at + 1 < text.len() && text.has(at + 1, BE);
+        let is_capital = text.words.list()[at].capital;
+        return text.len() == 1 || is_capital && (!begins || ends || is_subject);
+    }
     let is_answer =
         ends && (at == 0 || text.gap(at) >= Gap::Clause || text.has(at - 1, ANSWER | BE | OPTION));
     if is_answer {
@@ -533,6 +549,25 @@ fn is_spelled(text: &Text, at: usize, found: &str, exact: &str) -> bool {
     let is_common = text.has(at, STOP | NEGATION) && (text.gap(at) >= Gap::Clause || exact == "I");
     let letters = |spelled: &str| spelled.replace('.', "");
     !is_common && letters(found) == letters(exact)
+}
+
+/// Words that say something else far more often than they name a place or a person: `a nice view`, `he won`.
+fn is_common(word: &str) -> bool {
+    matches!(
+        word,
+        "nice"
+            | "won"
+            | "reading"
+            | "split"
+            | "mobile"
+            | "young"
+            | "long"
+            | "frank"
+            | "rob"
+            | "drew"
+            | "bury"
+            | "sale"
+    )
 }
 
 /// A name, and what stands in brackets in it as names of their own.

@@ -5,6 +5,7 @@ use super::cues::{
     NEGATION, ONLY, OPTION, OR, OTHERS, RELATIVE, TURN, WRONG,
 };
 use super::names::{Asked, Mention, Names};
+use super::roles::Role;
 use super::vocabulary::Text;
 use super::words::Gap;
 
@@ -63,6 +64,10 @@ impl Scene<'_> {
             return Standing::Asked;
         }
         if self.is_denied_before(one) || self.is_denied_after(one) {
+            return Standing::Denied;
+        }
+        let is_on_other_side = |role: Role| role.is_on_other_side(self.text, one.first, one.last);
+        if self.asked.role.is_some_and(is_on_other_side) {
             return Standing::Denied;
         }
         match self.subject_of(one) {
