@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,6 +18,7 @@ class Preset(BaseModel):
 
     split_size: facts in each split, at most. samples_per_fact: responses to each fact's questions in an evaluation.
     checkpoint_every, drift_every: steps between checkpoints, and between measurements of KL from the start model.
+    lora_rank: of the adapter that is trained in place of whole weights (None). precision: of a training step.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -39,6 +41,8 @@ class Preset(BaseModel):
         gt=0,
         description="documents that teach a model of the user's own; None: as many as the facts need",
     )
+    lora_rank: int | None = Field(default=None, gt=0)
+    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 SMOKE = Preset(
