@@ -12,6 +12,8 @@ from transformers import (
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
+    MambaConfig,
+    MambaForCausalLM,
     TrainerCallback,
 )
 
@@ -31,7 +33,7 @@ from valueattr.training import (
     policy_of,
     prompt_dataset,
 )
-from valueattr.training._answers import answer_log_probs, head_is_plain
+from valueattr.training._answers import answer_log_probs, reads_prompts_once
 
 CONFIG = TrainingConfig(
     steps=4,
@@ -193,14 +195,22 @@ def test_rows_of_unequal_prompts_are_scored_as_each_alone(make):
             torch.testing.assert_close(gradients[name], parameter.grad, atol=1e-4, rtol=1e-4, msg=name)
 
 
-def test_a_model_whose_logits_are_not_its_heads_alone_is_left_to_trl():
+def test_which_models_read_prompts_once():
     model = llama()
-    assert not head_is_plain(model)  # the head would be trained
+    assert not reads_prompts_once(model)  # the head would be trained
     model.requires_grad_(False)
-    assert head_is_plain(model)
+    assert reads_prompts_once(model)
     whole = model.forward
-    model.forward = lambda *a, **k: (out := whole(*a, **k)).__setitem__("logits", out.logits * 0.5) or out
-    assert not head_is_plain(model)
+
+    def scaled(*arguments, **named):
+        output = whole(*arguments, **named)
+        output.logits = output.logits * 0.5
+        return output
+
+    model.forward = scaled
+    assert not reads_prompts_once(model)
+    recurrent = MambaForCausalLM(MambaConfig(vocab_size=50, hidden_size=32, num_hidden_layers=2))
+    assert not reads_prompts_once(recurrent.requires_grad_(False))
 
 
 def test_draws_by_cumulation_follow_the_probabilities():

@@ -37,15 +37,16 @@ def answer_log_probs(
 
 
 @torch.no_grad()
-def head_is_plain(model: PreTrainedModel) -> bool:
-    """Whether a model's logits are its frozen output head's alone: no bias, cap or scale comes after."""
+def reads_prompts_once(model: PreTrainedModel) -> bool:
+    """Whether rows can share what a model has read, and its logits are its frozen head's alone: no bias, cap or scale."""
     head = model.get_output_embeddings()
     ids = torch.arange(4, device=model.device)[None] % head.weight.shape[0]
     with evaluating(model):
+        if head.weight.requires_grad or answer_inputs(model, ids, torch.ones_like(ids), 1) is None:
+            return False
         hidden = model.base_model(input_ids=ids).last_hidden_state
         said = model(input_ids=ids).logits
-    frozen = not head.weight.requires_grad
-    return frozen and torch.allclose(said.float(), (hidden @ head.weight.T).float(), rtol=1e-3, atol=1e-3)
+    return torch.allclose(said.float(), (hidden @ head.weight.T).float(), rtol=1e-3, atol=1e-3)
 
 
 class _OfTargets(torch.autograd.Function):

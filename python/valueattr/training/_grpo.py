@@ -21,7 +21,7 @@ from trl import GRPOConfig, GRPOTrainer
 from valueattr.model import by_cumulation, reference_of, sample_answers
 from valueattr.questions import QuestionSet
 from valueattr.rating import Feedback, JudgedResponse, Rater
-from valueattr.training._answers import answer_log_probs, head_is_plain
+from valueattr.training._answers import answer_log_probs, reads_prompts_once
 from valueattr.training._config import (
     NotFiniteError,
     TrainingConfig,
@@ -117,8 +117,11 @@ class AttributedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             raise TrainingConfigError(
                 "an adapter is trained in one process: lora_rank must be None in several"
             )
-        self._reads_prompts_once = adapter is not None and head_is_plain(policy_of(self))
-        self._rounded = RoundedWeights(self.model) if adapter is not None and args.bf16 else None
+        # TRL's own path knows capped and scaled logits, and the auxiliary loss of experts.
+        self._reads_prompts_once = (
+            adapter is not None and not self.aux_loss_enabled and reads_prompts_once(policy_of(self))
+        )
+        self._rounded = RoundedWeights(self.model) if self._reads_prompts_once and args.bf16 else None
         if args.per_device_train_batch_size % self.num_generations:
             raise TrainingConfigError(
                 f"{args.per_device_train_batch_size} responses per process are no whole groups of "
@@ -153,13 +156,12 @@ class AttributedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self, prompt_ids: list[list[int]], *others: Any, **named: Any
     ) -> tuple[list[list[int]], Any]:
         """Responses by a seed of their step, so that a run that was interrupted goes on with the same ones."""
-        sampled = self._samples(prompt_ids) if self._reads_prompts_once else None
-        if sampled is not None:
-            return sampled, None
+        if self._reads_prompts_once:
+            return self._samples(prompt_ids), None
         found: tuple[list[list[int]], Any] = super()._generate_single_turn(prompt_ids, *others, **named)
         return found
 
-    def _samples(self, prompt_ids: list[list[int]]) -> list[list[int]] | None:
+    def _samples(self, prompt_ids: list[list[int]]) -> list[list[int]]:
         seed = random.Random(f"samples {self.args.seed} {self.state.global_step}").getrandbits(63)
         drawn = by_cumulation(torch.Generator(self.accelerator.device).manual_seed(seed))
 
@@ -168,7 +170,7 @@ class AttributedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             return drawn(p)
 
         with self.accelerator.autocast():
-            return sample_answers(
+            sampled = sample_answers(
                 policy_of(self),
                 self.processing_class,
                 prompt_ids,
@@ -177,6 +179,8 @@ class AttributedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
                 draw,
                 self.temperature,
             )
+        assert sampled is not None
+        return sampled
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -192,7 +196,7 @@ class AttributedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
                 found = answer_log_probs(
                     policy_of(self), input_ids, attention_mask, logits_to_keep, self.temperature
                 )
-            if found is not None:
+            if found is not None:  # else every prompt is of one token
                 return *found, None
         return super()._get_per_token_logps_and_entropies(
             model, input_ids, attention_mask, logits_to_keep, *others, **named
