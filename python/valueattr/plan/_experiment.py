@@ -2,15 +2,19 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from valueattr.plan._arms import Arm
 from valueattr.plan._contrasts import Check, Contrast, Ratio
 
 EMBEDDED = "embedded"
 """The start model that is made of the world, in place of a model of the user's own."""
+
+
+_BEFORE: Mapping[str, Any] = {"lora_rank": None, "precision": "float32"}
+"""What a plan that does not say is about."""
 
 
 class Preset(BaseModel):
@@ -43,6 +47,11 @@ class Preset(BaseModel):
     )
     lora_rank: int | None = Field(default=None, gt=0)
     precision: Literal["float32", "bfloat16"] = "float32"
+
+    @model_serializer(mode="wrap")
+    def _as_sealed(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Plans of runs that train whole weights in float32 keep the bytes that they had before there was a choice."""
+        return {name: value for name, value in whole(self).items() if _BEFORE.get(name, ...) != value}
 
 
 SMOKE = Preset(
