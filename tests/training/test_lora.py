@@ -1,9 +1,11 @@
 """Training of an adapter, with prompts read once: the numbers are those of TRL's own path."""
 
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 from peft import PeftModel
 from transformers import (
     AutoModelForCausalLM,
@@ -26,6 +28,7 @@ from valueattr.training import (
     CritiqueDistillationTrainer,
     NotFiniteError,
     TrainingConfig,
+    TrainingConfigError,
     checkpoint_folders,
     grpo_config,
     lora_config,
@@ -280,6 +283,8 @@ def test_the_adapter_alone_is_trained_and_the_reference_is_the_start_model(build
     with torch.no_grad():
         expected, trained = start(ids).logits, policy(ids).logits
         with reference_of(policy) as reference:
+            with reference_of(reference) as again:
+                assert torch.equal(again(ids).logits, expected)
             assert torch.equal(reference(ids).logits, expected)
         assert not torch.allclose(trained, expected, atol=1e-3)
         assert torch.equal(policy(ids).logits, trained)
@@ -300,7 +305,9 @@ def test_drift_from_the_policys_own_start(build, untrained, monkeypatch):
     forward, reverse = of_copy.forward_kl(policy), of_copy.reverse_kl(policy)
     assert forward > 0.001
     assert (meter.forward_kl(policy), meter.reverse_kl(policy)) == (forward, reverse)
-    monkeypatch.setattr("valueattr.measures.drift._AT_ONCE", 1)  # a row at a time
+    monkeypatch.setattr("valueattr.measures.drift._AT_ONCE", 1)  # a row at a time, and nothing is kept
+    meter = DriftMeter(policy, tokenizer, prompts, 8, seed=0)
+    assert meter._own_log_p is None
     assert meter.forward_kl(policy) == pytest.approx(forward, rel=1e-5)
     assert meter.reverse_kl(policy) == pytest.approx(reverse, rel=1e-5)
 
@@ -325,6 +332,19 @@ def test_what_is_not_finite_stops_training_with_a_line_that_says_what_to_do(buil
         trainer.train()
     assert str(error.value).startswith("step 1: the ")
     assert str(error.value).endswith("is not finite; lower learning_rate or train with precision float32")
+
+
+def test_an_adapter_is_refused_in_several_processes(build, monkeypatch):
+    monkeypatch.setattr(Accelerator, "num_processes", property(lambda self: 2))
+    with pytest.raises(TrainingConfigError, match="an adapter is trained in one process"):
+        build()
+
+
+def test_without_peft_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(TrainingConfigError, match="lora_rank=4 needs the package peft: pip install peft"):
+        lora_config(CONFIG)
+    assert lora_config(CONFIG.model_copy(update={"lora_rank": None})) is None
 
 
 def test_critiques_are_distilled_into_an_adapter(build, world):

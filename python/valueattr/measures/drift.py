@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from valueattr.model import Asking, evaluating, reference_of, sample_ids, token_distributions
 from valueattr.questions import PromptFormat, Question
 
-# Log probabilities that are there at once, of each of two models: 34 MB of float32.
+# Log probabilities that are there at once, of each of two models, or are kept: 34 MB of float32.
 _AT_ONCE = 2**23
 
 
@@ -43,6 +43,8 @@ class DriftMeter:
         self._seed = seed
         with reference_of(reference) as start:
             self._own = self._sample(start)
+        few = len(self._own[0]) <= self._rows_at_once(self._own)
+        self._own_log_p = self._reference_log_p(self._own) if few else None
 
     @classmethod
     def on(
@@ -61,7 +63,12 @@ class DriftMeter:
 
     def forward_kl(self, policy: PreTrainedModel) -> float:
         """KL(pi0||pi) in nats per token of pi0's responses."""
-        return self._mean_kl(self._own, lambda rows: (self._reference_log_p(rows), _log_p(policy, rows)))
+
+        def log_p_and_q(rows: Samples) -> tuple[torch.Tensor, torch.Tensor]:
+            kept = self._own_log_p
+            return kept if kept is not None else self._reference_log_p(rows), _log_p(policy, rows)
+
+        return self._mean_kl(self._own, log_p_and_q)
 
     def reverse_kl(self, policy: PreTrainedModel) -> float:
         """KL(pi||pi0) in nats per token of pi's responses."""
@@ -71,6 +78,11 @@ class DriftMeter:
     def _sample(self, model: PreTrainedModel) -> Samples:
         return sample_ids(model, self._tokenizer, self._prompts, self._max_new_tokens, self._seed)
 
+    def _rows_at_once(self, samples: Samples) -> int:
+        vocabulary: int = self._reference.config.get_text_config().vocab_size
+        return max(1, _AT_ONCE // (samples[2].shape[1] * vocabulary))
+
+    @torch.no_grad()
     def _reference_log_p(self, samples: Samples) -> torch.Tensor:
         with reference_of(self._reference) as start:
             return _log_p(start, samples)
@@ -81,9 +93,7 @@ class DriftMeter:
     ) -> float:
         """Mean of KL(p||q) over the response tokens of samples, a few rows at a time."""
         response = samples[2]
-        at_once = max(
-            1, _AT_ONCE // (response.shape[1] * self._reference.config.get_text_config().vocab_size)
-        )
+        at_once = self._rows_at_once(samples)
         total = torch.zeros((), device=response.device)
         for rows in zip(*(torch.split(part, at_once) for part in samples), strict=True):
             log_p, log_q = log_p_and_q(rows)

@@ -12,7 +12,7 @@ def reference_of(model: PreTrainedModel) -> Iterator[PreTrainedModel]:
 
     Nothing is copied: inside, the model's own adapter is off.
     """
-    layers = [module for module in model.modules() if hasattr(module, "lora_A")]
+    layers = [layer for layer in model.modules() if hasattr(layer, "lora_A") and not layer.disable_adapters]
     for layer in layers:
         layer.enable_adapters(False)
     try:
