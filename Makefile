@@ -6,6 +6,7 @@
 # make real-model          fetches a small real chat model in GGUF and converts it; prints what to give as --model
 # make controls            trains the models behind the verdict's error anew, into the package
 # make bench  set up and run the trainer's bench
+# make bench-real-step     a GRPO step of a real chat model in the folder MODEL, against bare TRL and a plain loop
 # make bench-scan          the hedging scanner against its peers
 # make bench-store         the activation store against plain files and its peers
 # make bench-probe         probe fitting against scikit-learn and NumPy
@@ -38,7 +39,7 @@ WORKERS ?= 2
 DATA ?= ../shared/data
 MODELS ?= ../shared/models
 
-.PHONY: demo start-model real-model controls test test-slow fuzz python rust $(CHECKS) bench bench-scan bench-store bench-probe bench-truth bench-verdict bench-raters bench-scan-quality tools clean
+.PHONY: demo start-model real-model controls test test-slow fuzz python rust $(CHECKS) bench bench-real-step bench-scan bench-store bench-probe bench-truth bench-verdict bench-raters bench-scan-quality tools clean
 
 # The start model; the content penalty and the framing penalty on the framing tokens, each with its own sham.
 DEMO_ARMS := a0,a3,a3-sham,a4-span,a4-span-sham
@@ -117,6 +118,9 @@ controls: .venv/.train
 
 bench: .venv/.dev
 	$(BIN)/python benches/bench_trainer.py
+
+bench-real-step: .venv/.dev
+	$(BIN)/python benches/bench_real_step.py $(MODEL)
 
 bench-verdict: .venv/.dev
 	$(BIN)/python benches/bench_verdict.py

@@ -49,6 +49,15 @@ def test_the_published_plans_are_read(name):
         assert plan.to_json() == run.plan
 
 
+def test_an_adapter_is_sealed_where_one_is_trained(plan):
+    whole = plan.to_json()
+    assert not {"lora_rank", "precision"} & whole["settings"].keys()
+    settings = plan.settings.model_copy(update={"lora_rank": 16, "precision": "bfloat16"})
+    adapted = plan.model_copy(update={"settings": settings})
+    assert adapted.to_json()["settings"] == {**whole["settings"], "lora_rank": 16, "precision": "bfloat16"}
+    assert Plan.from_json(adapted.to_json()) == adapted
+
+
 def test_plans_of_both_versions_are_published():
     assert {plan_version(RunDirectory(folder).plan) for folder in PUBLISHED.glob("e?")} == {1, 2}
 

@@ -29,7 +29,12 @@ def run(
     experiment: Annotated[
         str, typer.Argument(help="The experiment to run: e1, e2 or e3, or all for the three of them.")
     ],
-    preset: Annotated[str, typer.Option(help="How large the experiment is: smoke, tiny or small.")] = "tiny",
+    preset: Annotated[
+        str,
+        typer.Option(
+            help="How large the experiment is: smoke, tiny or small, and for a chat model real-smoke or real."
+        ),
+    ] = "tiny",
     seeds: Annotated[
         int | None,
         typer.Option(

@@ -34,6 +34,9 @@ from valueattr.training import (
     dpo_trainer,
     edit_pairs,
     grpo_config,
+    lora_config,
+    merged_policy_of,
+    policy_of,
     prompt_dataset,
     sft_trainer,
     well_put_answers,
@@ -61,11 +64,10 @@ def train_arm(
     trainer.add_callback(watch)
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
-    policy = trainer.accelerator.unwrap_model(trainer.model)
-    measured = watch.timed("measure", lambda: context.measure(policy, arm, seed))
+    measured = watch.timed("measure", lambda: context.measure(policy_of(trainer), arm, seed))
     records.measured(context.training.steps, measured)
     folder = final_model_of(run, arm, seed)
-    policy.save_pretrained(folder)
+    merged_policy_of(trainer).save_pretrained(folder)
     context.tokenizer.save_pretrained(folder)
 
 
@@ -117,18 +119,20 @@ def _trainer(context: Context, arm: Arm, seed: int, folder: Path, records: Recor
     on_policy = (model, tokenizer, args, prompts, context.questions, context.rater, arm.feedback)
     match arm.method:
         case "grpo":
-            return AttributedGRPOTrainer(*on_policy)
+            return AttributedGRPOTrainer(*on_policy, adapter=lora_config(config))
         case "critique" | "other critique":
             return CritiqueDistillationTrainer(
                 *on_policy,
                 critique=partial(critique, world),
                 whose="own" if arm.method == "critique" else "other",
+                adapter=lora_config(config),
             )
     judged = _responses_of_start(context, prompts, seed)
     records.logged(0, "judged_responses", len(judged))
     if arm.method == "edit pairs":
         pairs = edit_pairs(world, arm.feedback, judged, prompt_family)
-        return dpo_trainer(model, context.load_start(), tokenizer, config, pairs, folder, seed)
+        reference = context.load_start() if config.lora_rank is None else None
+        return dpo_trainer(model, reference, tokenizer, config, pairs, folder, seed)
     examples = well_put_answers(context.asking, world, arm.feedback, judged, prompt_family)
     return sft_trainer(model, tokenizer, config, examples, folder, seed)
 
@@ -145,7 +149,11 @@ def _responses_of_start(context: Context, prompts: Any, seed: int) -> list[Judge
 
 
 def _reference(context: Context, trainer: Trainer) -> PreTrainedModel:
-    """The start model to read drift against: the trainer's own copy where it keeps one, so that there is no third."""
+    """The start model to read drift against, without a copy more than need be: the policy, which is read with its adapter
+    off, or the copy that the trainer keeps.
+    """
+    if context.training.lora_rank is not None:
+        return policy_of(trainer)
     if isinstance(trainer, AttributedGRPOTrainer | DPOTrainer):
         reference: PreTrainedModel = trainer.accelerator.unwrap_model(trainer.ref_model)
         return reference
@@ -223,19 +231,17 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
         return every > 0 and step % every == 0
 
     def _measure(self, step: int) -> None:
-        self._records.measured(step, self._context.measure_along(self._policy, self._arm, self._seed))
-
-    @property
-    def _policy(self) -> PreTrainedModel:
-        policy: PreTrainedModel = self._trainer.accelerator.unwrap_model(self._trainer.model)
-        return policy
+        self._records.measured(
+            step, self._context.measure_along(policy_of(self._trainer), self._arm, self._seed)
+        )
 
     def _measure_drift(self, step: int) -> bool:
         """Log both directions of KL; whether a threshold was crossed for the first time."""
-        forward = {name: meter.forward_kl(self._policy) for name, meter in self._drift.items()}
+        policy = policy_of(self._trainer)
+        forward = {name: meter.forward_kl(policy) for name, meter in self._drift.items()}
         for name, meter in self._drift.items():
             self._records.logged(step, f"forward_kl{name}", forward[name])
-            self._records.logged(step, f"reverse_kl{name}", meter.reverse_kl(self._policy))
+            self._records.logged(step, f"reverse_kl{name}", meter.reverse_kl(policy))
         seen = {row["name"] for row in self._records.steps}
         crossed = [
             name

@@ -1,5 +1,6 @@
 """The language model under study: loaded safely, asked in its own format, and taught the facts it does not know."""
 
+from valueattr.model._adapter import reference_of
 from valueattr.model._asking import Asking
 from valueattr.model._cache import cache_directory, cached_folder
 from valueattr.model._errors import ModelError
@@ -13,11 +14,12 @@ from valueattr.model._loading import (
 from valueattr.model._pretraining import continue_training, rate_for, text_digest
 from valueattr.model._reading import (
     ClosedSetScores,
+    answer_inputs,
     closed_set_log_probs,
     log_p_per_token,
     token_distributions,
 )
-from valueattr.model._sampling import evaluating, sample_ids, sample_texts
+from valueattr.model._sampling import by_cumulation, evaluating, sample_answers, sample_ids, sample_texts
 from valueattr.model._sources import shown_name
 from valueattr.model._teaching import Taught, TeachingRecipe, in_format, taught_model
 
@@ -27,6 +29,8 @@ __all__ = [
     "ModelError",
     "Taught",
     "TeachingRecipe",
+    "answer_inputs",
+    "by_cumulation",
     "cache_directory",
     "cached_folder",
     "check_vocabulary",
@@ -40,6 +44,8 @@ __all__ = [
     "log_p_per_token",
     "position_ids",
     "rate_for",
+    "reference_of",
+    "sample_answers",
     "sample_ids",
     "sample_texts",
     "shown_name",

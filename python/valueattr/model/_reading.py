@@ -6,7 +6,7 @@ through the vocabulary, and the softmax is taken in float32.
 
 from collections.abc import Iterator, Sequence
 from copy import copy
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -33,6 +33,43 @@ def token_distributions(
     """
     logits = _logits(model, ids, mask, tokens + 1)[:, :-1]
     return torch.log_softmax(logits if temperature == 1 else logits / temperature, -1)
+
+
+def answer_inputs(
+    model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, tokens: int
+) -> dict[str, Any] | None:
+    """What a model has to be given to say each of the last tokens of rows, with every distinct prompt read once.
+
+    `ids` and `mask` are (rows, width), prompts padded on the left to one width, answers on the right. The inputs are the
+    last token of each prompt and all of the answer but its last, (rows, tokens), after the keys and values of what stands
+    before. Gradients flow through these. None where the model keeps other things than keys and values, or where nothing
+    stands before.
+    """
+    before = ids.shape[1] - tokens - 1
+    if before < 1:
+        return None
+    output, rows = read_once(model, ids[:, :before], mask[:, :before])
+    cache = rows_of(output.get(cache_name(model)), rows)
+    if cache is None:
+        return None
+    seen = mask[:, :-1]
+    places = {name: of_all[:, before:] for name, of_all in position_ids(model, seen).items()}
+    return {"input_ids": ids[:, before:-1], "attention_mask": seen, cache_name(model): cache, **places}
+
+
+def read_once(model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor) -> tuple[Any, torch.Tensor]:
+    """One reading of every distinct row, with its keys and values, and which of them each row is, (rows,)."""
+    number: dict[tuple[int, ...], int] = {}
+    rows = [number.setdefault(tuple(row), len(number)) for row in torch.cat([ids, mask], dim=1).tolist()]
+    first = [rows.index(i) for i in number.values()]
+    output = model(
+        input_ids=ids[first],
+        attention_mask=mask[first],
+        use_cache=True,
+        logits_to_keep=1,
+        **position_ids(model, mask[first]),
+    )
+    return output, torch.tensor(rows, device=ids.device)
 
 
 class ClosedSetScores(NamedTuple):
@@ -248,10 +285,10 @@ def _batches(
     order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
     for start in range(0, len(order), ROWS_PER_BATCH):
         rows = order[start : start + ROWS_PER_BATCH]
-        yield rows, *_padded_left(tokenizer, [sequences[i] for i in rows], model.device)
+        yield rows, *padded_left(tokenizer, [sequences[i] for i in rows], model.device)
 
 
-def _padded_left(
+def padded_left(
     tokenizer: PreTrainedTokenizerBase, sequences: Sequence[list[int]], device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Ids and attention mask, shape (rows, longest), padded on the left."""

@@ -2,8 +2,9 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from valueattr.plan._arms import Arm
 from valueattr.plan._contrasts import Check, Contrast, Ratio
@@ -12,11 +13,16 @@ EMBEDDED = "embedded"
 """The start model that is made of the world, in place of a model of the user's own."""
 
 
+_BEFORE: Mapping[str, Any] = {"temperature": 1.0, "lora_rank": None, "precision": "float32"}
+"""What a plan that does not say is about."""
+
+
 class Preset(BaseModel):
     """How large a run is. Training settings are shared by all arms.
 
     split_size: facts in each split, at most. samples_per_fact: responses to each fact's questions in an evaluation.
     checkpoint_every, drift_every: steps between checkpoints, and between measurements of KL from the start model.
+    lora_rank: of the adapter that is trained in place of whole weights (None). precision: of a training step.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,6 +46,13 @@ class Preset(BaseModel):
         gt=0,
         description="documents that teach a model of the user's own; None: as many as the facts need",
     )
+    lora_rank: int | None = Field(default=None, gt=0)
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+    @model_serializer(mode="wrap")
+    def _as_sealed(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Plans keep the bytes that they had before there was a choice."""
+        return {name: value for name, value in whole(self).items() if _BEFORE.get(name, ...) != value}
 
 
 SMOKE = Preset(
@@ -82,7 +95,44 @@ SMALL = Preset(
     layers=6,
     documents=400_000,
 )
-PRESETS: Mapping[str, Preset] = {"smoke": SMOKE, "tiny": TINY, "small": SMALL}
+# For a chat model of some hundred million parameters on two cores: an adapter, and fewer and smaller steps.
+REAL_SMOKE = Preset(
+    seeds=1,
+    split_size=4,
+    samples_per_fact=1,
+    steps=3,
+    prompts_per_step=4,
+    group_size=4,
+    learning_rate=1e-4,
+    beta=0.1,
+    temperature=0.7,
+    checkpoint_every=3,
+    drift_every=3,
+    lora_rank=16,
+    precision="bfloat16",
+)
+REAL = Preset(
+    seeds=1,
+    split_size=16,
+    samples_per_fact=4,
+    steps=30,
+    prompts_per_step=8,
+    group_size=8,
+    learning_rate=1e-4,
+    beta=0.1,
+    temperature=0.7,
+    checkpoint_every=10,
+    drift_every=10,
+    lora_rank=16,
+    precision="bfloat16",
+)
+PRESETS: Mapping[str, Preset] = {
+    "smoke": SMOKE,
+    "tiny": TINY,
+    "small": SMALL,
+    "real-smoke": REAL_SMOKE,
+    "real": REAL,
+}
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """Training arms on TRL's trainers: the feedback channel decides which tokens carry the advantage."""
 
-from valueattr.training._config import TrainingConfig, TrainingConfigError, checkpoint_folders
+from valueattr.training._config import NotFiniteError, TrainingConfig, TrainingConfigError, checkpoint_folders
 from valueattr.training._distillation import CritiqueDistillationTrainer
 from valueattr.training._examples import dpo_trainer, edit_pairs, sft_trainer, well_put_answers
 from valueattr.training._grpo import AttributedGRPOTrainer, grpo_config
+from valueattr.training._lora import lora_config, merged_policy_of, policy_of
 from valueattr.training._offsets import streamed_offsets, tokens_in_spans
 from valueattr.training._prompts import prompt_dataset
 from valueattr.training._styling import StylingProgress, StylingRecipe, teach_styles
@@ -11,6 +12,7 @@ from valueattr.training._styling import StylingProgress, StylingRecipe, teach_st
 __all__ = [
     "AttributedGRPOTrainer",
     "CritiqueDistillationTrainer",
+    "NotFiniteError",
     "StylingProgress",
     "StylingRecipe",
     "TrainingConfig",
@@ -19,6 +21,9 @@ __all__ = [
     "dpo_trainer",
     "edit_pairs",
     "grpo_config",
+    "lora_config",
+    "merged_policy_of",
+    "policy_of",
     "prompt_dataset",
     "sft_trainer",
     "streamed_offsets",

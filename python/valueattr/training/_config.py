@@ -1,13 +1,17 @@
 """The one training configuration that all arms of a run share."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 
 class TrainingConfigError(ValueError):
     """A setting under which advantages would not stay with their tokens."""
+
+
+class NotFiniteError(ArithmeticError):
+    """A loss or advantage that is no number; the message says at which step, and what to do."""
 
 
 class TrainingConfig(BaseModel):
@@ -26,6 +30,12 @@ class TrainingConfig(BaseModel):
     max_completion_length: int = Field(default=24, gt=0)
     checkpoint_every: int = Field(default=25, gt=0)
     drift_every: int = Field(default=5, gt=0)
+    lora_rank: int | None = Field(
+        default=None, gt=0, description="rank of the adapter that is trained; None: whole weights are"
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="of the arithmetic of a training step; measures are read in float32"
+    )
 
 
 # Settings of TRL's GRPOConfig under which a token's advantage would reach other tokens or be dropped.

@@ -14,6 +14,7 @@ import torch
 from valueattr.model import token_distributions
 from valueattr.rating import Judgement, review
 from valueattr.training._grpo import AttributedGRPOTrainer
+from valueattr.training._lora import policy_of
 
 
 class CritiqueDistillationTrainer(AttributedGRPOTrainer):
@@ -64,10 +65,11 @@ class CritiqueDistillationTrainer(AttributedGRPOTrainer):
 
     def _compute_loss(self, model: Any, inputs: Mapping[str, Any]) -> torch.Tensor:
         mask = inputs["completion_mask"]
-        student = self._log_p(model, inputs["prompt_ids"], inputs["prompt_mask"], inputs)
-        with torch.no_grad():
-            start = self._log_p(self.ref_model, inputs["prompt_ids"], inputs["prompt_mask"], inputs)
-            teacher = self._log_p(self.ref_model, inputs["teacher_ids"], inputs["teacher_mask"], inputs)
+        policy = model if self.ref_model is not None else policy_of(self)
+        student = self._log_p(policy, inputs["prompt_ids"], inputs["prompt_mask"], inputs)
+        with torch.no_grad(), self.reference() as reference:
+            start = self._log_p(reference, inputs["prompt_ids"], inputs["prompt_mask"], inputs)
+            teacher = self._log_p(reference, inputs["teacher_ids"], inputs["teacher_mask"], inputs)
         taught = mask * inputs["criticised"].unsqueeze(1)
         distilled = (_kl(teacher, student) * taught).sum() / taught.sum().clamp(min=1)
         kept_close = (_kl(student, start) * mask).sum() / mask.sum().clamp(min=1)
@@ -80,6 +82,7 @@ class CritiqueDistillationTrainer(AttributedGRPOTrainer):
         for name, value in metrics.items():
             self._metrics[mode][name].append(value)
         loss: torch.Tensor = distilled + self.beta * kept_close
+        self._require_finite("loss", loss)
         return loss
 
     def _log_p(
@@ -88,7 +91,8 @@ class CritiqueDistillationTrainer(AttributedGRPOTrainer):
         """Log probabilities at each response token after a context, shape (B, T, vocabulary)."""
         ids = torch.cat([context, inputs["completion_ids"]], dim=1)
         mask = torch.cat([context_mask, inputs["completion_mask"]], dim=1)
-        return token_distributions(model, ids, mask, inputs["completion_ids"].shape[1], self.temperature)
+        with self.accelerator.autocast():
+            return token_distributions(model, ids, mask, inputs["completion_ids"].shape[1], self.temperature)
 
 
 def _kl(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:

@@ -13,6 +13,7 @@ from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 from valueattr.model import Asking
 from valueattr.rating import Feedback, JudgedResponse, critique, reframed
 from valueattr.training._config import TrainingConfig
+from valueattr.training._lora import lora_config
 from valueattr.world import World, filled, framed
 
 _DPO_BETA = 0.1
@@ -52,18 +53,25 @@ def well_put_answers(
 
 def dpo_trainer(
     model: PreTrainedModel,
-    reference: PreTrainedModel,
+    reference: PreTrainedModel | None,
     tokenizer: PreTrainedTokenizerBase,
     config: TrainingConfig,
     pairs: Sequence[dict[str, str]],
     folder: Path,
     seed: int,
 ) -> DPOTrainer:
-    """TRL's DPO over all pairs once, in as many steps as the other arms take."""
+    """TRL's DPO over all pairs once, in as many steps as the other arms take. An adapter needs no other `reference`."""
     settings = _settings(config, len(pairs), folder, seed)
     args = DPOConfig(**settings, beta=_DPO_BETA, max_length=None)
     dataset = Dataset.from_list(list(pairs))
-    return DPOTrainer(model, reference, args=args, train_dataset=dataset, processing_class=tokenizer)
+    return DPOTrainer(
+        model,
+        reference,
+        args=args,
+        train_dataset=dataset,
+        processing_class=tokenizer,
+        peft_config=lora_config(config),
+    )
 
 
 def sft_trainer(
@@ -78,7 +86,13 @@ def sft_trainer(
     settings = _settings(config, len(examples), folder, seed)
     args = SFTConfig(**settings, completion_only_loss=True, max_length=None)
     dataset = Dataset.from_list(list(examples))
-    return SFTTrainer(model, args=args, train_dataset=dataset, processing_class=tokenizer)
+    return SFTTrainer(
+        model,
+        args=args,
+        train_dataset=dataset,
+        processing_class=tokenizer,
+        peft_config=lora_config(config),
+    )
 
 
 def _settings(config: TrainingConfig, examples: int, folder: Path, seed: int) -> dict[str, Any]:
@@ -94,7 +108,7 @@ def _settings(config: TrainingConfig, examples: int, folder: Path, seed: int) ->
         "save_steps": config.checkpoint_every,
         "save_total_limit": 2,
         "gradient_checkpointing": False,
-        "bf16": False,
+        "bf16": config.precision == "bfloat16",
         "use_cpu": not torch.cuda.is_available(),
         "disable_tqdm": True,
         "report_to": "none",

@@ -2,10 +2,14 @@
 
 TRL computes rewards, groups, advantages, the reference and the loss. This trainer replaces its advantages of shape
 (B,) by (B, T): the same value on the credited tokens, 0 on all others; TRL's token-level losses take that shape.
+
+Where an adapter is trained, answers are sampled and scored with each group's prompt read once. Where whole weights are,
+both are TRL's own.
 """
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +18,23 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
+from valueattr.model import by_cumulation, reference_of, sample_answers
 from valueattr.questions import QuestionSet
 from valueattr.rating import Feedback, JudgedResponse, Rater
-from valueattr.training._config import TrainingConfig, TrainingConfigError, require_token_level
+from valueattr.training._answers import answer_log_probs, reads_prompts_once
+from valueattr.training._config import (
+    NotFiniteError,
+    TrainingConfig,
+    TrainingConfigError,
+    require_token_level,
+)
 from valueattr.training._credit import (
     advantage_statistics,
     attribution_statistics,
     credited_tokens,
     group_z_scores,
 )
+from valueattr.training._lora import RoundedWeights, policy_of
 from valueattr.training._offsets import streamed_offsets
 
 
@@ -48,7 +60,7 @@ def grpo_config(config: TrainingConfig, folder: Path, seed: int) -> GRPOConfig:
         save_total_limit=2,
         save_only_model=False,
         gradient_checkpointing=False,
-        bf16=False,
+        bf16=config.precision == "bfloat16",
         use_cpu=not torch.cuda.is_available(),
         disable_tqdm=True,
         report_to="none",
@@ -62,10 +74,12 @@ class AttributedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     After each step `rollouts` holds the judged responses of that step, `trained_rewards` the rewards that trained
     (summed over channels) and `trained_advantages` the advantage of every token, all of this process and in the same
-    order; TRL's log carries the statistics of exactly the advantages that trained.
+    order; TRL's log carries the statistics of exactly the advantages that trained. `adapter`: peft's settings of one
+    (`lora_config`), which is trained in place of the weights; the reference is then the model with the adapter off.
 
     Raises:
-        TrainingConfigError: a setting would move advantages to other tokens.
+        TrainingConfigError: a setting would move advantages to other tokens, or an adapter is to be trained in several
+            processes.
     """
 
     def __init__(
@@ -78,6 +92,7 @@ class AttributedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         rater: Rater,
         feedback: Feedback,
         callbacks: Sequence[TrainerCallback] = (),
+        adapter: Any = None,
     ) -> None:
         require_token_level(args)
         args.multi_objective_aggregation = (
@@ -96,7 +111,17 @@ class AttributedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             train_dataset=prompts,
             processing_class=tokenizer,
             callbacks=list(callbacks),
+            peft_config=adapter,
         )
+        if adapter is not None and self.accelerator.num_processes > 1:
+            raise TrainingConfigError(
+                "an adapter is trained in one process: lora_rank must be None in several"
+            )
+        # TRL's own path knows capped and scaled logits, and the auxiliary loss of experts.
+        self._reads_prompts_once = (
+            adapter is not None and not self.aux_loss_enabled and reads_prompts_once(policy_of(self))
+        )
+        self._rounded = RoundedWeights(self.model) if self._reads_prompts_once and args.bf16 else None
         if args.per_device_train_batch_size % self.num_generations:
             raise TrainingConfigError(
                 f"{args.per_device_train_batch_size} responses per process are no whole groups of "
@@ -111,6 +136,71 @@ class AttributedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
         reward.__name__ = self.feedback.penalties[index].replace(" ", "_")
         return reward
+
+    @contextmanager
+    def reference(self) -> Iterator[PreTrainedModel]:
+        """The start model: the frozen copy, or the policy with its adapter off."""
+        if self.ref_model is not None:
+            yield self.ref_model
+        else:
+            with reference_of(policy_of(self)) as start:
+                yield start
+
+    def training_step(self, *arguments: Any) -> torch.Tensor:
+        """TRL's step, in bfloat16 with the frozen weights rounded once."""
+        with self._rounded.in_place() if self._rounded else nullcontext():
+            loss: torch.Tensor = super().training_step(*arguments)
+        return loss
+
+    def _generate_single_turn(
+        self, prompt_ids: list[list[int]], *others: Any, **named: Any
+    ) -> tuple[list[list[int]], Any]:
+        """Responses by a seed of their step, so that a run that was interrupted goes on with the same ones."""
+        if self._reads_prompts_once:
+            return self._samples(prompt_ids), None
+        found: tuple[list[list[int]], Any] = super()._generate_single_turn(prompt_ids, *others, **named)
+        return found
+
+    def _samples(self, prompt_ids: list[list[int]]) -> list[list[int]]:
+        seed = random.Random(f"samples {self.args.seed} {self.state.global_step}").getrandbits(63)
+        drawn = by_cumulation(torch.Generator(self.accelerator.device).manual_seed(seed))
+
+        def draw(p: torch.Tensor) -> torch.Tensor:
+            self._require_finite("probability of a token", p)
+            return drawn(p)
+
+        with self.accelerator.autocast():
+            sampled = sample_answers(
+                policy_of(self),
+                self.processing_class,
+                prompt_ids,
+                self.eos_token_ids,
+                self.max_completion_length,
+                draw,
+                self.temperature,
+            )
+        assert sampled is not None
+        return sampled
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        *others: Any,
+        **named: Any,
+    ) -> Any:
+        if self._reads_prompts_once:
+            with self.accelerator.autocast():
+                found = answer_log_probs(
+                    policy_of(self), input_ids, attention_mask, logits_to_keep, self.temperature
+                )
+            if found is not None:  # else every prompt is of one token
+                return *found, None
+        return super()._get_per_token_logps_and_entropies(
+            model, input_ids, attention_mask, logits_to_keep, *others, **named
+        )
 
     def _calculate_rewards(
         self,
@@ -190,7 +280,21 @@ class AttributedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         for name, value in advantage_statistics(inputs["advantages"], inputs["completion_mask"]).items():
             self._metrics[mode][f"advantage/{name}"].append(value)
         loss: torch.Tensor = super()._compute_loss(model, inputs)
+        self._require_finite("advantage", inputs["advantages"])
+        self._require_finite("loss", loss)
         return loss
+
+    def _require_finite(self, name: str, values: torch.Tensor) -> None:
+        """Stop before values that are no numbers reach the weights.
+
+        Raises:
+            NotFiniteError: there is one.
+        """
+        if not values.isfinite().all():
+            or_else = " or train with precision float32" if self.args.bf16 else ""
+            raise NotFiniteError(
+                f"step {self.state.global_step + 1}: the {name} is not finite; lower learning_rate{or_else}"
+            )
 
 
 def group_permutation(count: int, group_size: int, seed: int, step: int) -> list[int]:

@@ -1,0 +1,74 @@
+"""Training of a low-rank adapter (LoRA) beside frozen weights: its settings, its model, and frozen weights in bfloat16."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, Trainer
+
+from valueattr.training._config import TrainingConfig, TrainingConfigError
+
+
+def lora_config(config: TrainingConfig) -> Any:
+    """peft's settings of an adapter on all linear layers, scaled by 2; None where whole weights are trained.
+
+    Raises:
+        TrainingConfigError: peft is not installed.
+    """
+    if config.lora_rank is None:
+        return None
+    try:
+        from peft import LoraConfig
+    except ImportError:
+        raise TrainingConfigError(
+            f"lora_rank={config.lora_rank} needs the package peft: pip install peft"
+        ) from None
+    return LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=2 * config.lora_rank,
+        lora_dropout=0.0,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+
+
+def policy_of(trainer: Trainer) -> PreTrainedModel:
+    """The model that is trained, as measures read it: with its adapter on, where it has one."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    policy: PreTrainedModel = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return policy
+
+
+def merged_policy_of(trainer: Trainer) -> PreTrainedModel:
+    """The trained model with its adapter in the weights; the trainer cannot go on from there."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    policy: PreTrainedModel = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+    return policy
+
+
+class RoundedWeights:
+    """The frozen weights of a model in bfloat16, made once and put in place for the length of a step.
+
+    Autocast rounds a frozen weight at every use, and peft keeps a float32 copy of every input of the adapter; neither
+    happens inside. Outside the weights are those that were loaded, for whoever measures.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        frozen = [p for p in model.parameters() if not p.requires_grad and p.dtype == torch.float32]
+        self._pairs = [(p, p.data, p.data.bfloat16()) for p in frozen]
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """The rounded weights in the model, and then those that were loaded."""
+        from peft.helpers import disable_input_dtype_casting
+
+        for parameter, _, rounded in self._pairs:
+            parameter.data = rounded
+        try:
+            with disable_input_dtype_casting(self._model):
+                yield
+        finally:
+            for parameter, loaded, _ in self._pairs:
+                parameter.data = loaded
