@@ -3,6 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import (
     GPT2Config,
@@ -146,7 +148,22 @@ def test_a_text_is_read_once_for_all_of_its_candidates(letters):
     )
     closed_set_log_probs(model, letters, TEXTS, [VALUES] * 3)
     longest_text, longest_value = (max(map(len, of_all)) + 1 for of_all in (TEXTS, VALUES))
-    assert read == [(3, longest_text), (3 * len(VALUES), longest_value - 1)]
+    heads = {value[:-1] for value in VALUES}
+    apart = [head for head in heads if not any(other != head and other.startswith(head) for other in heads)]
+    assert len(apart) < len(VALUES)
+    assert read == [(3, longest_text), (3 * len(apart), longest_value - 1)]
+
+
+values = st.lists(st.text("Gua", min_size=1, max_size=6), min_size=2, max_size=9, unique=True)
+
+
+@given(values=values)
+def test_candidates_that_begin_alike_score_as_if_they_were_read_apart(letters, values):
+    model = random_model("llama", len(letters))
+    (found,) = closed_set_log_probs(model, letters, TEXTS[:1], [values])
+    for value, log_p in zip(values, found.log_p, strict=True):
+        if not any(other != value and other.startswith(value) for other in values):
+            assert log_p == pytest.approx(of_tokens(model, *joined(letters, TEXTS[0], value)), abs=1e-4)
 
 
 def test_nothing_is_asked_of_no_texts(letters):

@@ -4,6 +4,7 @@ Rows are padded on the left and their positions count from their first token. On
 through the vocabulary, and the softmax is taken in float32.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from copy import copy
 from typing import Any, NamedTuple
@@ -205,15 +206,17 @@ def _after_prefixes(
     continuations: Sequence[Sequence[list[int]]],
 ) -> list[list[NDArray[np.float64]]]:
     """Log probabilities of the tokens of each row's continuations after the row."""
-    longer = [
-        (row, k) for row, of_row in enumerate(continuations) for k, more in enumerate(of_row) if len(more) > 1
+    heads = [
+        (row, head, begun)
+        for row, of_row in enumerate(continuations)
+        for head, begun in _heads(of_row).items()
     ]
-    longer.sort(key=lambda pair: len(continuations[pair[0]][pair[1]]))
+    heads.sort(key=lambda found: len(found[1]))
     output = model(
         input_ids=ids,
         attention_mask=mask,
         logits_to_keep=1,
-        use_cache=bool(longer),
+        use_cache=bool(heads),
         **position_ids(model, mask),
     )
     next_token = torch.log_softmax(output.logits[:, -1].float(), -1)
@@ -223,34 +226,58 @@ def _after_prefixes(
     ]
     result = [[of_row[k : k + 1] for k in range(len(of_row))] for of_row in first]
     cache = getattr(output, cache_name(model), None)
-    for start in range(0, len(longer), ROWS_PER_BATCH):
-        pairs = longer[start : start + ROWS_PER_BATCH]
-        rows = torch.tensor([row for row, _ in pairs], device=ids.device)
-        more = [continuations[row][k] for row, k in pairs]
-        rest = _rest(model, tokenizer, ids[rows], mask[rows], rows_of(cache, rows), more)
-        for (row, k), log_p in zip(pairs, rest, strict=True):
-            result[row][k] = np.concatenate([result[row][k], log_p])
+    for start in range(0, len(heads), ROWS_PER_BATCH):
+        part = heads[start : start + ROWS_PER_BATCH]
+        rows = torch.tensor([row for row, _, _ in part], device=ids.device)
+        after = _after_heads(
+            model, tokenizer, ids[rows], mask[rows], rows_of(cache, rows), [head for _, head, _ in part]
+        )
+        wanted = [
+            (at, place, token, row, k)
+            for at, (row, _, begun) in enumerate(part)
+            for k in begun
+            for place, token in enumerate(continuations[row][k][1:])
+        ]
+        where = torch.tensor([spot[:3] for spot in wanted], device=ids.device).unbind(1)
+        found: dict[tuple[int, int], list[float]] = defaultdict(list)
+        for (_, _, _, row, k), log_p in zip(wanted, after[where].double().tolist(), strict=True):
+            found[row, k].append(log_p)
+        for (row, k), rest in found.items():
+            result[row][k] = np.concatenate([result[row][k], rest])
     return result
 
 
-def _rest(
+def _heads(continuations: Sequence[list[int]]) -> dict[tuple[int, ...], list[int]]:
+    """What must be read to score continuations of several tokens, and which of them each serves.
+
+    A head is a continuation but its last token; one that begins another is read with it.
+    """
+    numbers: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for k, more in enumerate(continuations):
+        if len(more) > 1:
+            numbers[tuple(more[:-1])].append(k)
+    heads: dict[tuple[int, ...], list[int]] = {}
+    longer: tuple[int, ...] = ()
+    for head in sorted(numbers, reverse=True):  # after all that it begins
+        if longer[: len(head)] != head:
+            longer = head
+        heads.setdefault(longer, []).extend(numbers[head])
+    return heads
+
+
+def _after_heads(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     ids: torch.Tensor,
     mask: torch.Tensor,
     cache: DynamicCache | None,
-    continuations: Sequence[list[int]],
-) -> list[NDArray[np.float64]]:
-    """Log probabilities of the tokens of each row's continuation but its first."""
-    width = max(len(more) for more in continuations) - 1
+    heads: Sequence[tuple[int, ...]],
+) -> torch.Tensor:
+    """Log probabilities of what follows each token of a head after its row, (rows, longest head, vocabulary)."""
+    width = max(map(len, heads))
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    padded = torch.tensor(
-        [more + [pad] * (width + 1 - len(more)) for more in continuations], device=ids.device
-    )
-    inputs, targets = padded[:, :-1], padded[:, 1:]
-    read = torch.tensor(
-        [[1] * (len(more) - 1) + [0] * (width + 1 - len(more)) for more in continuations], device=ids.device
-    )
+    inputs = torch.tensor([[*head, *[pad] * (width - len(head))] for head in heads], device=ids.device)
+    read = torch.tensor([[1] * len(head) + [0] * (width - len(head)) for head in heads], device=ids.device)
     mask = torch.cat([mask, read], dim=1)
     positions = position_ids(model, mask)
     if cache is None:
@@ -259,8 +286,7 @@ def _rest(
         seen = {"input_ids": inputs, cache_name(model): cache}
         positions = {name: of_all[:, -width:] for name, of_all in positions.items()}
     logits = model(attention_mask=mask, logits_to_keep=width, **seen, **positions).logits.float()
-    log_p = torch.log_softmax(logits, -1).gather(-1, targets[..., None]).squeeze(-1).double().cpu().numpy()
-    return [row[: len(more) - 1] for row, more in zip(log_p, continuations, strict=True)]
+    return torch.log_softmax(logits, -1)
 
 
 def cache_name(model: PreTrainedModel) -> str:
