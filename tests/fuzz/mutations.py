@@ -36,6 +36,8 @@ MARKS = (
         b"<script>",
         b"{s}",
         b"{question}",
+        b"[X]",
+        b"[Y]",
         b"PAR1",
         b"ARROW1\0\0",
     ),

@@ -158,4 +158,5 @@ def test_invented_subjects_are_nobodys_and_as_long_as_real_ones(names, count):
 def test_a_subject_that_is_a_book_is_not_spelt_after():
     """A walk through its letters took hours."""
     assert invented_subjects(["a" * 100_000], 24, len) == []
-    assert max(map(len, invented_subjects(["Velmar", "Torvil", "ab" * 50_000], 2, len))) < 200
+    names = ["Velmar", "Torvil", "Velvil", "Marvel", "Tormar"]
+    assert invented_subjects([*names, "x" * 100_000], 2, len) == invented_subjects(names, 2, len) != []
