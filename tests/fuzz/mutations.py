@@ -7,6 +7,8 @@ MARKS = (
     *(
         b"\\ud800",
         b"\\u0000",
+        b"\\\\u000a",
+        b"\\\\ud800",
         b"\xff",
         b"\xff\xfe",
         b"\xef\xbb\xbf",

@@ -56,7 +56,7 @@ def check(path: _Path) -> None:
         )
     console = render.console()
     console.print(table)
-    render.line(console, f"{len(world.facts):,} facts of {len(world.relations):,} relations")
+    render.line(console, f"Facts: {len(world.facts):,}; relations: {len(world.relations):,}")
 
 
 @app.command(
