@@ -1430,8 +1430,8 @@ FILES_OF_LRE = (
         lambda value: [row.update(subject=row["object"]) for row in value["samples"]],
     ),
     lre(
-        "a closed set of 20,000 objects",
-        _set("samples", [{"subject": f"s{i}", "object": f"o{i}"} for i in range(20_000)]),
+        "a closed set of 10,000 objects",
+        _set("samples", [{"subject": f"s{i}", "object": f"o{i}"} for i in range(10_000)]),
         LARGE,
     ),
     damaged("a relation that is a folder", as_folder(SONG)),
@@ -1623,10 +1623,10 @@ PARAREL = (
         "patterns of the same words", _each_line(PATTERNS_OF, lambda row: {"pattern": "[X] sings [Y] ."})
     ),
     damaged(
-        "facts of 20,000 objects",
+        "facts of 10,000 objects",
         rewritten(
             FACTS_OF,
-            lambda data: jsonl([{"sub_label": f"s{i}", "obj_label": f"o{i}"} for i in range(20_000)]),
+            lambda data: jsonl([{"sub_label": f"s{i}", "obj_label": f"o{i}"} for i in range(10_000)]),
         ),
         LARGE,
     ),

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,9 +44,10 @@ def check(path: _Path) -> None:
     of_relation = defaultdict(list)
     for fact in world.facts:
         of_relation[fact.relation].append(fact)
+    shown = replace(world, facts=tuple(facts[0] for facts in of_relation.values())).questions
     for name, facts in of_relation.items():
         commonest = Counter(fact.object for fact in facts).most_common(1)[0][1]
-        question = world.questions[facts[0].id]
+        question = shown[facts[0].id]
         table.add_row(
             render.cell(name),
             f"{len(facts):,}",

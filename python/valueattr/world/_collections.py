@@ -192,7 +192,7 @@ def _wording(text: object, name: str, places: dict[str, str], where: str) -> str
 def _asked(pairs: Sequence[_Pair], file: Path, say: Say, **wordings: Any) -> _Read | None:
     """A relation and its facts; None where it has less than two objects or cannot be worded."""
     name, objects = _name(file), tuple(dict.fromkeys(pair.object for pair in pairs))
-    _check_text(name, "name", str(file))
+    _check_text(name, "the file's name", str(file))
     relation = worded(name, objects, **wordings)
     if len(objects) < 2 or relation is None:
         why = (
