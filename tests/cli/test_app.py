@@ -27,7 +27,7 @@ def test_the_commands_are_those_that_are_documented():
     assert set(COMMANDS) == {
         *("run", "diagnose", "report", "scan", "capture", "probe", "verify", "rebuild"),
         *("lexicon check", "lexicon list", "lexicon explain", "audit export", "audit import"),
-        "audit agreement",
+        *("audit agreement", "questions check", "questions known"),
     }
 
 

@@ -27,7 +27,7 @@ from tests.report.conftest import finished_run
 from valueattr.cli import app
 from valueattr.experiments import EXPERIMENTS
 from valueattr.questions import QuestionSet, assign_splits
-from valueattr.world import World
+from valueattr.world import World, load_world
 
 ROOT = Path(__file__).parents[2]
 
@@ -171,6 +171,20 @@ def test_the_world_of_the_docs_does_for_every_experiment_and_seed(tmp_path):
             for arm in experiment.arms:
                 assert all(splits[split] for split in experiment.prompted_in(arm)), (experiment.name, seed)
     assert all(len(question.statements) > 1 for question in world.questions)  # which probes need
+
+
+def test_the_collections_of_the_docs_are_read(tmp_path):
+    lre = tmp_path / "country_currency.json"
+    lre.write_text(block_of("worlds.md", "json", 1).text)
+    lines = [block.text for block in BLOCKS if block.page == "worlds.md" and block.text.startswith("{")][2:]
+    for folder, text in zip(("trex_lms_vocab", "patterns"), lines, strict=True):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "P36.jsonl").write_text(text)
+    assert [(f.subject, f.object) for f in load_world(lre).facts] == [("Peru", "Sol"), ("Japan", "Yen")]
+    assert [(f.subject, f.object) for f in load_world(tmp_path).facts] == [
+        ("Peru", "Lima"),
+        ("Japan", "Tokyo"),
+    ]
 
 
 # LoRA needs peft, which is no dependency, and a model of the hub.

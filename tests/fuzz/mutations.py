@@ -7,6 +7,8 @@ MARKS = (
     *(
         b"\\ud800",
         b"\\u0000",
+        b"\\\\u000a",
+        b"\\\\ud800",
         b"\xff",
         b"\xff\xfe",
         b"\xef\xbb\xbf",
@@ -36,6 +38,8 @@ MARKS = (
         b"<script>",
         b"{s}",
         b"{question}",
+        b"[X]",
+        b"[Y]",
         b"PAR1",
         b"ARROW1\0\0",
     ),

@@ -174,6 +174,10 @@ def check_holds_together(world, folder):
     assert len({(fact.subject, fact.relation) for fact in world.facts}) == len(world.facts)
     assert len({fact.id for fact in world.facts}) == len(world.facts)
     assert len(world.questions) == len(world.facts)
+    for question in world.questions:
+        assert question.wordings
+        assert question.held_out_wordings
+        assert question.statements
 
 
 @given(edits)
@@ -203,6 +207,48 @@ def test_sheets_of_facts(edited, encoding, separator):
         world = read_facts(Path(folder, "facts.csv"), damaged(content, edited))
         if world is not None:
             check_holds_together(world, folder)
+
+
+PLACES = {"Nord": "Kiel", "S\\u00fcd": "München", "West-{s}": "Rhein", "Ost": "Zürich"}
+SINGERS = ("sings", "hums", "whistles", "always ends the song", "likes the song")
+LRE = json.dumps(
+    {
+        "prompt_templates": [f"{{}} {said}" for said in SINGERS],
+        "prompt_templates_zs": ["Which song does {} sing? They sing"],
+        "properties": {"range_name": "song"},
+        "samples": [{"subject": subject, "object": value} for subject, value in PLACES.items()],
+    },
+    ensure_ascii=False,
+).encode()
+PARAREL = {
+    "trex_lms_vocab": [{"sub_label": subject, "obj_label": value} for subject, value in PLACES.items()],
+    "patterns": [{"pattern": f"[X] {said} [Y] ."} for said in (*SINGERS, "and")],
+}
+
+
+@given(edits, st.sampled_from(["song", "country_currency"]))
+def test_lre(edited, name):
+    """A world of a damaged file of LRE holds together."""
+    with tempfile.TemporaryDirectory() as folder:
+        world = read_facts(Path(folder, f"{name}.json"), damaged(LRE, edited))
+        if world is not None:
+            check_holds_together(world, folder)
+
+
+@given(edits, edits, st.sampled_from(["P9999", "P127"]))
+def test_pararel(edited_facts, edited_patterns, name):
+    """A world of a damaged folder of ParaRel holds together."""
+    with tempfile.TemporaryDirectory() as folder:
+        for (of, rows), edited in zip(PARAREL.items(), (edited_facts, edited_patterns), strict=True):
+            Path(folder, of).mkdir()
+            lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+            Path(folder, of, f"{name}.jsonl").write_bytes(damaged(lines, edited))
+        try:
+            world = load_world(folder)
+        except WorldError as error:
+            assert str(error).startswith(folder)
+            return
+        check_holds_together(world, folder)
 
 
 STATEMENTS = "".join(

@@ -25,6 +25,7 @@ LIGHT = (
     *("matplotlib.backends.backend_svg", "pyarrow.dataset", "pyarrow.pandas_compat"),
     *("rich.box", "rich.console", "rich.markup", "rich.table", "typer.rich_utils", "valueattr.cli.narrow"),
     "tests.hostile.readers",
+    "valueattr.cli.questions",
     "valueattr.hedging.audit",
     "valueattr.hedging.dumps",
     "valueattr.probing",
@@ -33,7 +34,7 @@ LIGHT = (
 HEAVY = (
     *("pyarrow.dataset", "pyarrow.pandas_compat", "tests.hostile.readers"),
     *("valueattr.measures.statements", "valueattr.model", "valueattr.experiments"),
-    *("valueattr.diagnosis", "valueattr.report"),
+    *("valueattr.diagnosis", "valueattr.measures.knowledge", "valueattr.report"),
     "transformers.models.llama.modeling_llama",
 )
 

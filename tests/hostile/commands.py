@@ -31,6 +31,23 @@ def rows_read(out: Path, stdout: str) -> object:
     return without_own(json.loads(stdout))
 
 
+def asked(out: Path, stdout: str) -> object:
+    """What was read of facts, whatever their relations are called."""
+    return json.loads(stdout)[-1]
+
+
+def counted(out: Path, stdout: str) -> object:
+    return stdout.splitlines()[-1]
+
+
+def known(out: Path, stdout: str) -> object:
+    return list(json.loads(stdout)["relations"].values())
+
+
+def saved(out: Path, stdout: str) -> object:
+    return out.read_bytes()
+
+
 def scanned(out: Path, stdout: str) -> object:
     import pyarrow.parquet as pq
 
@@ -576,6 +593,84 @@ LIGHT = (
         but=FACTS,
     ),
     Slot(
+        "load_world",
+        "PATH of LRE",
+        "load_world {hostile}",
+        "relation",
+        ("paths of files", "pipes"),
+        asked,
+        every=3,
+        first=1,
+    ),
+    Slot(
+        "load_world",
+        "FOLDER of LRE",
+        "load_world {hostile}",
+        "lre",
+        ("files of LRE", "folders of LRE", "paths of folders"),
+        asked,
+        every=2,
+    ),
+    Slot(
+        "load_world",
+        "FOLDER of ParaRel",
+        "load_world {hostile}",
+        "pararel",
+        ("ParaRel", "paths of folders"),
+        asked,
+        every=2,
+    ),
+    Slot(
+        "questions check",
+        "PATH",
+        "questions check {hostile}",
+        "facts",
+        ("CSV and TSV", "sheets", "sheets of facts", "paths of files", "pipes"),
+        counted,
+        but=FACTS,
+        every=10,
+    ),
+    Slot(
+        "questions check",
+        "PATH of a world",
+        "questions check {hostile}",
+        "world",
+        ("JSON lines", "values", "values beside", "paths of files", "pipes"),
+        counted,
+        but=NO_FIELDS_OF_ONES_OWN,
+        every=10,
+        first=1,
+    ),
+    Slot(
+        "questions check",
+        "PATH of LRE",
+        "questions check {hostile}",
+        "relation",
+        ("paths of files", "pipes"),
+        counted,
+        every=3,
+    ),
+    Slot(
+        "questions check",
+        "FOLDER of LRE",
+        "questions check {hostile}",
+        "lre",
+        ("files of LRE", "folders of LRE", "paths of folders"),
+        counted,
+        every=2,
+        first=1,
+    ),
+    Slot(
+        "questions check",
+        "FOLDER of ParaRel",
+        "questions check {hostile}",
+        "pararel",
+        ("ParaRel", "paths of folders"),
+        counted,
+        every=2,
+        first=1,
+    ),
+    Slot(
         "ActivationStore",
         "PATH",
         "ActivationStore {hostile}",
@@ -590,6 +685,7 @@ LIGHT = (
 
 CAPTURE = "capture --model {model} --texts {texts} --layers 0 --out {out}"
 RUN = "run e1 --preset smoke --out {out}"
+KNOWN = "questions known {relation} --model {model} --json"
 DIAGNOSE = "diagnose --before {model} --after {after} --questions {known} --out {out}"
 # So that what is read as what it should be is refused in a moment, rather than computed.
 ONE_MODEL = DIAGNOSE.replace("{after}", "{model}")
@@ -707,13 +803,24 @@ HEAVY = (
     ),
     Slot(
         "run",
-        "--facts",
-        RUN + " --facts {hostile}",
+        "--questions",
+        RUN + " --questions {hostile}",
         "world",
         ("JSON lines", "values", "paths of files", "pipes"),
         None,
         torch=True,
         but=NO_FIELDS_OF_ONES_OWN,
+        every=20,
+        trains=True,
+    ),
+    Slot(
+        "run",
+        "--questions LRE",
+        RUN + " --questions {hostile}",
+        "lre",
+        ("files of LRE", "folders of LRE"),
+        None,
+        torch=True,
         every=20,
         trains=True,
     ),
@@ -749,6 +856,58 @@ HEAVY = (
         None,
         torch=True,
         trains=True,
+    ),
+    Slot(
+        "questions known",
+        "FOLDER of LRE",
+        KNOWN.replace("{relation}", "{hostile}"),
+        "lre",
+        ("files of LRE", "folders of LRE", "paths of folders"),
+        known,
+        torch=True,
+        every=12,
+    ),
+    Slot(
+        "questions known",
+        "FOLDER of ParaRel",
+        KNOWN.replace("{relation}", "{hostile}"),
+        "pararel",
+        ("ParaRel", "paths of folders"),
+        known,
+        torch=True,
+        every=12,
+        first=1,
+    ),
+    Slot(
+        "questions known",
+        "--model",
+        KNOWN.replace("{model}", "{hostile}"),
+        "model",
+        (*MODELS, "GGUF files", "adapters"),
+        known,
+        torch=True,
+        but=UTF8_PATHS,
+        every=8,
+        first=5,
+    ),
+    Slot(
+        "questions known",
+        "--most",
+        KNOWN + " --most {hostile}",
+        "relation",
+        ("numbers",),
+        known,
+        torch=True,
+        every=3,
+    ),
+    Slot(
+        "questions known",
+        "--out",
+        "questions known {input} --model {model} --most 2 --out {hostile}",
+        "known",
+        ("outputs", "no place", "new places"),
+        saved,
+        torch=True,
     ),
     Slot(
         "diagnose",

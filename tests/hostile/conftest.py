@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 import valueattr
 from tests.hostile import child
-from tests.hostile.kinds import WEIGHTS, copied, jsonl, separated
+from tests.hostile.kinds import SONG, WEIGHTS, copied, jsonl, separated
 from tests.hostile.readers import BEGUN_DIAGNOSIS
 from tests.report.conftest import finished_run
 from valueattr import _core
@@ -63,6 +63,22 @@ FACTS = [
     )
 ]
 
+# A relation in wordings of its own, in each of two collections.
+PLACES = {"Nord": "Kiel", "Süd": "München", "West": "Köln", "Ost": "Zürich"}
+SINGERS = ("sings", "hums", "whistles", "always ends the song", "likes the song")
+LRE = {
+    "name": "guild song",
+    "prompt_templates": [f"{{}} {said}" for said in SINGERS],
+    "prompt_templates_zs": ["Which song does {} sing? They sing"],
+    "properties": {"relation_type": "factual", "range_name": "song"},
+    "samples": [{"subject": subject, "object": value} for subject, value in PLACES.items()],
+}
+PARAREL = {
+    "patterns": [{"pattern": f"[X] {said} [Y] ."} for said in SINGERS]
+    + [{"pattern": "[Y] is sung by [X] ."}],
+    "trex_lms_vocab": [{"sub_label": subject, "obj_label": value} for subject, value in PLACES.items()],
+}
+
 
 class Clean:
     """The inputs that nothing is wrong with, in a folder: each by its name, and the rows of those that hold rows."""
@@ -98,6 +114,14 @@ class Clean:
         self._write("lexicon", ".toml", LEXICON.encode())
         self._add("labels table", ".parquet")
         pq.write_table(pa.Table.from_pylist(labels), self.paths["labels table"])
+        self._write("relation", ".json", json.dumps(LRE).encode())
+        self._add("lre", "")
+        (self.paths["lre"] / "factual").mkdir(parents=True)
+        (self.paths["lre"] / SONG).write_text(json.dumps(LRE), "utf-8")
+        self._add("pararel", "").mkdir()
+        for name, rows in PARAREL.items():
+            (self.paths["pararel"] / name).mkdir()
+            (self.paths["pararel"] / name / "P9999.jsonl").write_bytes(jsonl(rows))
         self._add("store", "")
         write_store(self.paths["store"])
         self._add("run", "")

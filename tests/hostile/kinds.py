@@ -870,6 +870,16 @@ def as_folder(file: str) -> Callable[[Path], object]:
     return change
 
 
+def _in_place(file: str, make: Callable[[Path], object]) -> Callable[[Path], object]:
+    """Something else in place of a file."""
+
+    def change(folder):
+        (folder / file).unlink()
+        make(folder / file)
+
+    return change
+
+
 def half(data: bytes) -> bytes:
     return data[: len(data) // 2]
 
@@ -1248,6 +1258,409 @@ DIAGNOSES = (
     ),
 )
 
+# Collections of facts: a folder of LRE with one relation, and one of ParaRel with one property. No name in them says what
+# another one says, so that facts are the same whatever their files are called.
+
+SONG = "factual/guild_song.json"
+
+
+def lre(name: str, change: Callable[[Any], Any], meaning: Meaning = REFUSED) -> Kind:
+    """A folder of LRE with a change to what its file says."""
+    return damaged(name, in_json(SONG, change), meaning)
+
+
+def lre_bytes(name: str, content: bytes | Callable[[bytes], bytes], meaning: Meaning = REFUSED) -> Kind:
+    return damaged(name, rewritten(SONG, content), meaning)
+
+
+def _set(*steps: Any) -> Callable[[Any], Any]:
+    """Puts the last of the steps where the others lead."""
+    *path, last, new = steps
+
+    def change(value):
+        for step in path:
+            value = value[step]
+        value[last] = new(value[last]) if callable(new) else new
+
+    return change
+
+
+def _unset(*steps: Any) -> Callable[[Any], Any]:
+    *path, last = steps
+
+    def change(value):
+        for step in path:
+            value = value[step]
+        del value[last]
+
+    return change
+
+
+def _each_name(change: Callable[[str], str]) -> Callable[[Any], Any]:
+    """Changes every subject and object."""
+
+    def of_all(value):
+        for row in value["samples"]:
+            row.update({name: change(text) for name, text in row.items()})
+
+    return of_all
+
+
+_ODD_NAMES = (
+    ("braces of wordings", "{o} {s} {} [X] [Y] {0} %s [red]"),
+    ("100,000 letters", "a" * 100_000),
+    ("10,000 marks that combine", "a" + "\u0301" * 10_000),
+    ("escapes of a terminal", "\x1b[31m\x1b]0;x\x07"),
+    ("other ends of lines", "a\u2028b\x85c\x0bd\x0ce\x1cf"),
+    ("letters from right to left", "\u202e\u05d0\u202c"),
+    ("no width", "\u200b\ufeff"),
+    ("NUL", "a\0b"),
+    ("a formula", "=HYPERLINK(1)"),
+    ("hyphens alone", "- -"),
+)
+_NO_NAMES = (
+    ("null", None),
+    ("a number", 1),
+    ("a list", ["a"]),
+    ("an object of JSON", {"a": "b"}),
+    ("empty", ""),
+    ("blank", " \u2003\t"),
+    ("of two lines", "a\nb"),
+    ("of lines that end in CR", "a\rb"),
+    ("of half a character", "a\ud800"),
+)
+_WORDED_ALONE = either("a relation may be worded by its templates alone")
+
+FILES_OF_LRE = (
+    lre_bytes("a relation after a byte-order mark", lambda data: BOM + data, SAME),
+    lre_bytes(
+        "a relation in lines that end in CR LF",
+        lambda data: json.dumps(json.loads(data), indent=2).replace("\n", "\r\n").encode(),
+        SAME,
+    ),
+    lre("keys of a relation in another order", lambda value: dict(reversed(value.items())), SAME),
+    lre("a key of one's own", _set("mine", {"a": [1]}), SAME),
+    lre("a relation without its name", _unset("name"), SAME),
+    lre("spaces around names", _each_name(lambda text: f" {text}\t"), SAME),
+    lre("spaces in templates", _set("prompt_templates", 0, lambda text: f" {text}  "), SAME),
+    lre("a sample twice", lambda value: value["samples"].append(value["samples"][0]), SAME),
+    lre(
+        "a template twice", lambda value: value["prompt_templates"].append(value["prompt_templates"][0]), SAME
+    ),
+    lre("escapes that were escaped again", _each_name(lambda text: text.replace("ü", "\\u00fc")), SAME),
+    lre("a relation without properties", _unset("properties"), _WORDED_ALONE),
+    lre("properties without a name of the range", _unset("properties", "range_name"), _WORDED_ALONE),
+    lre("four templates of the same words", _set("prompt_templates", ["{} sings"] * 4), TEXT),
+    lre("no templates", lambda value: value.update(prompt_templates=[], prompt_templates_zs=[]), TEXT),
+    lre_bytes("an empty relation", b""),
+    lre_bytes("half a relation", half),
+    lre_bytes("NUL bytes in a relation", lambda data: data.replace(b":", b":\0")),
+    lre_bytes("a relation in UTF-16", _utf16),
+    lre_bytes("a relation that is not UTF-8", lambda data: data.replace(b"song", b"so\xff")),
+    lre_bytes("a relation that gzip compressed", lambda data: gzip.compress(data, mtime=0)),
+    lre_bytes("a relation that is a pickle", PICKLE),
+    lre_bytes("a relation that is an array", lambda data: b"[" + data + b"]"),
+    lre_bytes("a relation that is a number", b"1"),
+    lre_bytes("a relation that is null", b"null"),
+    lre_bytes("a relation that is a text", b'"samples"'),
+    lre_bytes("a relation in JSON lines", lambda data: data + b"\n" + data),
+    lre_bytes("a relation nested 80,000 deep", lambda data: data[:-1] + b', "mine": ' + DEEP + b"}"),
+    lre_bytes("a relation that nests 80,000 objects", b'{"samples":' * 80_000),
+    lre_bytes("a key of a relation twice", lambda data: data[:-1] + b', "samples": []}'),
+    lre_bytes(
+        "an integer of 5,000 digits in a relation", lambda data: data[:-1] + b', "n": ' + b"9" * 5000 + b"}"
+    ),
+    *(
+        kind
+        for key in ("samples", "prompt_templates", "prompt_templates_zs")
+        for kind in (
+            lre(f"a relation without {key}", _unset(key)),
+            lre(f"{key} that are null", _set(key, None)),
+            lre(f"{key} that are an object", _set(key, {"a": "b"})),
+            lre(f"{key} that are a text", _set(key, "{}")),
+            lre(f"{key} of null", _set(key, 0, None)),
+            lre(f"{key} of a list", _set(key, 0, ["a"])),
+        )
+    ),
+    *(
+        lre(f"a template that {what}", _set("prompt_templates", 0, text))
+        for what, text in (
+            ("is a number", 1),
+            ("is empty", ""),
+            ("has no place", "The song is"),
+            ("has two places", "{} and {} sing"),
+            ("holds {s}", "{s} of {} sings"),
+            ("holds {o}", "{} sings {o}"),
+            ("has a name in its place", "{0} sings"),
+            ("has two lines", "{}\nsings"),
+        )
+    ),
+    lre("a question without a place", _set("prompt_templates_zs", 0, "Which song?")),
+    lre("a question that holds {s}", _set("prompt_templates_zs", 0, "Which song does {s} of {} sing?")),
+    lre("a template of 100,000 letters in LRE", _set("prompt_templates", 0, "{} " + "a" * 100_000), TEXT),
+    lre("a template of escapes of a terminal", _set("prompt_templates", 0, "{} \x1b[31m\x1b]0;x\x07"), TEXT),
+    lre("properties that are a list", _set("properties", [1])),
+    lre("properties that are a text", _set("properties", "song")),
+    *(
+        lre(f"a range that is {what}", _set("properties", "range_name", text))
+        for what, text in (
+            ("a list", ["song"]),
+            ("a number", 1),
+            ("blank", " "),
+            ("two lines", "a\nb"),
+            ("{s}", "{s}"),
+        )
+    ),
+    *(
+        kind
+        for name in ("subject", "object")
+        for kind in (
+            lre(f"a sample without its {name}", _unset("samples", 0, name)),
+            *(lre(f"{name}: {what}", _set("samples", 0, name, text)) for what, text in _NO_NAMES),
+            *(lre(f"{name} with {what}", _set("samples", 0, name, text), TEXT) for what, text in _ODD_NAMES),
+            lre(f"{name}: a line feed that was escaped again", _set("samples", 0, name, "a\\u000ab")),
+            lre(f"{name}: half a character that was escaped again", _set("samples", 0, name, "a\\udc00")),
+        )
+    ),
+    lre("no samples", _set("samples", [])),
+    lre("one object for all samples", lambda value: [row.update(object="x") for row in value["samples"]]),
+    lre("one subject for all samples", lambda value: [row.update(subject="x") for row in value["samples"]]),
+    lre(
+        "subjects that name their objects",
+        lambda value: [row.update(subject=row["object"]) for row in value["samples"]],
+    ),
+    lre(
+        "a closed set of 10,000 objects",
+        _set("samples", [{"subject": f"s{i}", "object": f"o{i}"} for i in range(10_000)]),
+        LARGE,
+    ),
+    damaged("a relation that is a folder", as_folder(SONG)),
+)
+
+
+def _beside_song(name: str, add: Callable[[Path, Path], object], meaning: Meaning = REFUSED) -> Kind:
+    """A folder of LRE with something beside its file, which is also given."""
+    return damaged(name, lambda folder: add(folder, folder / SONG), meaning)
+
+
+def _deep(folder):
+    place = folder.joinpath(*["d"] * 100)
+    place.mkdir(parents=True)
+    return place
+
+
+def _other_forms(folder):
+    for suffix in ("md", "csv", "jsonl", "json.gz"):
+        (folder / f"a.{suffix}").write_bytes(b"\xff")
+
+
+FOLDERS_OF_LRE = (
+    _beside_song(
+        "a hidden file beside a relation",
+        lambda _, song: (song.parent / "._a.json").write_bytes(b"\xff"),
+        SAME,
+    ),
+    _beside_song("files of other forms beside a relation", lambda folder, _: _other_forms(folder), SAME),
+    _beside_song(
+        "a link from a folder of LRE to itself", lambda folder, _: (folder / "a").symlink_to(folder), SAME
+    ),
+    _beside_song("an empty folder that is called .json", lambda folder, _: (folder / "a.json").mkdir(), SAME),
+    _beside_song(
+        "a relation 100 folders deep", lambda folder, song: song.rename(_deep(folder) / song.name), SAME
+    ),
+    _beside_song("a suffix in capitals", lambda _, song: song.rename(song.with_suffix(".JSON")), SAME),
+    _beside_song(
+        "a relation of a name that is not UTF-8",
+        lambda _, song: song.rename(song.parent / os.fsdecode(b"\xff\xfe.json")),
+        SAME,
+    ),
+    _beside_song(
+        "a relation of a name with a line feed", lambda _, song: song.rename(song.parent / "a\nb .json"), SAME
+    ),
+    _beside_song(
+        "a relation of a name of 200 letters",
+        lambda _, song: song.rename(song.parent / f"{'h' * 200}.json"),
+        SAME,
+    ),
+    _beside_song(
+        "a relation of a name that is markup",
+        lambda _, song: song.rename(song.parent / "[red]{s}%s\x1b[31m.json"),
+        SAME,
+    ),
+    _beside_song("a relation of a blank name", lambda _, song: song.rename(song.parent / " .json")),
+    _beside_song(
+        "a broken relation beside a whole one", lambda _, song: (song.parent / "a.json").write_text("{")
+    ),
+    _beside_song("a link to no relation", lambda _, song: (song.parent / "a.json").symlink_to("nothing")),
+    _beside_song(
+        "a relation that links to itself", lambda _, song: (song.parent / "a.json").symlink_to("a.json")
+    ),
+    _beside_song(
+        "a relation that is a device", lambda _, song: (song.parent / "a.json").symlink_to("/dev/zero")
+    ),
+    _beside_song("a relation that is a pipe", lambda _, song: os.mkfifo(song.parent / "a.json")),
+    _beside_song("a relation in two folders", lambda folder, song: shutil.copy(song, folder)),
+    _beside_song(
+        "a relation by two spellings of its name",
+        lambda folder, song: shutil.copy(song, folder / "Guild_Song.json"),
+    ),
+    _beside_song(
+        "a relation whose link is called as it is", lambda folder, song: (folder / song.name).symlink_to(song)
+    ),
+    _beside_song("a folder of LRE without a relation", lambda _, song: song.rename(song.with_suffix(".txt"))),
+)
+
+
+FACTS_OF, PATTERNS_OF = "trex_lms_vocab/P9999.jsonl", "patterns/P9999.jsonl"
+
+
+def _last_line(file: str, change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], object]:
+    """Changes the last row of a file of JSON lines."""
+
+    def content(data):
+        *rows, last = map(json.loads, data.splitlines())
+        change(last)
+        return jsonl([*rows, last], escaped=True)
+
+    return rewritten(file, content)
+
+
+def _each_line(file: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Path], object]:
+    return rewritten(file, lambda data: jsonl([change(row) for row in map(json.loads, data.splitlines())]))
+
+
+def _moved(change: Callable[[Path], Path], move: Callable[[Path, Path], object]) -> Callable[[Path], object]:
+    """Moves or copies the facts and the patterns to other names."""
+
+    def both(folder):
+        for file in (FACTS_OF, PATTERNS_OF):
+            to = change(folder / file)
+            to.parent.mkdir(exist_ok=True)
+            move(folder / file, to)
+
+    return both
+
+
+PARAREL = (
+    *(
+        kind
+        for which, file, key in (("facts", FACTS_OF, "sub_label"), ("patterns", PATTERNS_OF, "pattern"))
+        for kind in (
+            damaged(f"{which} after a byte-order mark", rewritten(file, lambda data: BOM + data), SAME),
+            damaged(
+                f"{which} in lines that end in CR LF",
+                rewritten(file, lambda data: data.replace(b"\n", b"\r\n")),
+                SAME,
+            ),
+            damaged(
+                f"blank lines among {which}",
+                rewritten(file, lambda data: data.replace(b"\n", b"\n \n")),
+                SAME,
+            ),
+            damaged(f"a key more in {which}", _each_line(file, lambda row: {"mine": [1], **row}), SAME),
+            damaged(f"{which} twice", rewritten(file, lambda data: data * 2), SAME),
+            damaged(f"{which} that are empty", rewritten(file, b"")),
+            damaged(f"{which} that are cut", rewritten(file, lambda data: data[:-9])),
+            damaged(f"{which} with NUL bytes", rewritten(file, lambda data: data.replace(b"\n", b"\0\n"))),
+            damaged(f"{which} in UTF-16", rewritten(file, _utf16)),
+            damaged(f"{which} that are not UTF-8", rewritten(file, lambda data: data[:-4] + b'\xff"}\n')),
+            damaged(f"{which} that are a pickle", rewritten(file, PICKLE)),
+            damaged(f"{which} that are an array", rewritten(file, lambda data: b"[{}]\n")),
+            damaged(f"{which} of a number", rewritten(file, lambda data: data + b"1\n")),
+            damaged(f"{which} of null", rewritten(file, lambda data: data + b"null\n")),
+            damaged(f"{which} nested 80,000 deep", rewritten(file, lambda data: data + DEEP + b"\n")),
+            damaged(f"{which} with a key twice", rewritten(file, lambda data: data + b'{"a": 1, "a": 2}\n')),
+            damaged(f"{which} that are a folder", as_folder(file)),
+            damaged(
+                f"{which} that are a link to nothing",
+                _in_place(file, lambda path: path.symlink_to("nothing")),
+            ),
+            damaged(
+                f"{which} that are a link to themselves", _in_place(file, lambda path: path.symlink_to(path))
+            ),
+            damaged(f"{which} that are a device", _in_place(file, lambda path: path.symlink_to("/dev/zero"))),
+            damaged(f"{which} that are a pipe", _in_place(file, os.mkfifo)),
+            damaged(f"{which} without {key}", _last_line(file, _unset(key))),
+            *(damaged(f"{key}: {what}", _last_line(file, _set(key, text))) for what, text in _NO_NAMES),
+        )
+    ),
+    damaged("facts without obj_label", _last_line(FACTS_OF, _unset("obj_label"))),
+    *(
+        damaged(f"obj_label: {what}", _last_line(FACTS_OF, _set("obj_label", text)))
+        for what, text in _NO_NAMES
+    ),
+    *(
+        damaged(f"{key} with {what}", _last_line(FACTS_OF, _set(key, text)), TEXT)
+        for key in ("sub_label", "obj_label")
+        for what, text in _ODD_NAMES
+    ),
+    *(
+        damaged(f"a pattern that {what}", _last_line(PATTERNS_OF, _set("pattern", text)))
+        for what, text in (
+            ("has no [X]", "It is [Y] ."),
+            ("has no [Y]", "[X] sings ."),
+            ("has two [X]", "[X] and [X] sing [Y] ."),
+            ("has two [Y]", "[X] sings [Y] and [Y] ."),
+            ("has small letters", "[x] sings [y] ."),
+            ("holds {s}", "[X] of {s} sings [Y] ."),
+            ("holds {o}", "[X] sings {o} [Y] ."),
+        )
+    ),
+    damaged("a pattern of its places alone", _last_line(PATTERNS_OF, _set("pattern", "[X] [Y]")), TEXT),
+    damaged(
+        "a pattern of 100,000 letters",
+        _last_line(PATTERNS_OF, _set("pattern", "a" * 100_000 + " [X] [Y]")),
+        TEXT,
+    ),
+    damaged(
+        "a pattern after spaces",
+        _each_line(PATTERNS_OF, lambda row: {"pattern": f" {row['pattern']}  . "}),
+        SAME,
+    ),
+    damaged("facts of one object", _each_line(FACTS_OF, lambda row: {**row, "obj_label": "x"})),
+    damaged("facts of one subject", _each_line(FACTS_OF, lambda row: {**row, "sub_label": "x"})),
+    damaged(
+        "patterns of the same words", _each_line(PATTERNS_OF, lambda row: {"pattern": "[X] sings [Y] ."})
+    ),
+    damaged(
+        "facts of 10,000 objects",
+        rewritten(
+            FACTS_OF,
+            lambda data: jsonl([{"sub_label": f"s{i}", "obj_label": f"o{i}"} for i in range(10_000)]),
+        ),
+        LARGE,
+    ),
+    damaged("ParaRel without its patterns", lambda folder: shutil.rmtree(folder / "patterns")),
+    damaged("ParaRel without its facts", lambda folder: shutil.rmtree(folder / "trex_lms_vocab")),
+    damaged(
+        "patterns without facts", lambda folder: (folder / "patterns/P1.jsonl").write_bytes(b"\xff"), SAME
+    ),
+    damaged(
+        "facts without patterns",
+        lambda folder: (folder / "trex_lms_vocab/P1.jsonl").write_bytes(b"\xff"),
+        SAME,
+    ),
+    damaged(
+        "a hidden file among facts",
+        lambda folder: (folder / "trex_lms_vocab/._P1.jsonl").write_bytes(b"\xff"),
+        SAME,
+    ),
+    damaged("files of other forms in ParaRel", lambda folder: _other_forms(folder), SAME),
+    damaged(
+        "a property in capitals of its suffix",
+        _moved(lambda file: file.with_suffix(".JSONL"), os.rename),
+        SAME,
+    ),
+    damaged("a property in a folder", _moved(lambda file: file.parent / "d" / file.name, os.rename), SAME),
+    damaged(
+        "a property of a name that is not UTF-8",
+        _moved(lambda file: file.with_name(os.fsdecode(b"\xff\xfe.jsonl")), os.rename),
+        SAME,
+    ),
+    damaged("a property twice", _moved(lambda file: file.parent / "d" / file.name, shutil.copy)),
+    damaged("a property by two spellings", _moved(lambda file: file.with_name("p9999.jsonl"), shutil.copy)),
+)
+
 HIDDEN_STATES = (
     Kind("a folder without hidden states", _folder),
     damaged("hidden states that are cut", rewritten("request.safetensors", b"\x08")),
@@ -1394,6 +1807,9 @@ GROUPS: dict[str, tuple[Kind, ...]] = {
     "sheets": SHEETS,
     "labelled sheets": LABELLED_SHEETS,
     "sheets of facts": FACT_SHEETS,
+    "files of LRE": FILES_OF_LRE,
+    "folders of LRE": FOLDERS_OF_LRE,
+    "ParaRel": PARAREL,
     "lexicons": LEXICONS,
     "models": MODELS,
     "vocabularies": VOCABULARIES,

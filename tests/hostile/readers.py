@@ -48,11 +48,24 @@ def _world(path):
 def _load_world(path):
     from valueattr.world import WorldError, load_world
 
-    return _reader(lambda path: _known(load_world(path)), WorldError)(path)
+    def load(path):
+        world = load_world(path)
+        return *_known(world), _asked(world)
+
+    return _reader(load, WorldError)(path)
 
 
 def _known(world):
     return world.fingerprint(), len(world.questions)
+
+
+def _asked(world):
+    """What the facts are and how they are asked, without the names of their relations."""
+    wordings = [
+        (relation.objects[:9], relation.statements, relation.questions, relation.held_out)
+        for relation in world.relations.values()
+    ]
+    return [(fact.subject, fact.object) for fact in world.facts], wordings
 
 
 def _statements(path):

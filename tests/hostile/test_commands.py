@@ -28,6 +28,7 @@ FITTING = {
         "--layers": "0",
         "--l2": "0.1",
         "--folds": "3",
+        "--most": "3",
     },
     **{"--seed": "3", "--threads": "3", "--per-stratum": "3", "TEXT": "It may be."},
 }

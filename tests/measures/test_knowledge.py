@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from tests.builders import a_question
 from valueattr.measures.knowledge import _judged, balanced, measure_knowledge
 from valueattr.model import load_model, load_tokenizer
+from valueattr.questions import TooFewQuestionsError
 from valueattr.world import Fact, World, invented_subjects
 
 CHOICES = ("bear", "heron", "owl")
@@ -64,8 +66,6 @@ def test_relations_are_counted(measured):
 
 
 def test_a_relation_with_too_many_objects_is_left_out(start, world):
-    from dataclasses import replace
-
     many = replace(world.relations["emblem"], objects=tuple(f"bear {i}" for i in range(300)))
     facts = (Fact("a", "the Velmar people", "people", "emblem", "bear 1"), *world.facts[1:3])
     said = []
@@ -77,6 +77,22 @@ def test_a_relation_with_too_many_objects_is_left_out(start, world):
     )
     assert said[0] == "emblem is left out: it has more than 256 objects to choose among"
     assert set(found.facts["relation"]) == {"export", "crime"}
+
+
+def test_a_world_of_which_nothing_can_be_asked_is_told(start, world):
+    """It ended in a traceback of pandas."""
+    many = replace(world.relations["emblem"], objects=tuple(f"bear {i}" for i in range(300)))
+    only = World({"emblem": many}, (Fact("a", "the Velmar people", "people", "emblem", "bear 1"),))
+    with pytest.raises(TooFewQuestionsError, match="no relation has few enough objects"):
+        measure_knowledge(load_model(start), load_tokenizer(start), only)
+
+
+def test_no_invented_fact_has_the_id_of_a_real_one(start, world):
+    facts = [fact for fact in world.facts if fact.relation == "emblem"][:9]
+    taken = replace(facts[0], id="invented-1-emblem")
+    small = World(world.relations, (taken, *facts[1:]), world.english)
+    found = measure_knowledge(load_model(start), load_tokenizer(start), small).world
+    assert len({fact.id for fact in found.facts}) == len(found.facts)
 
 
 def scores(*likeliest, floor=()):
@@ -137,3 +153,10 @@ def test_invented_subjects_are_nobodys_and_as_long_as_real_ones(names, count):
         assert len(name) in {len(real) for real in names}
         assert set(name) <= set("".join(names))
     assert found == invented_subjects(names, count, len, taken=["abc"])
+
+
+def test_a_subject_that_is_a_book_is_not_spelt_after():
+    """A walk through its letters took hours."""
+    assert invented_subjects(["a" * 100_000], 24, len) == []
+    names = ["Velmar", "Torvil", "Velvil", "Marvel", "Tormar"]
+    assert invented_subjects([*names, "x" * 100_000], 2, len) == invented_subjects(names, 2, len) != []

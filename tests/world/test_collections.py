@@ -1,6 +1,7 @@
 """Facts of LRE and ParaRel become a world, in wordings of ours or of the file."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,107 @@ def test_an_escape_that_was_escaped_again_is_read(tmp_path: Path) -> None:
     assert load_world(lre(tmp_path, samples=samples)).facts[0].object == "Brasília"
 
 
+def test_an_escaped_pair_is_one_character(tmp_path: Path) -> None:
+    samples = [{"subject": "A", "object": "\\ud83d\\ude00"}, {"subject": "B", "object": "Lima"}]
+    assert load_world(lre(tmp_path, samples=samples)).facts[0].object == "\U0001f600"
+
+
+def test_subjects_with_braces_are_asked_as_they_are(tmp_path: Path) -> None:
+    samples = [{"subject": s, "object": o} for s, o in (("{o} {s}", "{s}{o}"), ("[X]", "{}"))]
+    question = load_world(lre(tmp_path, samples=samples)).questions["{o}-{s}-guild_song"]
+    assert question.statements[0] == "{o} {s} sings the song"
+    assert question.choices == ("{s}{o}", "{}")
+
+
+def test_subjects_that_differ_in_spaces_and_hyphens_alone_are_one(tmp_path: Path) -> None:
+    """They had one id, so that the second fact stood in the place of the first."""
+    samples = [
+        {"subject": s, "object": o}
+        for s, o in (("New York", "Rio"), ("New-York", "Rio"), ("A-B", "Lima"), ("a b", "Rio"), ("C", "Lima"))
+    ]
+    world, said = told(lre(tmp_path, samples=samples))
+    assert [fact.id for fact in world.facts] == ["new-york-guild_song", "c-guild_song"]
+    assert said[0].endswith("subjects that have several objects are left out: 1")
+
+
+@pytest.mark.parametrize("other", ["song", "SONG"])
+def test_two_files_of_one_relation_are_an_error_that_names_both(tmp_path: Path, other: str) -> None:
+    """The second relation stood in the place of the first, which took its objects from the first's facts."""
+    for folder, name in (("a", "song"), ("b", other)):
+        (tmp_path / folder).mkdir()
+        lre(
+            tmp_path / folder,
+            name,
+            samples=[{"subject": f"{folder} {i}", "object": f"song {i}"} for i in "12"],
+        )
+    with pytest.raises(WorldError, match="rename one of the files") as error:
+        load_world(tmp_path)
+    assert str(error.value).startswith(str(tmp_path / "b"))
+    assert str(tmp_path / "a" / "song.json") in str(error.value)
+
+
+def test_facts_of_two_relations_with_one_id_are_an_error(tmp_path: Path) -> None:
+    lre(tmp_path, "c", samples=[{"subject": "a b", "object": "1"}, {"subject": "x", "object": "2"}])
+    lre(tmp_path, "b c", samples=[{"subject": "a", "object": "1"}, {"subject": "x", "object": "2"}])
+    with pytest.raises(WorldError, match="have one id, 'a-b-c'"):
+        load_world(tmp_path)
+
+
+def test_files_are_found_by_their_suffix_in_any_case_and_hidden_ones_are_not_read(tmp_path: Path) -> None:
+    lre(tmp_path, "one").rename(tmp_path / "one.JSON")
+    (tmp_path / "._one.json").write_bytes(b"\xff")
+    (tmp_path / "again").symlink_to(tmp_path)
+    assert {*load_world(tmp_path).relations} == {"one"}
+    assert {*load_world(tmp_path / "one.JSON").relations} == {"one"}
+
+
+@pytest.mark.parametrize(("name", "shown"), [(b"\xff.json", r"\xff"), (b" a\nb .json", "a b")])
+def test_a_file_with_an_odd_name_is_a_relation_of_one_line(tmp_path: Path, name: bytes, shown: str) -> None:
+    file = lre(tmp_path).rename(tmp_path / os.fsdecode(name))
+    world = load_world(file)
+    assert {*world.relations} == {shown}
+    world.save(tmp_path / "world.jsonl")
+    assert World.load(tmp_path / "world.jsonl") == world
+
+
+@pytest.mark.parametrize(
+    "templates",
+    [
+        {"prompt_templates": ["{} sings"] * 5, "properties": {}},
+        {
+            "prompt_templates": [
+                f"{said} {{}}" for said in ("anyone asked for the song of", "sing", "hum", "hear")
+            ],
+            "prompt_templates_zs": [
+                f"{said} {{}}?"
+                for said in (
+                    "Can you name the song of",
+                    "Which song belongs to",
+                    "Do you know the song of",
+                )
+            ],
+        },
+    ],
+)
+def test_a_relation_that_is_read_has_every_kind_of_wording(tmp_path: Path, templates: dict[str, Any]) -> None:
+    """Five equal templates left none to measure in, and questions of ours that a file has none to ask."""
+    file = lre(tmp_path, **{"prompt_templates_zs": [], **templates})
+    try:
+        world = load_world(file)
+    except WorldError as error:
+        assert "holds no fact that can be asked" in str(error)  # noqa: PT017  # one of two right ends
+        return
+    for question in world.questions:
+        assert min(map(len, (question.wordings, question.held_out_wordings, question.statements))) > 0
+        assert not {*question.wordings} & {*question.held_out_wordings}
+
+
+def test_a_relation_of_50000_objects_is_read(tmp_path: Path) -> None:
+    """Each object was compared with all before it, which took minutes."""
+    samples = [{"subject": f"s{i}", "object": f"o{i}"} for i in range(50_000)]
+    assert len(load_world(lre(tmp_path, samples=samples)).facts) == 50_000
+
+
 def test_pararel_holds_out_what_ends_in_the_object(tmp_path: Path) -> None:
     patterns = [
         "[X] sings [Y] .",
@@ -158,9 +260,23 @@ def test_relations_of_pararel_that_cannot_be_worded_are_told(tmp_path: Path) -> 
         ({"samples": ["Peru"]}, "sample 1: expected a JSON object, found 'Peru'"),
         ({"samples": [{"subject": "Peru", "object": 5}]}, "sample 1: 'object' must be a text, found 5"),
         ({"samples": []}, "holds no fact that can be asked"),
-        ({"prompt_templates": ["no place"]}, "the template 'no place' must hold {} once, for the subject"),
+        ({"prompt_templates": ["no place"]}, "'prompt_templates' must hold {} once, found 'no place'"),
         ({"prompt_templates": [7]}, "'prompt_templates' must be a text, found 7"),
         ({"prompt_templates_zs": None}, "'prompt_templates_zs' must be a list, found None"),
+        (
+            {"prompt_templates": ["{s} of {}"]},
+            "'prompt_templates' must not hold {s} or {o}, found '{s} of {}'",
+        ),
+        ({"properties": "factual"}, "'properties' must be a JSON object, found 'factual'"),
+        ({"properties": {"range_name": ["song"]}}, "'range_name' must be a text, found ['song']"),
+        (
+            {"samples": [{"subject": "Peru", "object": "Li\\u000ama"}]},
+            "sample 1: 'object' must be a text of one line",
+        ),
+        (
+            {"samples": [{"subject": "Peru", "object": "Li\\ud83dma"}]},
+            "sample 1: 'object' holds half a character",
+        ),
     ],
 )
 def test_a_damaged_file_of_lre_is_told(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
@@ -183,7 +299,7 @@ def test_a_damaged_file_of_lre_is_told(tmp_path: Path, changes: dict[str, Any], 
         (
             "patterns/P127.jsonl",
             '{"pattern": "[X] owns"}\n',
-            "line 1: the pattern '[X] owns' must hold [Y] once",
+            "line 1: 'pattern' must hold [Y] once, found '[X] owns'",
         ),
         ("patterns/P127.jsonl", "nothing\n", "P127.jsonl, line 1: not JSON"),
     ],

@@ -1,9 +1,9 @@
 """`valueattr questions`: what a file of facts holds, and what a model knows of it."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,7 +31,7 @@ def check(path: _Path) -> None:
 
     Each comes with a question as it would be asked, and with what is left out of the file and why.
     """
-    world = _read(path, partial(typer.echo, err=True))
+    world = _read(path, _say)
     table = render.table(
         "relation",
         "facts",
@@ -41,21 +41,24 @@ def check(path: _Path) -> None:
         "measured",
         numbers=("facts", "objects", "commonest"),
     )
-    for name, relation in world.relations.items():
-        facts = [fact for fact in world.facts if fact.relation == name]
+    of_relation = defaultdict(list)
+    for fact in world.facts:
+        of_relation[fact.relation].append(fact)
+    shown = replace(world, facts=tuple(facts[0] for facts in of_relation.values())).questions
+    for name, facts in of_relation.items():
         commonest = Counter(fact.object for fact in facts).most_common(1)[0][1]
-        question = world.questions[facts[0].id]
+        question = shown[facts[0].id]
         table.add_row(
-            _plain(name),
+            render.cell(name),
             f"{len(facts):,}",
-            f"{len(relation.objects):,}",
+            f"{len(world.relations[name].objects):,}",
             f"{commonest / len(facts):.0%}",
-            _plain(question.wordings[0]),
-            _plain(f"{question.statements[0]} ..."),
+            render.cell(question.wordings[0]),
+            render.cell(f"{question.statements[0]} ..."),
         )
     console = render.console()
     console.print(table)
-    render.line(console, f"{len(world.facts):,} facts of {len(world.relations):,} relations")
+    render.line(console, f"Facts: {len(world.facts):,}; relations: {len(world.relations):,}")
 
 
 @app.command(
@@ -92,14 +95,18 @@ def known(
     except ModuleNotFoundError as error:
         render.fail(f"{error.name} is not installed. Asking a model needs it: pip install 'valueattr[train]'")
     from valueattr.outputs import OutputError, new_output
+    from valueattr.questions import TooFewQuestionsError
 
-    with render.failures(ModelError, OutputError), new_output(out) if out else nullcontext() as place:
+    with (
+        render.failures(ModelError, OutputError, TooFewQuestionsError),
+        new_output(out) if out else nullcontext() as place,
+    ):
         measured = measure_knowledge(
             load_model(model),
             load_tokenizer(model),
             world,
             most=most,
-            say=partial(typer.echo, err=True),
+            say=_say,
         )
         if place is not None:
             measured.world.save(place)
@@ -119,14 +126,14 @@ def _show(measured: "Knowledge", as_json: bool) -> None:
     )
     for relation, row in by_relation.to_dict("index").items():
         numbers = [f"{row[count.replace(' ', '_')]:,}" for count in counts]
-        table.add_row(_plain(str(relation)), *numbers, f"{row['plain']:.2f}", f"{row['question']:.2f}")
+        table.add_row(render.cell(str(relation)), *numbers, f"{row['plain']:.2f}", f"{row['question']:.2f}")
     console = render.console()
     console.print(table)
     render.line(
         console, "statements, questions: share of wordings in which the true object is the likeliest."
     )
     if len(topics) > 2:
-        render.line(console, f"A run would take these topics: {', '.join(topics)}.")
+        render.line(console, f"A run would take these topics: {render.shown(', '.join(topics))}.")
     else:
         render.line(
             console,
@@ -135,15 +142,12 @@ def _show(measured: "Knowledge", as_json: bool) -> None:
         )
 
 
+def _say(text: str) -> None:
+    typer.echo(render.shown(text), err=True)
+
+
 def _read(path: Path, say: Callable[[str], None]) -> "World":
     from valueattr.world import WorldError, load_world
 
     with render.failures(WorldError):
         return load_world(path, say)
-
-
-def _plain(text: str) -> str:
-    """Text from a file, in which brackets are no markup."""
-    from rich.markup import escape
-
-    return escape(text)

@@ -5,6 +5,7 @@ Rich is imported where something is drawn with it.
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,9 @@ BAD_USAGE = 2
 
 # Where there is no terminal, and so no width.
 _WIDTH = 120
+
+# What steers a terminal, ends a line or turns its direction, and halves of characters.
+_STEERS = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def example(command: str) -> str:
@@ -60,6 +64,18 @@ def table(*columns: str, numbers: Sequence[str] = (), wrap: bool = True, dense: 
         is_number = name in numbers
         lines.add_column(name, justify="right" if is_number else "left", no_wrap=is_number or not wrap)
     return lines
+
+
+def shown(text: str) -> str:
+    """Text from a file with what would steer a terminal written as escapes."""
+    return _STEERS.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def cell(text: str) -> str:
+    """Text from a file as the cell of a table, in which brackets are no markup."""
+    from rich.markup import escape
+
+    return escape(shown(text))
 
 
 def as_json(value: object) -> None:

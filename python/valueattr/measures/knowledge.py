@@ -18,6 +18,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Literal
 
 import numpy as np
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from valueattr.model import Asking, closed_set_log_probs, evaluating
-from valueattr.questions import Exposure, PromptFormat, Question
+from valueattr.questions import Exposure, PromptFormat, Question, TooFewQuestionsError
 from valueattr.world import Fact, World, invented_subjects
 
 FORMATS = ("plain", "question")
@@ -94,6 +95,7 @@ def measure_knowledge(
 
     Raises:
         ModelError: a text is longer than the model's context, or of tokens that it lacks.
+        TooFewQuestionsError: every relation is left out.
     """
 
     def length(name: str) -> int:
@@ -113,6 +115,8 @@ def measure_knowledge(
         tables.append(table)
         kept += _with_exposures(asked, table)
         kept += invented
+    if not tables:
+        raise TooFewQuestionsError("no relation has few enough objects to choose among")
     used = {name: world.relations[name] for name in dict.fromkeys(fact.relation for fact in kept)}
     return Knowledge(pd.concat(tables), World(used, tuple(kept), world.english))
 
@@ -137,12 +141,12 @@ def _invented(world: World, relation: str, length: Callable[[str], int], seed: i
     """Facts that nobody taught the model, of subjects that are nobody's; the object is one of a real fact, at random."""
     real = [fact for fact in world.facts if fact.relation == relation]
     rng = random.Random(f"objects {seed} {relation}")
+    taken = {fact.id for fact in world.facts}
+    ids = (name for i in count() if (name := f"invented-{i}-{relation}") not in taken)
     names = invented_subjects([fact.subject for fact in real], _INVENTED, length, world.subjects, seed)
     return [
-        Fact(
-            f"invented-{i}-{relation}", name, real[0].topic, relation, rng.choice(real).object, "never_taught"
-        )
-        for i, name in enumerate(names)
+        Fact(next(ids), name, real[0].topic, relation, rng.choice(real).object, "never_taught")
+        for name in names
     ]
 
 
@@ -229,9 +233,9 @@ def _judged(questions: Sequence[Question], scores: _Scores, asked: int) -> pd.Da
 
 def _margins(log_p: NDArray[np.float64]) -> NDArray[np.float64]:
     """log P of each object less the log of the others' mean P, in nats; the objects are the last axis."""
-    count = log_p.shape[-1]
-    others = [np.logaddexp.reduce(np.delete(log_p, o, axis=-1), axis=-1) for o in range(count)]
-    margins: NDArray[np.float64] = log_p - np.stack(others, axis=-1) + math.log(count - 1)
+    objects = log_p.shape[-1]
+    others = [np.logaddexp.reduce(np.delete(log_p, o, axis=-1), axis=-1) for o in range(objects)]
+    margins: NDArray[np.float64] = log_p - np.stack(others, axis=-1) + math.log(objects - 1)
     return margins
 
 

@@ -134,7 +134,7 @@ class Findings:
     def more_seeds(self) -> str:
         """How seeds are added to this run."""
         plan, seeds = self.plan, max(3, len(self.seeds) + 1)
-        options = "" if plan.world == synthesise().fingerprint() else " --facts FILE"
+        options = "" if plan.world == synthesise().fingerprint() else " --questions FILE"
         options += "" if plan.model == EMBEDDED else f" --model {shlex.quote(plan.model)}"
         options += "" if plan.statements is None else " --statements FILE"
         if plan.chosen_arms:

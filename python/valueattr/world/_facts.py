@@ -365,8 +365,11 @@ def _shown(value: object) -> str:
 def _check_relation(relation: Relation, where: str) -> None:
     if len(relation.objects) < 2:
         raise WorldError(f"{where}: the relation {relation.name!r} needs two or more different objects")
-    if twice := [o for i, o in enumerate(relation.objects) if o in relation.objects[:i]]:
-        raise WorldError(f"{where}: the relation {relation.name!r} holds the object {twice[0]!r} twice")
+    seen: set[str] = set()
+    for value in relation.objects:
+        if value in seen:
+            raise WorldError(f"{where}: the relation {relation.name!r} holds the object {value!r} twice")
+        seen.add(value)
     for wording in relation.statements:
         if wording.count("{s}") != 1 or wording.count("{o}") != 1:
             raise WorldError(f"{where}: the statement {_shown(wording)} must hold {{s}} and {{o}} once each")

@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 _CONTEXTS = (3, 2)
 _TRIES = 200
 _EDGE = "\n"
+_LONGEST = 200
+"""Letters of a subject whose spelling is looked at, at most; a longer one is no name, and would take minutes."""
 
 
 def invented_subjects(
@@ -25,6 +27,9 @@ def invented_subjects(
     """
     rng = random.Random(f"invented {seed}")
     real = {name.casefold() for name in (*subjects, *taken)}
+    subjects = [name for name in subjects if len(name) <= _LONGEST]
+    if not subjects:
+        return []
     found: dict[str, None] = {}
     for context in _CONTEXTS:
         following = _following(subjects, context)

@@ -31,20 +31,20 @@ def worded(
     if own := _ours().get(name):
         return Relation(name=name, objects=objects, **own)
     if thing := _things().get(name) or thing:
-        plain = f"the {thing} of {{s}} is {{o}}"
-        stated = _different(*statements, plain)
+        stated = _different(*statements, f"the {thing} of {{s}} is {{o}}")
         held_out = _without(ending, stated)
-        held_out += _plain_statements(thing)[: max(0, MEASURED_WORDINGS - len(held_out))]
-        questions = questions or [f"what is the {thing} of {{s}}"]
+        plain = _without(_plain_statements(thing), held_out)
+        held_out += plain[: max(0, MEASURED_WORDINGS - len(held_out))]
+        plainly = f"what is the {thing} of {{s}}"
         asked = [
             f"can you name the {thing} of {{s}}",
             f"which {thing} belongs to {{s}}",
             f"do you know the {thing} of {{s}}",
         ]
-    elif len(ending) > MEASURED_WORDINGS:
-        first, *held_out = _different(*ending)
+    elif len(ending := _different(*ending)) > MEASURED_WORDINGS:
+        first, *held_out = ending
         stated = _different(*statements, first)
-        questions = questions or [f"what comes next in this sentence: {_beginning(first)}"]
+        plainly = f"what comes next in this sentence: {_beginning(first)}"
         asked = [f"how does this sentence go on: {_beginning(said)}" for said in held_out[:MEASURED_WORDINGS]]
     else:
         return None
@@ -54,8 +54,8 @@ def worded(
         statements=tuple(stated),
         held_out=tuple(held_out),
         short=tuple(_different(*short, "it is {o}")),
-        questions=tuple(_different(*questions)),
-        held_out_questions=tuple(_without(asked, questions)),
+        questions=tuple(_without(questions, asked) or [plainly]),
+        held_out_questions=tuple(asked),
     )
 
 
