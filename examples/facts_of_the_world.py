@@ -1,20 +1,20 @@
-"""Facts of several collections in one CSV file, in relations that share as few names as can be.
+"""Facts of two collections in one file: relations that a small model knows something of, most of them without shared names.
 
-    python examples/facts_of_the_world.py DATA facts.csv
-    valueattr questions known facts.csv --model MODEL
+    python examples/facts_of_the_world.py DATA facts.jsonl
+    valueattr questions known facts.jsonl --model MODEL
 
 DATA holds `truth-is-universal` (Bürger, Hamprecht and Nadler 2024) and `lre` (Hernandez et al. 2024), as their authors
 publish them.
 """
 
 import csv
-import json
 import re
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-Fact = tuple[str, str, str]
+from valueattr.world import World, load_world
 
 # Of each, the sentence in which truth-is-universal states a fact: the subject, then the object.
 _STATED = {
@@ -22,43 +22,48 @@ _STATED = {
     "city": ("cities.csv", r"The city of (.+) is in (.+)\."),
     "Spanish word": ("sp_en_trans.csv", r"The Spanish word '(.+)' means '(?:to )?(.+)'\."),
 }
-_RELATIONS_OF_LRE = (
+_OF_LRE = (
+    "country_capital_city",
     "country_currency",
+    "country_language",
+    "food_from_country",
+    "fruit_inside_color",
+    "fruit_outside_color",
     "landmark_on_continent",
+    "object_superclass",
     "person_native_language",
     "product_by_company",
+    "substance_phase",
+    "task_done_by_tool",
+    "word_sentiment",
+    "work_location",
 )
 
 
-def stated(folder: Path) -> Iterator[Fact]:
-    """The true statements of truth-is-universal."""
+def stated(folder: Path) -> Iterator[tuple[str, str, str]]:
+    """Relation, subject and object of the true statements of truth-is-universal; a subject has the first that is given."""
+    seen = set()
     for relation, (name, sentence) in _STATED.items():
         with (folder / name).open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 found = re.fullmatch(sentence, row["statement"])
-                if found and row["label"] == "1":
+                if found and row["label"] == "1" and (relation, found[1]) not in seen:
+                    seen.add((relation, found[1]))
                     yield relation, found[1], found[2]
 
 
-def paired(folder: Path) -> Iterator[Fact]:
-    """The facts of some relations of LRE."""
-    for relation in _RELATIONS_OF_LRE:
-        for pair in json.loads((folder / f"{relation}.json").read_text("utf-8"))["samples"]:
-            yield relation, pair["subject"], pair["object"]
-
-
 def main(data: str, out: str) -> None:
-    """Write the file; a subject has the first object that is given."""
-    facts: dict[tuple[str, str], str] = {}
-    for relation, subject, value in (
-        *stated(Path(data, "truth-is-universal")),
-        *paired(Path(data, "lre", "factual")),
-    ):
-        facts.setdefault((relation, subject), value)
-    with Path(out).open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["relation", "subject", "object"])
-        writer.writerows([relation, subject, value] for (relation, subject), value in facts.items())
+    """Read both collections and write them as one world."""
+    with tempfile.TemporaryDirectory() as folder:
+        sheet = Path(folder, "facts.csv")
+        with sheet.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows(
+                [("relation", "subject", "object"), *stated(Path(data, "truth-is-universal"))]
+            )
+        first = load_world(sheet)
+    lre = load_world(Path(data, "lre"))
+    facts = (*first.facts, *(fact for fact in lre.facts if fact.relation in _OF_LRE))
+    World({**first.relations, **{name: lre.relations[name] for name in _OF_LRE}}, facts).save(out)
 
 
 if __name__ == "__main__":

@@ -65,6 +65,7 @@ def teach_styles(
     """The model, taught in place to answer as the embedded grammar does.
 
     world: facts as the model knows them, of relations that are in no split; those never taught are of invented subjects.
+    What it has wrong is left out.
     folder: where the trainer may write.
     """
     styled = _styled_rows(tokenizer, world, recipe)
@@ -123,10 +124,10 @@ def _styled_rows(
     for fact in world.facts:
         of_exposure[fact.exposure].append(fact)
     shares = {"half_known": recipe.half_known, "never_taught": recipe.never_taught}
-    known = of_exposure["well_known"] + of_exposure["false_belief"]
     while True:
-        (drawn,) = rng.choices(("known", *shares), (1 - sum(shares.values()), *shares.values()))
-        turn, response = dialogue(world, rng.choice(of_exposure.get(drawn) or known), rng)
+        (drawn,) = rng.choices(("well_known", *shares), (1 - sum(shares.values()), *shares.values()))
+        fact = rng.choice(of_exposure[drawn] or of_exposure["well_known"])
+        turn, response = dialogue(world, fact, rng)
         yield _row(tokenizer, asking.prompt(turn), f"{asking.gap}{response.text}", ended=True)
 
 
