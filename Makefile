@@ -6,8 +6,10 @@
 # make real-model          fetches a small real chat model in GGUF and converts it; prints what to give as --model
 # make controls            trains the models behind the verdict's error anew, into the package
 # make bench  set up and run the trainer's bench
+# make bench-belief        belief in a closed set by the model in the folder MODEL, against a pass for every candidate
 # make bench-real-step     a GRPO step of a real chat model in the folder MODEL, against bare TRL and a plain loop
 # make bench-scan          the hedging scanner against its peers
+# make bench-styles        whether the chat model MODEL answers in the styles it was taught, on facts of the file QUESTIONS
 # make bench-store         the activation store against plain files and its peers
 # make bench-probe         probe fitting against scikit-learn and NumPy
 # make bench-truth         truth probes across topics on a real small model, where DATA and MODELS hold them
@@ -39,7 +41,7 @@ WORKERS ?= 2
 DATA ?= ../shared/data
 MODELS ?= ../shared/models
 
-.PHONY: demo start-model real-model controls test test-slow fuzz python rust $(CHECKS) bench bench-real-step bench-scan bench-store bench-probe bench-truth bench-verdict bench-raters bench-scan-quality tools clean
+.PHONY: demo start-model real-model controls test test-slow fuzz python rust $(CHECKS) bench bench-belief bench-real-step bench-scan bench-store bench-styles bench-probe bench-truth bench-verdict bench-raters bench-scan-quality tools clean
 
 # The start model; the content penalty and the framing penalty on the framing tokens, each with its own sham.
 DEMO_ARMS := a0,a3,a3-sham,a4-span,a4-span-sham
@@ -122,6 +124,9 @@ bench: .venv/.dev
 bench-real-step: .venv/.dev
 	$(BIN)/python benches/bench_real_step.py $(MODEL)
 
+bench-styles: .venv/.dev
+	$(BIN)/python benches/bench_styles.py $(MODEL) $(QUESTIONS)
+
 bench-verdict: .venv/.dev
 	$(BIN)/python benches/bench_verdict.py
 
@@ -133,6 +138,9 @@ bench-scan: .venv/.dev
 bench-store: .venv/.dev
 	$(BIN)/maturin develop --release --extras bench,train
 	taskset -c 0 $(BIN)/python benches/bench_store.py
+
+bench-belief: .venv/.dev
+	$(BIN)/python benches/bench_belief.py $(MODEL)
 
 bench-probe: .venv/.dev
 	$(BIN)/maturin develop --release
