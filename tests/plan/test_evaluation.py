@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.builders import an_arm, small_plan
+from valueattr.experiments import E1
 from valueattr.plan import Check, Contrast, Plan, PlanError, evaluate
 from valueattr.results.summary import summarise
 
@@ -183,6 +184,22 @@ def test_a_check_that_a_seed_did_not_measure_fails():
     rows = rows[~((rows["seed"] == 1) & (rows["measure"] == "b") & (rows["arm"] == "a3"))]
     check = evaluate(PLAN, rows, steps(3, BOTH)).checks[0]
     assert (sorted(check.values), check.passed) == ([0, 2], False)
+
+
+@pytest.mark.parametrize(("share", "passed"), [(0.81, True), (0.8, True), (0.79, False)])
+def test_a_share_that_must_be_kept_does_not_depend_on_the_other_arm(share, passed):
+    rows = measures(3)
+    rows.loc[(rows["arm"] == "a3") & (rows["measure"] == "b"), "value"] = share
+    plan = PLAN.model_copy(update={"checks": (Check("a3", "b", "p", "kept", "a1", by=0.8),)})
+    assert evaluate(plan, rows, steps(3, BOTH)).checks[0].passed is passed
+
+
+def test_arms_of_a_real_model_must_keep_their_language():
+    checked = E1.checked_for_noise()
+    kept = [check for check in checked.checks if check.rule == "kept"]
+    assert {check.arm for check in kept} == {arm.code for arm in E1.arms if arm.is_trained}
+    assert {(check.measure, check.against, check.by) for check in kept} == {("intelligible", "a0", 0.8)}
+    assert {check.arm: check.split for check in kept}["a6"] == "neutral"
 
 
 def test_a_failed_check_comes_before_the_number_of_seeds():

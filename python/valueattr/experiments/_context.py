@@ -11,6 +11,7 @@ from valueattr.diagnosis import Calibration, Inquiry, is_embedded_kind
 from valueattr.measures.battery import Battery, Measurement, Respond, Rows
 from valueattr.measures.belief import belief_rows, known_ids, plain_items
 from valueattr.measures.calibration import UNSURE, Topics, own_uncertainty
+from valueattr.measures.intelligible import Intelligibility
 from valueattr.measures.representation import FrozenProbes, LastLayer, probe_set, read_states
 from valueattr.measures.statements import FrozenStatements, Statements
 from valueattr.model import Asking, load_model, load_tokenizer
@@ -23,19 +24,23 @@ from valueattr.world import World
 
 _BEST_OF = 8
 
+# Of the start model, from which the floor of what is language is taken.
+_OWN_ANSWERS = 200
+
 # Along training, knowledge and framing are read where the feedback acts and on the neutral twins.
 FRONTIER_SPLITS = ("penalised", "neutral")
 
 
 @dataclass(frozen=True)
 class Context:
-    """The inputs of every arm of a run."""
+    """The inputs of every arm of a run. knows_the_world: whether the start model was taught no fact of it."""
 
     experiment: Experiment
     preset: Preset
     world: World
     start: Path
     statements: Statements | None = None
+    knows_the_world: bool = False
 
     @property
     def training(self) -> TrainingConfig:
@@ -145,6 +150,25 @@ class Context:
             return None
         return FrozenStatements.of(self.load_start(), self.tokenizer, self.statements)
 
+    @cached_property
+    def _intelligible(self) -> Intelligibility | None:
+        """The start model as the judge of language; None where answers are closed and always are."""
+        if not self.knows_the_world:
+            return None
+        prompt_format = self.world.prompt_format(self.experiment.prompt_family)
+        known = [question for question in self.questions if question.exposure == "well_known"]
+        return Intelligibility.of(
+            self.load_start(),
+            self.tokenizer,
+            [
+                self.asking.prompt(prompt_format.turn(question.wordings[0]))
+                for question in known[:_OWN_ANSWERS]
+            ],
+            self.training.max_completion_length,
+            seed=0,
+            temperature=self.training.temperature,
+        )
+
     def battery(self, arm: Arm, seed: int) -> Battery:
         """Everything that is measured of an arm under a seed."""
         return Battery(
@@ -162,6 +186,7 @@ class Context:
             distance=DISTANCE,
             probes=self._probes if self.experiment.probed else None,
             statements=self._frozen_statements,
+            intelligible=self._intelligible,
         )
 
     def measure(self, model: PreTrainedModel, arm: Arm, seed: int) -> Measurement:

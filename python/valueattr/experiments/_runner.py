@@ -92,6 +92,8 @@ def run(
     settings = experiment.presets[preset]
     wanted = list(range(settings.seeds if seeds is None else seeds))
     materials, start = _prepared(display, materials)
+    if start:
+        experiment = experiment.checked_for_noise()
     for seed in wanted:
         _check_splits(experiment, materials.world.questions, seed, settings.split_size)
     _check_probed(experiment, materials.world.questions)
@@ -247,7 +249,7 @@ def _run_arms(
     with display.phase("arms", len(tasks) * settings.steps, "steps") as bar:
         run_tasks(
             directory,
-            Context(experiment, settings, materials.world, folder, materials.statements),
+            Context(experiment, settings, materials.world, folder, materials.statements, start is not None),
             tasks,
             gpu,
             _tracker(bar, settings.steps),

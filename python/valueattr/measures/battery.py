@@ -14,6 +14,7 @@ from valueattr.hedging import HedgeScanner
 from valueattr.hedging.prevalence import corrected_rows
 from valueattr.measures.belief import belief_items, belief_rows
 from valueattr.measures.calibration import Topics, calibration_rows
+from valueattr.measures.intelligible import Intelligibility
 from valueattr.measures.representation import FrozenProbes, probe_rows, read_states
 from valueattr.measures.responses import ScannedResponse, response_rows, scan_responses
 from valueattr.measures.statements import FrozenStatements, statement_rows
@@ -46,6 +47,7 @@ class Battery:
     rewarding: the rater that training pays, which is another object than the one that measures; adds its penalties.
     topics: adds hedging against own uncertainty. distance: splits by how far they are from what is trained; adds the
     slope of hedging on it. probes, statements: the start model's; they are read on the model, too.
+    intelligible: the start model as the judge of whether an answer is language.
     """
 
     questions: Splits
@@ -63,6 +65,7 @@ class Battery:
     distance: Sequence[str] = ()
     probes: FrozenProbes | None = None
     statements: FrozenStatements | None = None
+    intelligible: Intelligibility | None = None
 
     def on(self, splits: Collection[str]) -> "Battery":
         """The same on some splits only."""
@@ -91,7 +94,8 @@ class Battery:
         scanned = scan_responses(
             HedgeScanner(threads=1), self._every, self.responses(model, respond), self.rater, self.rewarding
         )
-        return Measurement(belief + response_rows(self._every, scanned), scanned)
+        rows = belief + response_rows(self._every, scanned) + self._intelligible_rows(scanned)
+        return Measurement(rows, scanned)
 
     def measure_belief(self, model: PreTrainedModel) -> Measurement:
         """Belief and the probes, without a response."""
@@ -145,6 +149,18 @@ class Battery:
         with evaluating(model):
             rows = belief_rows(model, self.tokenizer, items)
         return [{"split": split_of[row["fact"]], **row} for row in rows]
+
+    def _intelligible_rows(self, scanned: Sequence[ScannedResponse]) -> Rows:
+        """Of each response, whether it is language."""
+        if self.intelligible is None:
+            return []
+        responses = [s.response for s in scanned]
+        verdicts = self.intelligible.judge([r.prompt for r in responses], [r.response for r in responses])
+        return [
+            {"measure": "intelligible", "value": float(verdict), "n": 1}
+            | {"split": r.split, "fact": r.fact, "wording": r.wording}
+            for r, verdict in zip(responses, verdicts, strict=True)
+        ]
 
     def _probed(self, model: PreTrainedModel) -> Rows:
         if self.probes is None:

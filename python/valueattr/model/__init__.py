@@ -16,6 +16,7 @@ from valueattr.model._reading import (
     ClosedSetScores,
     answer_inputs,
     closed_set_log_probs,
+    log_p_of_answers,
     log_p_per_token,
     token_distributions,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "load_classifier",
     "load_model",
     "load_tokenizer",
+    "log_p_of_answers",
     "log_p_per_token",
     "position_ids",
     "rate_for",

@@ -21,6 +21,9 @@ from valueattr.model._loading import accepts, position_ids
 
 ROWS_PER_BATCH = 256
 
+# Of which log probabilities over the vocabulary at every token are there at once.
+_ROWS_OF_ANSWERS = 32
+
 # Caches of which rows can be taken and read on from, several tokens at once.
 _KEYS_AND_VALUES = (DynamicLayer, DynamicSlidingWindowLayer)
 
@@ -136,6 +139,31 @@ def log_p_per_token(
         scored = mask[:, :-1] * mask[:, 1:]
         means = (log_p * scored).sum(1) / scored.sum(1).clamp(min=1)
         result[rows] = means.double().cpu().numpy()
+    return result
+
+
+@torch.no_grad()
+def log_p_of_answers(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    answers: Sequence[str],
+) -> NDArray[np.float64]:
+    """Mean log probability of the tokens of each answer after its prompt, in nats, shape (len(answers),).
+
+    An answer without a token gets minus infinity.
+    """
+    result = np.full(len(answers), -np.inf)
+    asked = tokenizer(list(prompts))["input_ids"]
+    told = tokenizer(list(answers), add_special_tokens=False)["input_ids"]
+    some = [i for i, ids in enumerate(told) if ids]
+    for places, ids, mask in _batches(model, tokenizer, [asked[i] + told[i] for i in some], _ROWS_OF_ANSWERS):
+        lengths = torch.tensor([len(told[some[place]]) for place in places], device=ids.device)
+        tokens = int(lengths.max())
+        log_p = _log_probs_of(model, ids, mask, tokens)
+        own = torch.arange(tokens, device=ids.device) >= tokens - lengths[:, None]
+        means = (log_p * own).sum(1) / lengths
+        result[[some[place] for place in places]] = means.double().cpu().numpy()
     return result
 
 
@@ -305,12 +333,15 @@ def rows_of(cache: DynamicCache | None, rows: torch.Tensor) -> DynamicCache | No
 
 
 def _batches(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, sequences: Sequence[list[int]]
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    sequences: Sequence[list[int]],
+    at_once: int = ROWS_PER_BATCH,
 ) -> Iterator[tuple[list[int], torch.Tensor, torch.Tensor]]:
     """Sequences of similar length together: which they are, their ids and their mask, (rows, longest)."""
     order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
-    for start in range(0, len(order), ROWS_PER_BATCH):
-        rows = order[start : start + ROWS_PER_BATCH]
+    for start in range(0, len(order), at_once):
+        rows = order[start : start + at_once]
         yield rows, *padded_left(tokenizer, [sequences[i] for i in rows], model.device)
 
 

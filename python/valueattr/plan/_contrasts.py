@@ -69,12 +69,13 @@ def brought_back(arm: str, of: str, split: str = "penalised") -> Ratio:
 class Check:
     """A manipulation check: whether training changed what it was meant to. Without that an arm's outcomes say nothing.
 
-    rule: "halved" (the measure is at most half of that in `against`, which is not 0) or "rises" (by at least `by`).
+    rule: "halved" (the measure is at most half of that in `against`, which is not 0), "rises" (by at least `by`) or "kept"
+    (at least `by`, whatever it is in `against`).
     """
 
     arm: str
     measure: str
     split: str
-    rule: Literal["halved", "rises"]
+    rule: Literal["halved", "rises", "kept"]
     against: str
     by: float = 0.0

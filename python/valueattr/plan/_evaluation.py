@@ -280,6 +280,8 @@ def _check(check: Check, items: _Items) -> CheckResult:
 def _holds(check: Check, value: float, other: float) -> bool:
     if check.rule == "rises":
         return value - other >= check.by
+    if check.rule == "kept":
+        return value >= check.by
     return other > 0 and value <= other / 2  # nothing cannot be halved
 
 

@@ -13,6 +13,9 @@ EMBEDDED = "embedded"
 """The start model that is made of the world, in place of a model of the user's own."""
 
 
+INTELLIGIBLE = 0.8
+"""The share of answers that must be language for an arm to count."""
+
 _BEFORE: Mapping[str, Any] = {"temperature": 1.0, "lora_rank": None, "precision": "float32"}
 """What a plan that does not say is about."""
 
@@ -173,6 +176,16 @@ class Experiment:
     def with_arms(self, *arms: Arm) -> "Experiment":
         """The same with more arms."""
         return replace(self, arms=(*self.arms, *arms))
+
+    def checked_for_noise(self) -> "Experiment":
+        """The same, where an arm counts only if most of its answers are still language."""
+        start = next(arm for arm in self.arms if arm.feedback is None)
+        kept = tuple(
+            Check(arm.code, "intelligible", arm.feedback.splits[0], "kept", start.code, by=INTELLIGIBLE)
+            for arm in self.arms
+            if arm.feedback is not None and arm.is_trained
+        )
+        return replace(self, checks=(*self.checks, *kept))
 
     def only(self, codes: Collection[str]) -> "Experiment":
         """The same with the start model and these arms alone, and with what is declared between them.

@@ -202,10 +202,10 @@ def short(title: str) -> str:
 def check_text(findings: Findings, check: CheckResult) -> str:
     """What a check asked for, and what was found in each seed."""
     c, other = check.declared, findings.in_words(check.declared.against)
-    asked = (
-        f"at most half of that in {other}"
-        if c.rule == "halved"
-        else f"at least {c.by:g} above that in {other}"
-    )
+    asked = {
+        "halved": f"at most half of that in {other}",
+        "rises": f"at least {c.by:g} above that in {other}",
+        "kept": f"at least {c.by:g}, beside that in {other}",
+    }[c.rule]
     found = "; ".join(f"seed {seed}: {a:.2f} against {b:.2f}" for seed, (a, b) in check.values.items())
     return f"{c.measure} on {c.split}: {asked} ({found or 'not measured'})"
