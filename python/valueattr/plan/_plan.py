@@ -4,7 +4,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from valueattr.plan._arms import Arm
 from valueattr.plan._contrasts import Check, Contrast, Ratio
@@ -154,6 +161,11 @@ class Plan(BaseModel):
             if arm.code == code:
                 return arm
         raise KeyError(code)
+
+    @model_serializer(mode="wrap")
+    def _as_sealed(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Plans keep the bytes that they had before there was a choice."""
+        return {name: value for name, value in whole(self).items() if (name, value) != ("answers", "taught")}
 
     @property
     def start(self) -> Arm | None:
