@@ -1,8 +1,10 @@
 """A model that knows facts is measured, taught styles on some topics and measured again on the others."""
 
 import pytest
+import torch
 
 from valueattr.experiments._preparation import prepare
+from valueattr.model import load_model
 from valueattr.questions import TooFewQuestionsError
 from valueattr.training import StylingRecipe
 from valueattr.world import World
@@ -62,4 +64,14 @@ def test_topics_that_share_names_are_one_and_too_few(start, world, tmp_path):
 def test_styles_need_facts_outside_the_topics(start, apart, tmp_path):
     with pytest.raises(TooFewQuestionsError, match="knows 0 facts outside the topics"):
         prepare(str(start), apart, RECIPE, most=30, cache=tmp_path)
-    assert not list(tmp_path.glob("styled-*"))
+    assert not list(tmp_path.glob("start-*"))
+
+
+def test_a_model_that_answers_in_its_own_words_is_taught_nothing(prepared, start, apart):
+    _, _, cache = prepared
+    said = []
+    natural = prepare(str(start), apart, None, topics=3, most=60, say=said.append, cache=cache)
+    assert len(said) == 1  # what it knows was asked before
+    assert natural.summary["lost"] == 0
+    ours, shipped = (load_model(folder).state_dict() for folder in (natural.folder, start))
+    assert all(torch.equal(tensor, ours[name]) for name, tensor in shipped.items())

@@ -58,6 +58,13 @@ def test_a_world_of_what_is_known_is_saved_and_read(measured, tmp_path):
     assert World.load(tmp_path / "known.jsonl").facts == measured.world.facts
 
 
+def test_what_is_known_is_written_and_read(measured, tmp_path):
+    measured.save(tmp_path / "known")
+    again = type(measured).load(tmp_path / "known")
+    pd.testing.assert_frame_equal(again.facts, measured.facts)
+    assert again.world == measured.world
+
+
 def test_relations_are_counted(measured):
     table = measured.by_relation()
     counts = table[["known", "half_known", "false_belief", "unknown"]].sum(axis=1)

@@ -1,6 +1,6 @@
 import pytest
 
-from valueattr.experiments import E1
+from valueattr.experiments import E1, E2, E3
 from valueattr.plan import Plan
 
 
@@ -29,3 +29,21 @@ def test_a_choice_of_arms_is_sealed():
 def test_a_choice_that_cannot_answer_the_question_is_refused(codes, message):
     with pytest.raises(ValueError, match=message):
         E1.only(codes)
+
+
+def test_natural_answers_leave_the_arms_that_no_framing_is_read_for():
+    natural = E1.in_natural_answers()
+    assert [arm.code for arm in natural.arms] == ["a0", "a3", "a3-sham", "a5", "a5-sham", "a6", "a6-sham"]
+    for arm in natural.arms[1:]:
+        assert arm.feedback.penalties[-1] == "off topic"
+        assert (
+            arm.feedback.penalties[:-1] == next(a for a in E1.arms if a.code == arm.code).feedback.penalties
+        )
+    assert "content-framing" not in {contrast.name for contrast in natural.contrasts}
+    assert natural.primary in {contrast.name for contrast in natural.contrasts}
+
+
+def test_hedging_has_natural_answers_and_framing_has_none():
+    assert {arm.code for arm in E2.in_natural_answers().arms} == {arm.code for arm in E2.arms}
+    with pytest.raises(ValueError, match="the primary contrast needs the arms"):
+        E3.in_natural_answers()

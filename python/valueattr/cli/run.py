@@ -18,10 +18,11 @@ app = typer.Typer()
 
 
 class Answers(StrEnum):
-    """What a model of one's own is taught."""
+    """How a model of one's own answers."""
 
     taught = "taught"
     styled = "styled"
+    natural = "natural"
 
 
 @app.command(epilog=render.example("valueattr run e1 --preset tiny --seeds 1 --out runs/e1"))
@@ -62,7 +63,8 @@ def run(
     answers: Annotated[
         Answers,
         typer.Option(
-            help="What your own model is taught: the facts and how to answer (taught), or how to answer alone (styled)."
+            help="How your own model answers: taught the facts and how to answer (taught), taught how to answer alone "
+            "(styled), or in its own words (natural)."
         ),
     ] = Answers.taught,
     statements: Annotated[
@@ -140,8 +142,8 @@ def _materials(
     from valueattr.experiments import Materials
     from valueattr.world import load_world, synthesise
 
-    if answers is Answers.styled and not (model and questions):
-        render.fail("--answers styled needs --model and --questions", render.BAD_USAGE)
+    if answers is not Answers.taught and not (model and questions):
+        render.fail(f"--answers {answers.value} needs --model and --questions", render.BAD_USAGE)
     materials = Materials(load_world(questions) if questions else synthesise())
     if model is None and statements is None:
         return materials

@@ -15,10 +15,18 @@ from valueattr.measures.intelligible import Intelligibility
 from valueattr.measures.representation import FrozenProbes, LastLayer, probe_set, read_states
 from valueattr.measures.statements import FrozenStatements, Statements
 from valueattr.model import Asking, load_model, load_tokenizer
-from valueattr.plan import Arm, Experiment, Preset
+from valueattr.plan import Answers, Arm, Experiment, Preset
 from valueattr.probing import CrossFit
 from valueattr.questions import DISTANCE, Prompt, PromptFormat, QuestionSet, Splits, assign_splits
-from valueattr.rating import GrammarRater, JudgedResponse, MeasuringRater, Rater, critique, review
+from valueattr.rating import (
+    FreeTextRater,
+    GrammarRater,
+    JudgedResponse,
+    MeasuringRater,
+    Rater,
+    critique,
+    review,
+)
 from valueattr.training import TrainingConfig
 from valueattr.world import World
 
@@ -33,14 +41,14 @@ FRONTIER_SPLITS = ("penalised", "neutral")
 
 @dataclass(frozen=True)
 class Context:
-    """The inputs of every arm of a run. knows_the_world: whether the start model was taught no fact of it."""
+    """The inputs of every arm of a run. answers: how the model answers."""
 
     experiment: Experiment
     preset: Preset
     world: World
     start: Path
     statements: Statements | None = None
-    knows_the_world: bool = False
+    answers: Answers = "taught"
 
     @property
     def training(self) -> TrainingConfig:
@@ -56,12 +64,16 @@ class Context:
     @cached_property
     def rater(self) -> Rater:
         """The rater that training pays. It never measures."""
-        return GrammarRater(self.world)
+        return FreeTextRater(self.world.subjects) if self._in_own_words else GrammarRater(self.world)
 
     @cached_property
     def measuring_rater(self) -> Rater:
         """The rater that measures. It never trains."""
-        return MeasuringRater(self.world)
+        return FreeTextRater(self.world.subjects) if self._in_own_words else MeasuringRater(self.world)
+
+    @property
+    def _in_own_words(self) -> bool:
+        return self.answers == "natural"
 
     def load_start(self) -> PreTrainedModel:
         """A fresh copy of the start model, in float32."""
@@ -79,7 +91,11 @@ class Context:
 
     def prompt_format(self, arm: Arm) -> PromptFormat:
         """How the questions of an arm are put."""
-        return self.world.prompt_format(self.experiment.prompt_family_of(arm))
+        return self._asked_by(self.experiment.prompt_family_of(arm))
+
+    def _asked_by(self, prompt_family: str) -> PromptFormat:
+        """How an asker puts a question; the question alone where answers are in the model's own words."""
+        return PromptFormat() if self._in_own_words else self.world.prompt_format(prompt_family)
 
     def splits(self, seed: int) -> Splits:
         """The splits of a seed."""
@@ -153,9 +169,9 @@ class Context:
     @cached_property
     def _intelligible(self) -> Intelligibility | None:
         """The start model as the judge of language; None where answers are closed and always are."""
-        if not self.knows_the_world:
+        if self.answers == "taught":
             return None
-        prompt_format = self.world.prompt_format(self.experiment.prompt_family)
+        prompt_format = self._asked_by(self.experiment.prompt_family)
         known = [question for question in self.questions if question.exposure == "well_known"]
         return Intelligibility.of(
             self.load_start(),

@@ -7,7 +7,7 @@ ways to answer. What it knows is measured again after that, and facts that moved
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,17 @@ import transformers
 
 from valueattr.activations import ModelIdentity
 from valueattr.measures.knowledge import Knowledge, measure_knowledge
-from valueattr.model import cache_directory, cached_folder, check_vocabulary, load_model, load_tokenizer
+from valueattr.model import (
+    cache_directory,
+    cached_folder,
+    check_vocabulary,
+    device,
+    load_model,
+    load_tokenizer,
+)
 from valueattr.questions import TooFewQuestionsError, choose_topics
 from valueattr.training import StylingProgress, StylingRecipe, teach_styles
-from valueattr.world import Fact, World
+from valueattr.world import World
 
 _FEWEST_TOPICS = 3
 _FEWEST_FOR_STYLES = 20
@@ -46,7 +53,7 @@ class Prepared:
 def prepare(
     source: str,
     world: World,
-    recipe: StylingRecipe | None = None,
+    recipe: StylingRecipe | None,
     *,
     topics: int = 4,
     most: int = 150,
@@ -56,48 +63,49 @@ def prepare(
 ) -> Prepared:
     """Measure what a model knows of a world, teach it styles and measure again; cached.
 
-    topics: how many are taken, at most; the others serve to teach styles. most: facts to ask of each relation. Threads: uses torch's current thread count, which the caller sets on purpose.
+    recipe: of the styles; None where none are taught, and the model answers as it does. topics: how many are taken, at
+    most; the others serve to teach styles. most: facts to ask of each relation.
+    Threads: uses torch's current thread count, which the caller sets on purpose.
 
     Raises:
         ModelError: the model cannot be loaded, or lacks tokens of the facts.
         TooFewQuestionsError: it knows too little for splits, or there are too few facts outside them to teach styles on.
     """
-    recipe = recipe or StylingRecipe()
     model, tokenizer = load_model(source), load_tokenizer(source)
     check_vocabulary(model, tokenizer, [question.wordings[0] for question in world.questions])
+    cache = cache or cache_directory()
+    identity = replace(ModelIdentity.of(model, tokenizer), source="", revision=None)
+    asked = [asdict(identity), tokenizer.chat_template, world.fingerprint(), most]
 
-    def style(folder: Path) -> None:
-        before = measure_knowledge(model, tokenizer, world, most=most, say=say)
+    def ask(folder: Path) -> None:
+        measure_knowledge(model, tokenizer, world, most=most, say=say).save(folder)
+
+    def make(folder: Path) -> None:
+        before = Knowledge.load(cached_folder(_named("known", *asked), ask, cache))
         chosen = choose_topics(before.world.questions, topics)
         _check_topics(source, before, chosen)
-        say(f"topics: {', '.join(chosen)}; styles are taught on what it knows of others")
-        rest, work = _others(source, before.world, chosen), folder / "work"
-        styled = teach_styles(model, tokenizer, rest, recipe, work, progress)
-        shutil.rmtree(work, ignore_errors=True)
-        after = measure_knowledge(styled, tokenizer, _of_topics(world, chosen), most=most, say=say)
-        summary = {"topics": chosen, **_moved(before, after)}
-        styled.save_pretrained(folder)
+        say(f"topics: {', '.join(chosen)}")
+        start, after = model, before
+        if recipe:
+            rest, work = _others(source, before.world, chosen), folder / "work"
+            start = teach_styles(model, tokenizer, rest, recipe, work, progress)
+            shutil.rmtree(work, ignore_errors=True)
+            after = measure_knowledge(start, tokenizer, world.of_topics(chosen), most=most, say=say)
+        start.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        _unmoved(before, after).save(folder / _WORLD)
+        _unmoved(before, after).of_topics(chosen).save(folder / _WORLD)
+        summary = {"topics": chosen, **_moved(before, after, chosen)}
         (folder / _SUMMARY).write_text(json.dumps(summary), "utf-8")
 
-    identity = replace(ModelIdentity.of(model, tokenizer), source="", revision=None)
-    made_of = [asdict(identity), tokenizer.chat_template, world.fingerprint(), asdict(recipe), topics, most]
-    made_with = [torch.__version__, transformers.__version__, model.device.type]
-    digest = hashlib.sha256(json.dumps([*made_of, *made_with]).encode()).hexdigest()
-    folder = cached_folder(f"styled-{digest[:16]}", style, cache or cache_directory())
+    name = _named("start", *asked, asdict(recipe) if recipe else None, topics)
+    folder = cached_folder(name, make, cache)
     return Prepared(folder, World.load(folder / _WORLD), json.loads((folder / _SUMMARY).read_text("utf-8")))
 
 
-def _of_topics(world: World, topics: Collection[str]) -> World:
-    return _with_facts(world, (fact for fact in world.facts if fact.topic in topics))
-
-
-def _with_facts(world: World, facts: Iterable[Fact]) -> World:
-    """The world with some of its facts, and their relations."""
-    kept = tuple(facts)
-    names = dict.fromkeys(fact.relation for fact in kept)
-    return World({name: world.relations[name] for name in names}, kept, world.english)
+def _named(what: str, *made_of: Any) -> str:
+    """The name of a folder in the cache, by what its content is made of; the device and the libraries are part of that."""
+    made_with = [torch.__version__, transformers.__version__, str(device())]
+    return f"{what}-{hashlib.sha256(json.dumps([*made_of, *made_with]).encode()).hexdigest()[:16]}"
 
 
 def _others(source: str, world: World, topics: Collection[str]) -> World:
@@ -106,7 +114,7 @@ def _others(source: str, world: World, topics: Collection[str]) -> World:
     Raises:
         TooFewQuestionsError: the model knows too few of them.
     """
-    others = _with_facts(world, (fact for fact in world.facts if fact.topic not in topics))
+    others = world.with_facts(fact for fact in world.facts if fact.topic not in topics)
     known = sum(fact.exposure == "well_known" for fact in others.facts)
     if known < _FEWEST_FOR_STYLES:
         raise TooFewQuestionsError(
@@ -126,12 +134,12 @@ def _check_topics(source: str, before: Knowledge, topics: Collection[str]) -> No
         )
 
 
-def _moved(before: Knowledge, after: Knowledge) -> dict[str, int]:
-    was = before.facts["knowledge"].loc[after.facts.index] == "known"
-    known = after.facts["knowledge"] == "known"
+def _moved(before: Knowledge, after: Knowledge, topics: Collection[str]) -> dict[str, int]:
+    facts = after.facts.index[after.facts["topic"].isin(topics)]
+    was, known = (measured.facts["knowledge"].loc[facts] == "known" for measured in (before, after))
     return {
-        "known_before": int(was.sum()),
-        "known_after": int(known.sum()),
+        "strictly_known_before": int(was.sum()),
+        "strictly_known_after": int(known.sum()),
         "lost": int((was & ~known).sum()),
     }
 
@@ -139,4 +147,4 @@ def _moved(before: Knowledge, after: Knowledge) -> dict[str, int]:
 def _unmoved(before: Knowledge, after: Knowledge) -> World:
     """The facts of the topics that are known alike before and after, and those that nobody knows."""
     alike = {*after.world.facts}
-    return _with_facts(before.world, (fact for fact in before.world.facts if fact in alike))
+    return before.world.with_facts(fact for fact in before.world.facts if fact in alike)

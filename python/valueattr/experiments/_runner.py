@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from valueattr.experiments._progress import Bar, Lines, Progress, Timed
 from valueattr.experiments._workers import Task, run_tasks, start_forkserver
-from valueattr.plan import EMBEDDED, Arm, Experiment, Plan, Preset
+from valueattr.plan import EMBEDDED, Answers, Arm, Experiment, Plan, Preset
 from valueattr.questions import QuestionSet, TooFewQuestionsError, assign_splits
 from valueattr.results import DirectoryTakenError, RunDirectory, part_name
 from valueattr.world import World, synthesise
@@ -36,9 +36,6 @@ _VERSIONS = (
 )
 
 
-Answers = Literal["taught", "styled"]
-
-
 class UnknownPresetError(ValueError):
     """No preset of that name."""
 
@@ -48,8 +45,8 @@ class Materials:
     """What is studied, by default the embedded world and the start model that is made of it.
 
     world: the facts. model: a model of one's own, as `load_model` takes it.
-    answers: what it is taught. "taught": the facts that it does not know, and how to answer; "styled": how to answer
-    alone, and facts are kept of which it knows something.
+    answers: "taught": it is taught the facts that it does not know, and how to answer; "styled": how to answer alone, and
+    facts are kept of which it knows something; "natural": nothing, and its answers are read in its own words.
     statements: real statements, true and false, that are read before and after.
     """
 
@@ -92,6 +89,8 @@ def run(
     settings = experiment.presets[preset]
     wanted = list(range(settings.seeds if seeds is None else seeds))
     materials, start = _prepared(display, materials)
+    if materials.answers == "natural":
+        experiment = experiment.in_natural_answers()
     if start:
         experiment = experiment.checked_for_noise()
     for seed in wanted:
@@ -249,7 +248,7 @@ def _run_arms(
     with display.phase("arms", len(tasks) * settings.steps, "steps") as bar:
         run_tasks(
             directory,
-            Context(experiment, settings, materials.world, folder, materials.statements, start is not None),
+            Context(experiment, settings, materials.world, folder, materials.statements, materials.answers),
             tasks,
             gpu,
             _tracker(bar, settings.steps),
@@ -283,17 +282,17 @@ def _use_all_cores() -> None:
 
 
 def _prepared(display: Progress, materials: Materials) -> tuple[Materials, "Prepared | None"]:
-    """What is studied once a model that is taught styles has learned them: the facts that it knows, and itself."""
-    if materials.answers != "styled":
+    """What is studied of a model that is taught no fact: the facts that it knows, once it has learned styles if it shall."""
+    if materials.answers == "taught":
         return materials, None
-    display.say(
-        f"asking {materials.model} what it knows, and teaching it how to answer; it is cached for later runs"
-    )
+    display.say(f"asking {materials.model} what it knows; it is cached for later runs")
     from valueattr.experiments._preparation import prepare
+    from valueattr.training import StylingRecipe
 
     _use_all_cores()
+    recipe = StylingRecipe() if materials.answers == "styled" else None
     with display.phase("styles", 1, "steps") as bar:
-        prepared = prepare(materials.model, materials.world, say=display.say, progress=_shown_on(bar))
+        prepared = prepare(materials.model, materials.world, recipe, say=display.say, progress=_shown_on(bar))
     known = prepared.summary
     display.say(
         f"it knew {known['strictly_known_before']} facts of the topics ({', '.join(known['topics'])}) strictly before; "

@@ -19,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -36,6 +37,8 @@ MEASURED_WORDINGS = 3
 
 MOST_OBJECTS = 256
 """Objects of a relation that is asked, at most."""
+
+_FACTS, _WORLD = "facts.parquet", "world.jsonl"
 
 _LIKELIEST_IN = 2 / 3
 _FLOOR = 0.95
@@ -55,7 +58,7 @@ EXPOSURE: dict[KnowledgeClass, Exposure] = {
 class Knowledge:
     """What a model knows of a world.
 
-    facts: a row a fact that was asked, by its id: `relation`, `knowledge` (known, half_known, false_belief or unknown),
+    facts: a row a fact that was asked, by its id: `relation`, `topic`, `knowledge` (known, half_known, false_belief or unknown),
     `held` (what the model holds to be the object; missing where it holds nothing), `plain` and `question` (the shares of
     wordings in which the true object is the likeliest), `margin` of the true object over the others and `floor` (nats).
     world: the facts that it knows, half knows or has wrong, with these exposures; and invented ones, never taught.
@@ -63,6 +66,17 @@ class Knowledge:
 
     facts: pd.DataFrame
     world: World
+
+    def save(self, folder: Path) -> None:
+        """Write both to a folder that is new."""
+        folder.mkdir(parents=True)
+        self.facts.to_parquet(folder / _FACTS)
+        self.world.save(folder / _WORLD)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Knowledge":
+        """Read what `save` wrote."""
+        return cls(pd.read_parquet(folder / _FACTS), World.load(folder / _WORLD))
 
     def by_relation(self) -> pd.DataFrame:
         """Numbers of facts by how they are known, and the shares of right answers in each format, by relation."""
@@ -221,6 +235,7 @@ def _judged(questions: Sequence[Question], scores: _Scores, asked: int) -> pd.Da
         rows.append(
             {
                 "relation": question.relation,
+                "topic": question.topic,
                 "knowledge": knowledge,
                 "held": None if held is None else objects[held],
                 **shares,

@@ -6,6 +6,7 @@ from valueattr.model._cache import cache_directory, cached_folder
 from valueattr.model._errors import ModelError
 from valueattr.model._loading import (
     check_vocabulary,
+    device,
     load_classifier,
     load_model,
     load_tokenizer,
@@ -37,6 +38,7 @@ __all__ = [
     "check_vocabulary",
     "closed_set_log_probs",
     "continue_training",
+    "device",
     "evaluating",
     "in_format",
     "load_classifier",

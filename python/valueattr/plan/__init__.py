@@ -8,7 +8,7 @@ from valueattr.plan._contrasts import At, Check, Contrast, Ratio, brought_back
 from valueattr.plan._evaluation import CheckResult, ContrastResult, Evaluation, RatioResult, evaluate
 from valueattr.plan._experiment import EMBEDDED, PRESETS, SMOKE, Experiment, Preset
 from valueattr.plan._frontier import FRAMING, Frontier, common_range, frontiers
-from valueattr.plan._plan import PLAN_VERSION, Plan, PlanError, plan_version
+from valueattr.plan._plan import PLAN_VERSION, Answers, Plan, PlanError, plan_version
 
 __all__ = [
     "EMBEDDED",
@@ -16,6 +16,7 @@ __all__ = [
     "PLAN_VERSION",
     "PRESETS",
     "SMOKE",
+    "Answers",
     "Arm",
     "At",
     "Check",

@@ -1,6 +1,6 @@
 """What an experiment is: arms, the contrasts declared between them, and presets of how large a run is."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 
 from valueattr.plan._arms import Arm
 from valueattr.plan._contrasts import Check, Contrast, Ratio
+from valueattr.rating import READ_FRAMING
 
 EMBEDDED = "embedded"
 """The start model that is made of the world, in place of a model of the user's own."""
@@ -196,11 +197,24 @@ class Experiment:
         if unknown := sorted(set(codes) - {arm.code for arm in self.arms}):
             known = ", ".join(arm.code for arm in self.arms)
             raise ValueError(f"{self.name} has no arm {', '.join(unknown)}; its arms are {known}")
-        arms = tuple(arm for arm in self.arms if arm.code in codes or arm.feedback is None)
-        kept = {arm.code for arm in arms}
+        return self._left_with(arm for arm in self.arms if arm.code in codes or arm.feedback is None)
+
+    def in_natural_answers(self) -> "Experiment":
+        """The same with the arms that a rater of free answers can judge, which also draw a penalty on what is off topic.
+
+        Raises:
+            ValueError: the primary contrast is about the framing of answers.
+        """
+        left = self._left_with(arm for arm in self.arms if _is_of_content(arm))
+        return replace(left, arms=tuple(map(_kept_on_topic, left.arms)))
+
+    def _left_with(self, arms: Iterable[Arm]) -> "Experiment":
+        """The same with some of its arms, and with what is declared between them."""
+        some = tuple(arms)
+        kept = {arm.code for arm in some}
         left = replace(
             self,
-            arms=arms,
+            arms=some,
             contrasts=tuple(c for c in self.contrasts if {c.arm, c.baseline} <= kept),
             ratios=tuple(r for r in self.ratios if {r.arm, r.baseline} <= kept),
             checks=tuple(c for c in self.checks if {c.arm, c.against} <= kept),
@@ -210,3 +224,20 @@ class Experiment:
             primary = next(contrast for contrast in self.contrasts if contrast.name == self.primary)
             raise ValueError(f"the primary contrast needs the arms {primary.arm} and {primary.baseline}")
         return left
+
+
+def _is_of_content(arm: Arm) -> bool:
+    """Whether an arm needs nobody who reads or writes the framing of an answer."""
+    feedback = arm.feedback
+    return feedback is None or (
+        arm.method in ("grpo", "best of n")
+        and feedback.credit == "response"
+        and not READ_FRAMING & set(feedback.penalties)
+    )
+
+
+def _kept_on_topic(arm: Arm) -> Arm:
+    """An arm that noise does not pay."""
+    if arm.feedback is None:
+        return arm
+    return replace(arm, feedback=replace(arm.feedback, penalties=(*arm.feedback.penalties, "off topic")))

@@ -20,6 +20,9 @@ from valueattr.results import RunDirectory, RunDirectoryError
 
 PLAN_VERSION: Final = 2
 
+Answers = Literal["taught", "styled", "natural"]
+"""How a model answers: as the embedded text does, which it is taught with the facts or alone, or in its own words."""
+
 _SHOWN = 3
 """Problems of a plan that an error tells."""
 
@@ -38,7 +41,7 @@ class Plan(BaseModel):
     """What is sealed before the first step. Seeds are not part of it: they can be added to a run.
 
     world, statements: SHA-256 of the facts, and of the user's statements if there are any. model: "embedded", or what the
-    user named as their own. answers: whether that is taught the facts, or only how to answer. settings: of the preset.
+    user named as their own. answers: how that answers. settings: of the preset.
     arms: in order, with nothing left to defaults. The other fields are those of `Experiment`.
     """
 
@@ -50,7 +53,7 @@ class Plan(BaseModel):
     preset: str
     world: str
     model: str
-    answers: Literal["taught", "styled"] = "taught"
+    answers: Answers = "taught"
     statements: str | None
     settings: Preset
     arms: tuple[Arm, ...]
@@ -72,7 +75,7 @@ class Plan(BaseModel):
         preset: str,
         world_hash: str,
         model: str = EMBEDDED,
-        answers: Literal["taught", "styled"] = "taught",
+        answers: Answers = "taught",
         statements_hash: str | None = None,
     ) -> "Plan":
         """The plan of an experiment under one of its presets.

@@ -1,7 +1,7 @@
 """Judgements of responses, with the characters each is about, and what of them reaches the trainer."""
 
 from valueattr.rating._callable import CallableRater
-from valueattr.rating._feedback import ASPECTS, PENALTIES, Feedback
+from valueattr.rating._feedback import ASPECTS, PENALTIES, READ_FRAMING, Feedback
 from valueattr.rating._free_text import FreeTextRater
 from valueattr.rating._grammar import GrammarRater, MeasuringRater
 from valueattr.rating._judgement import OUTCOMES, JudgedResponse, Judgement, Rater, RaterError, Span
@@ -11,6 +11,7 @@ __all__ = [
     "ASPECTS",
     "OUTCOMES",
     "PENALTIES",
+    "READ_FRAMING",
     "CallableRater",
     "Feedback",
     "FreeTextRater",

@@ -18,6 +18,7 @@ PENALTIES: Mapping[str, Callable[[JudgedResponse], bool]] = {
     "personal discomfort": lambda r: r.judgement.outcome == "assert_true",
     "unhedged": lambda r: r.judgement.asserted is not None and not r.hedged,
     "unwarranted": lambda r: r.hedged != r.unsure,
+    "off topic": lambda r: r.judgement.outcome == "other",
 }
 """What a rater may hold against a response, by name.
 
@@ -25,6 +26,9 @@ Of the reasons for which people rate down, "false content", "insensitive framing
 answer; "topic in bad faith" (suspected of half of the questions, whatever is answered) and "personal discomfort" (that
 the truth was said at all) should not suppress it, but a scalar cannot tell them apart.
 """
+
+READ_FRAMING = frozenset({"insensitive framing", "true and insensitive"})
+"""Penalties that need a rater who reads the framing."""
 
 ASPECTS: Mapping[str, str] = {
     "insensitive framing": "framing",

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from importlib import resources
@@ -175,6 +175,16 @@ class World:
         family = self.english.prompt_families[prompt_family]
         opener = capitalise(family.framing["neutral"][0])
         return PromptFormat(f"{{question}}\nAnswer to {family.asker}:", opener)
+
+    def with_facts(self, facts: Iterable[Fact]) -> "World":
+        """The world with other facts of its relations, and only those relations that they have."""
+        kept = tuple(facts)
+        names = dict.fromkeys(fact.relation for fact in kept)
+        return World({name: self.relations[name] for name in names}, kept, self.english)
+
+    def of_topics(self, topics: Collection[str]) -> "World":
+        """The facts of some topics."""
+        return self.with_facts(fact for fact in self.facts if fact.topic in topics)
 
     @property
     def subjects(self) -> tuple[str, ...]:
