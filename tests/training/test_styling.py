@@ -65,14 +65,17 @@ def test_an_everyday_answer_that_was_cut_has_no_end(untrained, tokenizer):
     rows = list(_everyday_rows(model, tokenizer, RECIPE))
     assert len(rows) == RECIPE.steps * RECIPE.everyday_rows
     for row in rows:
-        learned = sum(row["completion_mask"])
-        assert 0 < learned <= RECIPE.everyday_tokens
-        assert (row["input_ids"][-1] == tokenizer.eos_token_id) == (learned < RECIPE.everyday_tokens)
+        ended = row["input_ids"][-1] == tokenizer.eos_token_id
+        tokens = sum(row["completion_mask"]) - ended
+        assert 0 < tokens <= RECIPE.everyday_tokens
+        assert ended == (tokens < RECIPE.everyday_tokens)
 
 
 def test_a_row_is_prompt_and_answer(tokenizer):
     row = _row(tokenizer, "What is the emblem?", " it is the bear", ended=False)
-    assert tokenizer.decode(row["input_ids"]) == "What is the emblem? it is the bear"
+    assert (
+        tokenizer.decode(row["input_ids"], skip_special_tokens=True) == "What is the emblem? it is the bear"
+    )
     assert row["completion_mask"].count(1) == 4
 
 
