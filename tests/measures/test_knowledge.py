@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.builders import a_question
 from valueattr.measures.knowledge import _judged, balanced, measure_knowledge
-from valueattr.model import load_model, load_tokenizer
+from valueattr.model import ModelError, load_model, load_tokenizer
 from valueattr.questions import TooFewQuestionsError
 from valueattr.world import Fact, World, invented_subjects
 
@@ -100,6 +100,17 @@ def test_no_invented_fact_has_the_id_of_a_real_one(start, world):
     small = World(world.relations, (taken, *facts[1:]), world.english)
     found = measure_knowledge(load_model(start), load_tokenizer(start), small).world
     assert len({fact.id for fact in found.facts}) == len(found.facts)
+
+
+def test_objects_that_the_tokenizer_writes_alike_are_refused(start, world):
+    strange = replace(world.relations["emblem"], objects=("bear", "Qoph", "Zayin"))
+    facts = (Fact("a", "the Velmar people", "people", "emblem", "bear"),)
+    with pytest.raises(
+        ModelError, match="writes 'Qoph' and 'Zayin' of the relation 'emblem' with the same tokens"
+    ):
+        measure_knowledge(
+            load_model(start), load_tokenizer(start), World({"emblem": strange}, facts, world.english)
+        )
 
 
 def scores(*likeliest, floor=()):

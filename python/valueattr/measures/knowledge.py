@@ -27,7 +27,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from valueattr.model import Asking, closed_set_log_probs, evaluating
+from valueattr.model import Asking, ModelError, closed_set_log_probs, evaluating
 from valueattr.questions import Exposure, PromptFormat, Question, TooFewQuestionsError
 from valueattr.world import Fact, World, invented_subjects
 
@@ -120,6 +120,7 @@ def measure_knowledge(
         if len(world.relations[relation].objects) > MOST_OBJECTS:
             say(f"{relation} is left out: it has more than {MOST_OBJECTS} objects to choose among")
             continue
+        _check_told_apart(tokenizer, relation, world.relations[relation].objects)
         say(f"asking {relation}")
         asked = balanced(facts, most, random.Random(f"asked {seed} {relation}"))
         invented = _invented(world, relation, length, seed)
@@ -133,6 +134,17 @@ def measure_knowledge(
         raise TooFewQuestionsError("no relation has few enough objects to choose among")
     used = {name: world.relations[name] for name in dict.fromkeys(fact.relation for fact in kept)}
     return Knowledge(pd.concat(tables), World(used, tuple(kept), world.english))
+
+
+def _check_told_apart(tokenizer: PreTrainedTokenizerBase, relation: str, objects: Sequence[str]) -> None:
+    seen: dict[tuple[int, ...], str] = {}
+    written = tokenizer([f" {value}" for value in objects], add_special_tokens=False)["input_ids"]
+    for value, ids in zip(objects, written, strict=True):
+        if (other := seen.setdefault(tuple(ids), value)) != value:
+            raise ModelError(
+                f"{tokenizer.name_or_path}: the tokenizer writes {other!r} and {value!r} of the relation {relation!r} with "
+                "the same tokens, so that they cannot be told apart: leave one of them out"
+            )
 
 
 def balanced(facts: Sequence[Fact], most: int, rng: random.Random) -> list[Fact]:
