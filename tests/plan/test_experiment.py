@@ -47,3 +47,9 @@ def test_hedging_has_natural_answers_and_framing_has_none():
     assert {arm.code for arm in E2.in_natural_answers().arms} == {arm.code for arm in E2.arms}
     with pytest.raises(ValueError, match="the primary contrast needs the arms"):
         E3.in_natural_answers()
+
+
+def test_an_adapter_is_trained_where_it_is_asked_for():
+    assert {preset.lora_rank for preset in E1.with_adapter(8).presets.values()} == {8}
+    assert {preset.lora_rank for preset in E1.with_adapter(None).presets.values()} == {None}
+    assert E1.with_adapter(None).presets["tiny"] == E1.presets["tiny"]

@@ -73,6 +73,13 @@ def run(
             help="A CSV or JSONL file of true and false statements, read before and after training."
         ),
     ] = None,
+    lora: Annotated[
+        bool | None,
+        typer.Option(
+            "--lora/--whole-weights",
+            help="Train an adapter (LoRA) or whole weights; by default as the preset says.",
+        ),
+    ] = None,
     vary: Annotated[
         str | None,
         typer.Option(help="Add arms to e3 that differ in one thing: prompt-family or span-noise."),
@@ -91,12 +98,15 @@ def run(
     """
     from valueattr.experiments import ArmFailedError, UnknownPresetError, run_all
     from valueattr.experiments import run as run_experiment
+    from valueattr.plan import LORA_RANK
     from valueattr.questions import TooFewQuestionsError
     from valueattr.results import DirectoryTakenError, RunDirectoryError
     from valueattr.world import WorldError
 
     console = render.console(errors=as_json)
     declared = _declared(experiment, vary, arms)
+    if lora is not None:
+        declared = [each.with_adapter(LORA_RANK if lora else None) for each in declared]
     folder = out or Path("runs", f"{experiment}{f'-{vary}' if vary else ''}-{preset}")
     hints: dict[type[Exception], str] = {DirectoryTakenError: "Use --out to choose another directory."}
     try:

@@ -6,13 +6,14 @@ Importing this does not import torch.
 from valueattr.plan._arms import Arm, Method, sham_of
 from valueattr.plan._contrasts import At, Check, Contrast, Ratio, brought_back
 from valueattr.plan._evaluation import CheckResult, ContrastResult, Evaluation, RatioResult, evaluate
-from valueattr.plan._experiment import EMBEDDED, PRESETS, SMOKE, Experiment, Preset
+from valueattr.plan._experiment import EMBEDDED, LORA_RANK, PRESETS, SMOKE, Experiment, Preset
 from valueattr.plan._frontier import FRAMING, Frontier, common_range, frontiers
 from valueattr.plan._plan import PLAN_VERSION, Answers, Plan, PlanError, plan_version
 
 __all__ = [
     "EMBEDDED",
     "FRAMING",
+    "LORA_RANK",
     "PLAN_VERSION",
     "PRESETS",
     "SMOKE",

@@ -99,6 +99,9 @@ SMALL = Preset(
     layers=6,
     documents=400_000,
 )
+LORA_RANK = 16
+"""Of adapters, where nothing else is said."""
+
 # For a chat model of some hundred million parameters on two cores: an adapter, and fewer and smaller steps.
 REAL_SMOKE = Preset(
     seeds=1,
@@ -112,7 +115,7 @@ REAL_SMOKE = Preset(
     temperature=0.7,
     checkpoint_every=3,
     drift_every=3,
-    lora_rank=16,
+    lora_rank=LORA_RANK,
     precision="bfloat16",
 )
 REAL = Preset(
@@ -127,7 +130,7 @@ REAL = Preset(
     temperature=0.7,
     checkpoint_every=10,
     drift_every=10,
-    lora_rank=16,
+    lora_rank=LORA_RANK,
     precision="bfloat16",
 )
 PRESETS: Mapping[str, Preset] = {
@@ -177,6 +180,13 @@ class Experiment:
     def with_arms(self, *arms: Arm) -> "Experiment":
         """The same with more arms."""
         return replace(self, arms=(*self.arms, *arms))
+
+    def with_adapter(self, lora_rank: int | None) -> "Experiment":
+        """The same with an adapter of this rank trained in place of whole weights, or with whole weights (None)."""
+        presets = {
+            name: preset.model_copy(update={"lora_rank": lora_rank}) for name, preset in self.presets.items()
+        }
+        return replace(self, presets=presets)
 
     def checked_for_noise(self) -> "Experiment":
         """The same, where an arm counts only if most of its answers are still language."""
