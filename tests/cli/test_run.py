@@ -26,6 +26,12 @@ def test_what_does_not_exist_is_bad_usage(tmp_path):
         (["e3", "--vary", "family"], "--vary takes prompt-family or span-noise"),
         (["all", "--vary", "span-noise"], "only with e3"),
         (["e1", "--seeds", "0"], "--seeds"),
+        (["e1", "--answers", "styled"], "--answers styled needs --model and --questions"),
+        (["e1", "--answers", "natural", "--model", "m"], "--answers natural needs --model and --questions"),
+        (
+            ["e3", "--answers", "natural"],
+            "--answers natural has no arms on the framing of answers, which e3 is about",
+        ),
     ):
         done = run(*arguments, "--out", tmp_path / "r")
         assert done.exit_code == 2

@@ -107,6 +107,8 @@ def run(
     declared = _declared(experiment, vary, arms)
     if lora is not None:
         declared = [each.with_adapter(LORA_RANK if lora else None) for each in declared]
+    if answers is Answers.natural:
+        _check_natural(declared)
     folder = out or Path("runs", f"{experiment}{f'-{vary}' if vary else ''}-{preset}")
     hints: dict[type[Exception], str] = {DirectoryTakenError: "Use --out to choose another directory."}
     try:
@@ -143,6 +145,18 @@ def run(
     if as_json:
         summaries = [summary(directory) for directory in runs]
         render.as_json(summaries[0] if len(summaries) == 1 else summaries)
+
+
+def _check_natural(declared: "list[Experiment]") -> None:
+    """End with a message where nothing is left of an experiment that free answers could show."""
+    for experiment in declared:
+        try:
+            experiment.in_natural_answers()
+        except ValueError as error:
+            render.fail(
+                f"--answers natural has no arms on the framing of answers, which {experiment.name} is about: {error}",
+                render.BAD_USAGE,
+            )
 
 
 def _materials(
