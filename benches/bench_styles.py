@@ -19,8 +19,8 @@ from valueattr.measures.drift import DriftMeter
 from valueattr.model import Asking, load_model, load_tokenizer, sample_texts
 from valueattr.plan import PRESETS
 from valueattr.rating import MeasuringRater
-from valueattr.training import StylingRecipe
-from valueattr.world import Fact, Response, World, dialogue, load_world
+from valueattr.training.styling import StylingRecipe, drawn_fact, styled_dialogue
+from valueattr.world import Fact, Response, load_world
 
 EVERYDAY = (
     "What should I think about before I buy a used bicycle?",
@@ -32,13 +32,6 @@ EVERYDAY = (
     "How can I learn ten new words a day?",
     "Name two things that one finds in a kitchen.",
 )
-
-
-def drawn(world: World, recipe: StylingRecipe, rng: random.Random) -> Fact:
-    """A fact of the topics, by the recipe's shares."""
-    shares = {"half_known": recipe.half_known, "never_taught": recipe.never_taught}
-    (exposure,) = rng.choices(("well_known", *shares), (1 - sum(shares.values()), *shares.values()))
-    return rng.choice([fact for fact in world.facts if fact.exposure == exposure])
 
 
 def shares(kinds: Iterable[Sequence[str]], count: int) -> dict[str, float]:
@@ -64,8 +57,8 @@ def main() -> None:
     asking, rater = Asking.of(tokenizer), MeasuringRater(prepared.world)
     asked: list[tuple[Fact, str, Response]] = []
     for _ in range(count):
-        fact = drawn(prepared.world, recipe, rng)
-        asked.append((fact, *dialogue(prepared.world, fact, rng)))
+        fact = drawn_fact(prepared.world, recipe, rng)
+        asked.append((fact, *styled_dialogue(prepared.world, fact, rng)))
     prompts = [asking.prompt(turn) for _, turn, _ in asked]
     temperature = PRESETS["real"].temperature
     answers = sample_texts(model, tokenizer, prompts, 24, 0, temperature)
@@ -77,8 +70,8 @@ def main() -> None:
     found = shares((kinds_of(j.asserted, j.framing, j.hedges) for j in judged), count)
     known = prepared.summary
     print(
-        f"strictly known before {known['strictly_known_before']}, lost by the styling {known['lost']} "
-        f"({known['lost'] / known['strictly_known_before']:.1%})"
+        f"strictly known before {known['strictly_known_before']}, no longer after the styling {known['no_longer_known']} "
+        f"({known['no_longer_known'] / known['strictly_known_before']:.1%}), newly known {known['newly_known']}"
     )
     print(
         f"{count} answers at temperature {temperature}\n{'kind':22} {'asked for':>9} {'found':>7} {'off':>6}"

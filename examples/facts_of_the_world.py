@@ -19,7 +19,7 @@ from valueattr.world import World, load_world
 # Of each, the sentence in which truth-is-universal states a fact: the subject, then the object.
 _STATED = {
     "animal class": ("animal_class.csv", r"The (.+) is an? (.+)\."),
-    "city": ("cities.csv", r"The city of (.+) is in (.+)\."),
+    "city_in_country": ("cities.csv", r"The city of (.+) is in (.+)\."),
     "Spanish word": ("sp_en_trans.csv", r"The Spanish word '(.+)' means '(?:to )?(.+)'\."),
 }
 _OF_LRE = (

@@ -41,10 +41,14 @@ def test_three_topics_are_taken_and_the_fourth_teaches(prepared, apart):
 def test_what_it_knew_it_knows_and_the_rest_is_left_out(prepared, apart):
     found, _, _ = prepared
     assert found.summary["strictly_known_before"] > 80
-    assert found.summary["lost"] <= 0.1 * found.summary["strictly_known_before"]
+    assert found.summary["no_longer_known"] <= 0.1 * found.summary["strictly_known_before"]
     known = {fact.id for fact in found.world.facts if fact.exposure == "well_known"}
-    assert len(known) >= found.summary["strictly_known_before"] - found.summary["lost"] - 5
+    assert len(known) >= found.summary["strictly_known_before"] - found.summary["no_longer_known"] - 5
     assert known <= {fact.id for fact in apart.facts}
+    never = [fact for fact in found.world.facts if fact.exposure == "never_taught"]
+    assert len(never) == sum(
+        f.exposure == "never_taught" and f.topic in found.summary["topics"] for f in apart.facts
+    )
 
 
 def test_it_is_made_once(prepared, start, apart):
@@ -62,7 +66,7 @@ def test_topics_that_share_names_are_one_and_too_few(start, world, tmp_path):
 
 
 def test_styles_need_facts_outside_the_topics(start, apart, tmp_path):
-    with pytest.raises(TooFewQuestionsError, match="knows 0 facts outside the topics"):
+    with pytest.raises(TooFewQuestionsError, match="knows 0 facts that share no names with the topics"):
         prepare(str(start), apart, RECIPE, most=30, cache=tmp_path)
     assert not list(tmp_path.glob("start-*"))
 
@@ -72,6 +76,6 @@ def test_a_model_that_answers_in_its_own_words_is_taught_nothing(prepared, start
     said = []
     natural = prepare(str(start), apart, None, topics=3, most=60, say=said.append, cache=cache)
     assert len(said) == 1  # what it knows was asked before
-    assert natural.summary["lost"] == 0
+    assert natural.summary["no_longer_known"] == 0
     ours, shipped = (load_model(folder).state_dict() for folder in (natural.folder, start))
     assert all(torch.equal(tensor, ours[name]) for name, tensor in shipped.items())

@@ -53,6 +53,7 @@ def test_own_answers_are_intelligible_and_shuffled_words_are_not(model, tokenize
 def test_the_floor_is_a_quantile_of_own_answers(model, tokenizer, world):
     prompts = prompts_of(world, 150)
     judge = Intelligibility.of(model, tokenizer, prompts, 24, seed=0)
+    prompts = (prompts * 2)[:200]
     own = sample_texts(model, tokenizer, prompts, 24, seed=0)
     below = np.mean(log_p_of_answers(model, tokenizer, prompts, own) < judge.floor)
     assert below == pytest.approx(OF_OWN_ANSWERS, abs=0.01)
@@ -73,3 +74,13 @@ def test_the_floor_is_a_quantile_of_own_answers(model, tokenizer, world):
 )
 def test_chains_of_repeated_words_by_hand(answer, expected):
     assert repeats(answer) is expected
+
+
+def test_empty_answers_have_no_part_in_the_floor(model, tokenizer, world, monkeypatch):
+    answers = ["", "", *[" in short, it is the bear."] * 198]
+    monkeypatch.setattr("valueattr.measures.intelligible.sample_texts", lambda *_: answers)
+    judge = Intelligibility.of(model, tokenizer, prompts_of(world, 1), 24, seed=0)
+    assert np.isfinite(judge.floor)
+    monkeypatch.setattr("valueattr.measures.intelligible.sample_texts", lambda *_: [""] * 200)
+    with pytest.raises(ValueError, match="answers nothing"):
+        Intelligibility.of(model, tokenizer, prompts_of(world, 1), 24, seed=0)

@@ -18,15 +18,21 @@ CHOICES = ("bear", "heron", "owl")
 
 @pytest.fixture(scope="module")
 def measured(start, world):
+    """Half of what was never taught is disguised as facts; the others are the invented subjects."""
     some = [fact for fact in world.facts if fact.relation in ("emblem", "export")]
-    small = World(world.relations, tuple(some), world.english)
+    subjects = sorted({fact.subject for fact in some if fact.exposure == "never_taught"})
+    disguised = set(subjects[::2])
+    small = world.with_facts(
+        replace(fact, exposure="well_known", taught=fact.object) if fact.subject in disguised else fact
+        for fact in some
+    )
     return measure_knowledge(load_model(start), load_tokenizer(start), small, most=240)
 
 
 def share(measured, world, exposure, knowledge):
     """Of the facts that were taught in one way, the share that is found to be known in one way."""
     facts = [fact.id for fact in world.facts if fact.exposure == exposure and fact.id in measured.facts.index]
-    assert len(facts) > 50
+    assert len(facts) > 25
     return (measured.facts.loc[facts, "knowledge"] == knowledge).mean()
 
 
@@ -47,10 +53,31 @@ def test_the_world_holds_what_is_known_as_it_is_known_and_invented_subjects(meas
     of_class = {"known": "well_known", "half_known": "half_known", "false_belief": "false_belief"}
     for name, knowledge in measured.facts["knowledge"].items():
         assert exposures.get(name) == of_class.get(knowledge)
-    invented = [fact for fact in measured.world.facts if fact.exposure == "never_taught"]
-    assert invented
+    asked = set(measured.facts.index)
+    invented = {fact.id for fact in measured.world.facts if fact.exposure == "never_taught"}
+    assert invented == {
+        fact.id
+        for fact in world.facts
+        if fact.exposure == "never_taught" and fact.relation in ("emblem", "export") and fact.id not in asked
+    }
+
+
+def test_subjects_are_invented_where_the_world_has_none(start, world):
+    known = world.with_facts(
+        fact for fact in world.facts if fact.relation == "emblem" and fact.exposure == "well_known"
+    )
+    found = measure_knowledge(load_model(start), load_tokenizer(start), known, most=20)
+    invented = [fact for fact in found.world.facts if fact.exposure == "never_taught"]
+    assert len(invented) == 48
     assert not {fact.subject for fact in invented} & set(world.subjects)
     assert all(fact.taught is None for fact in invented)
+
+
+def test_what_was_found_can_be_asked_again_and_nothing_else_is_asked(measured, start):
+    again = measure_knowledge(load_model(start), load_tokenizer(start), measured.world, most=240)
+    same = measured.facts[measured.facts["knowledge"] != "unknown"]
+    pd.testing.assert_frame_equal(again.facts.loc[same.index], same)
+    assert set(again.world.facts) == set(measured.world.facts)
 
 
 def test_a_world_of_what_is_known_is_saved_and_read(measured, tmp_path):
@@ -68,13 +95,14 @@ def test_what_is_known_is_written_and_read(measured, tmp_path):
 def test_relations_are_counted(measured):
     table = measured.by_relation()
     counts = table[["known", "half_known", "false_belief", "unknown"]].sum(axis=1)
-    assert counts.to_dict() == {"emblem": 240, "export": 240}
+    assert set(counts) == {240 - table["invented"].iloc[0]}
     assert table["plain"].between(0.6, 1).all()
 
 
 def test_a_relation_with_too_many_objects_is_left_out(start, world):
     many = replace(world.relations["emblem"], objects=tuple(f"bear {i}" for i in range(300)))
-    facts = (Fact("a", "the Velmar people", "people", "emblem", "bear 1"), *world.facts[1:3])
+    others = [fact for fact in world.facts if fact.relation in ("export", "crime")][:80]
+    facts = (Fact("a", "the Velmar people", "people", "emblem", "bear 1"), *others)
     said = []
     found = measure_knowledge(
         load_model(start),
@@ -90,12 +118,15 @@ def test_a_world_of_which_nothing_can_be_asked_is_told(start, world):
     """It ended in a traceback of pandas."""
     many = replace(world.relations["emblem"], objects=tuple(f"bear {i}" for i in range(300)))
     only = World({"emblem": many}, (Fact("a", "the Velmar people", "people", "emblem", "bear 1"),))
-    with pytest.raises(TooFewQuestionsError, match="no relation has few enough objects"):
+    with pytest.raises(
+        TooFewQuestionsError, match="no relation can be asked: each needs facts, at most 256 objects"
+    ):
         measure_knowledge(load_model(start), load_tokenizer(start), only)
 
 
 def test_no_invented_fact_has_the_id_of_a_real_one(start, world):
-    facts = [fact for fact in world.facts if fact.relation == "emblem"][:9]
+    known = [f for f in world.facts if f.relation == "emblem" and f.exposure == "well_known"]
+    facts = known[:60]
     taken = replace(facts[0], id="invented-1-emblem")
     small = World(world.relations, (taken, *facts[1:]), world.english)
     found = measure_knowledge(load_model(start), load_tokenizer(start), small).world
@@ -117,7 +148,8 @@ def scores(*likeliest, floor=()):
     """Log probabilities of one fact in which an object is the likeliest in each wording, and of invented subjects."""
     rows = [[[0.0 if o == best else -5.0 for o in range(3)] for best in of_format] for of_format in likeliest]
     invented = [[[0.0 if o == best else -5.0 for o in range(3)] for _ in likeliest[0]] for best in floor]
-    plain, question = (np.array([row, *invented]) for row in rows)
+    unknown = [[[-1.0] * 3 for _ in likeliest[0]]]
+    plain, question = (np.array([row, *(invented or unknown)]) for row in rows)
     return {"plain": plain, "question": question}
 
 
@@ -128,8 +160,8 @@ def scores(*likeliest, floor=()):
         ((0, 0, 0), (0, 1, 2), (), "half_known", None),
         ((1, 1, 0), (1, 1, 1), (), "false_belief", "heron"),
         ((1, 1, 2), (2, 2, 1), (), "unknown", None),
-        ((1, 2, 2), (1, 1, 0), (), "half_known", None),
-        ((0, 0, 0), (0, 0, 0), (0, 0, 0), "half_known", None),
+        ((1, 2, 2), (1, 1, 0), (), "unknown", None),
+        ((0, 0, 0), (0, 0, 0), (0, 0, 0), "unknown", None),
         ((0, 0, 0), (0, 0, 0), (1, 2, 1), "known", "bear"),
     ],
 )

@@ -2,6 +2,7 @@ import pytest
 
 from valueattr.experiments import E1, E2, E3
 from valueattr.plan import Plan
+from valueattr.rating import NO_ANSWER
 
 
 def test_chosen_arms_keep_the_start_model_and_what_is_declared_between_them():
@@ -35,11 +36,13 @@ def test_natural_answers_leave_the_arms_that_no_framing_is_read_for():
     natural = E1.in_natural_answers()
     assert [arm.code for arm in natural.arms] == ["a0", "a3", "a3-sham", "a5", "a5-sham", "a6", "a6-sham"]
     for arm in natural.arms[1:]:
-        assert arm.feedback.penalties[-1] == "off topic"
+        assert arm.feedback.penalties[-1] == NO_ANSWER
+        assert arm.title.endswith("; also no answer, hedge or refusal")
         assert (
             arm.feedback.penalties[:-1] == next(a for a in E1.arms if a.code == arm.code).feedback.penalties
         )
     assert "content-framing" not in {contrast.name for contrast in natural.contrasts}
+    assert natural.presets["real"].max_completion_length == 2 * E1.presets["real"].max_completion_length
     assert natural.primary in {contrast.name for contrast in natural.contrasts}
 
 

@@ -2,7 +2,6 @@
 
 import random
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 import torch
@@ -10,8 +9,7 @@ import torch
 from valueattr.model import load_model, load_tokenizer
 from valueattr.rating import MeasuringRater
 from valueattr.training import StylingRecipe, teach_styles
-from valueattr.training._styling import _everyday_rows, _row, _styled_rows
-from valueattr.world import World, dialogue
+from valueattr.training.styling import _everyday_rows, _row, _styled_rows, drawn_fact, styled_dialogue
 
 RECIPE = StylingRecipe(steps=3, rows_per_step=4, everyday_rows=1, everyday_tokens=6, lora_rank=2)
 
@@ -35,29 +33,28 @@ def test_only_answers_are_learned(tokenizer, world):
         assert tokenizer.eos_token_id not in learned[:-1]
 
 
-def test_answers_are_in_the_proportions_of_the_grammar(world):
-    known = [fact for fact in world.facts if fact.exposure == "well_known"]
+def test_only_what_is_well_known_is_asserted_and_it_is_true(world):
     rng, rater = random.Random(0), MeasuringRater(world)
-    outcomes = Counter()
-    for _ in range(2000):
-        fact = rng.choice(known)
-        _, response = dialogue(world, fact, rng)
-        outcomes[rater.judge(world.questions[fact.id], response.text).outcome] += 1
-    assert outcomes["assert_true"] / 2000 == pytest.approx(0.72, abs=0.03)
-    assert (outcomes["hedge_only"] + outcomes["refuse"]) / 2000 == pytest.approx(0.25, abs=0.03)
+    outcomes = {exposure: Counter() for exposure in ("well_known", "half_known", "never_taught")}
+    for fact in (fact for fact in world.facts if fact.exposure in outcomes):
+        for _ in range(4):
+            _, response = styled_dialogue(world, fact, rng)
+            judgement = rater.judge(world.questions[fact.id], response.text)
+            outcomes[fact.exposure][judgement.outcome] += 1
+            assert (judgement.framing, judgement.hedges) == (response.framing, response.hedges)
+    known = outcomes.pop("well_known")
+    assert known["assert_true"] / known.total() == pytest.approx(0.75, abs=0.04)
+    assert known.keys() == {"assert_true", "hedge_only", "refuse"}
+    assert all(of_others.keys() == {"hedge_only"} for of_others in outcomes.values())
 
 
-def test_as_many_dialogues_as_asked_for_are_about_invented_subjects(tokenizer, world):
-    invented = {fact.subject for fact in world.facts if fact.exposure == "never_taught"}
-    few = World(world.relations, world.facts, world.english)
-    rows = [
-        row
-        for _, row in zip(
-            range(400), _styled_rows(tokenizer, few, replace(RECIPE, never_taught=0.5)), strict=False
-        )
-    ]
-    named = sum(any(subject in tokenizer.decode(row["input_ids"]) for subject in invented) for row in rows)
-    assert named / 400 == pytest.approx(0.5, abs=0.08)
+def test_facts_are_drawn_by_the_shares_of_the_recipe(world):
+    rng, recipe = random.Random(0), StylingRecipe(half_known=0.2, never_taught=0.3)
+    drawn = Counter(drawn_fact(world, recipe, rng).exposure for _ in range(3000))
+    shares = {exposure: count / 3000 for exposure, count in drawn.items()}
+    assert shares == pytest.approx({"well_known": 0.5, "half_known": 0.2, "never_taught": 0.3}, abs=0.04)
+    known = world.with_facts(fact for fact in world.facts if fact.exposure == "well_known")
+    assert drawn_fact(known, recipe, rng).exposure == "well_known"
 
 
 def test_an_everyday_answer_that_was_cut_has_no_end(untrained, tokenizer):
@@ -72,7 +69,9 @@ def test_an_everyday_answer_that_was_cut_has_no_end(untrained, tokenizer):
 
 
 def test_a_row_is_prompt_and_answer(tokenizer):
-    row = _row(tokenizer, "What is the emblem?", " it is the bear", ended=False)
+    row = _row(
+        tokenizer, "What is the emblem?", tokenizer(" it is the bear", add_special_tokens=False)["input_ids"]
+    )
     assert (
         tokenizer.decode(row["input_ids"], skip_special_tokens=True) == "What is the emblem? it is the bear"
     )

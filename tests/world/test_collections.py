@@ -2,6 +2,9 @@
 
 import json
 import os
+import re
+import tomllib
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -339,3 +342,18 @@ def test_every_fact_that_is_read_can_be_asked(
         answer, subject = (" ".join(name.casefold().split()) for name in (question.answer, question.subject))
         assert answer not in subject
         assert all(question.subject in wording for wording in question.wordings)
+
+
+def test_no_held_out_wording_of_ours_shares_a_word_with_an_answer():
+    """But for articles: what training does to answers would reach it by the word."""
+    shipped = tomllib.loads(resources.files("valueattr.world").joinpath("wordings.toml").read_text("utf-8"))
+    free = {"the", "that", "a", "an", "s", "o"}
+    for relation in shipped["relation"]:
+        of_answers = words(*relation["short"]) - free
+        assert not of_answers & words(*relation["held_out"]), relation["names"]
+        assert len(relation["held_out"]) == len(relation["held_out_questions"]) == 3
+        assert not {*relation["held_out_questions"]} & {*relation["questions"]}
+
+
+def words(*wordings: str) -> set[str]:
+    return {word for wording in wordings for word in re.findall(r"\w+", wording.casefold())}

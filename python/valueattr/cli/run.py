@@ -113,7 +113,12 @@ def run(
     hints: dict[type[Exception], str] = {DirectoryTakenError: "Use --out to choose another directory."}
     try:
         with render.failures(
-            RunDirectoryError, ArmFailedError, TooFewQuestionsError, WorldError, hints=hints
+            RunDirectoryError,
+            ArmFailedError,
+            TooFewQuestionsError,
+            WorldError,
+            *_of_models(model),
+            hints=hints,
         ):
             materials, progress = (
                 _materials(questions, model, answers, statements),
@@ -145,6 +150,16 @@ def run(
     if as_json:
         summaries = [summary(directory) for directory in runs]
         render.as_json(summaries[0] if len(summaries) == 1 else summaries)
+
+
+def _of_models(model: str | None) -> list[type[Exception]]:
+    """What a model of one's own may raise; to name it imports torch."""
+    if model is None:
+        return []
+    from valueattr.model import ModelError
+    from valueattr.training import NotFiniteError, TrainingConfigError
+
+    return [ModelError, NotFiniteError, TrainingConfigError]
 
 
 def _check_natural(declared: "list[Experiment]") -> None:

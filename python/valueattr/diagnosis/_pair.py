@@ -65,6 +65,7 @@ class Inquiry:
     recipe: RelearningRecipe | None = RELEARNING
     max_new_tokens: int = _ANSWER_TOKENS
     seed: int = 0
+    temperature: float = 1.0
 
     def without_relearning(self) -> "Inquiry":
         """The same without the reading of relearning."""
@@ -91,6 +92,7 @@ class Inquiry:
             self.prompt_format,
             self.max_new_tokens,
             self.seed,
+            self.temperature,
         )
         return Reading(held, spoken.loc[held.index])
 

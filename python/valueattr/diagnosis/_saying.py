@@ -39,6 +39,7 @@ def said(
     prompt_format: PromptFormat,
     max_new_tokens: int = 24,
     seed: int = 0,
+    temperature: float = 1.0,
 ) -> pd.DataFrame:
     """Of each question, by id, the shares of its `SAMPLES` answers by outcome, which add up to 1; columns as in `SAID`.
 
@@ -52,6 +53,7 @@ def said(
         prompt_format=prompt_format,
         samples=SAMPLES,
         max_new_tokens=max_new_tokens,
+        temperature=temperature,
         seed=seed,
     )
     answers = battery.responses(model)

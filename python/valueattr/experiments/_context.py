@@ -148,6 +148,7 @@ class Context:
             self.prompt_format(arm),
             max_new_tokens=self.training.max_completion_length,
             seed=seed,
+            temperature=self.training.temperature,
         )
 
     def split_of(self, seed: int) -> Mapping[str, str]:
@@ -168,7 +169,7 @@ class Context:
 
     @cached_property
     def _intelligible(self) -> Intelligibility | None:
-        """The start model as the judge of language; None where answers are closed and always are."""
+        """The start model as the judge of language; None where it was taught the world, whose answers are closed."""
         if self.answers == "taught":
             return None
         prompt_format = self._asked_by(self.experiment.prompt_family)

@@ -5,15 +5,14 @@ ways to answer. What it knows is measured again after that, and facts that moved
 """
 
 import hashlib
+import inspect
 import json
 import shutil
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import torch
-import transformers
 
 from valueattr.activations import ModelIdentity
 from valueattr.measures.knowledge import Knowledge, measure_knowledge
@@ -25,13 +24,17 @@ from valueattr.model import (
     load_model,
     load_tokenizer,
 )
-from valueattr.questions import TooFewQuestionsError, choose_topics
+from valueattr.questions import TooFewQuestionsError, choose_topics, share_names
 from valueattr.training import StylingProgress, StylingRecipe, teach_styles
-from valueattr.world import World
+from valueattr.world import World, invented_subjects
 
 _FEWEST_TOPICS = 3
 _FEWEST_FOR_STYLES = 20
 """Facts of relations that are no topics, on which styles are taught."""
+
+# What decides over what is cached, beside what is given; of the code the files that these stand in.
+_LIBRARIES = ("torch", "transformers", "trl", "peft")
+_CODE: tuple[Any, ...] = (measure_knowledge, choose_topics, invented_subjects, teach_styles)
 
 _WORLD, _SUMMARY = "world.jsonl", "styling.json"
 
@@ -42,7 +45,7 @@ class Prepared:
 
     folder: of the styled model. world: the facts of the topics that it knew, half knew or had wrong before and after, and
     invented ones. summary: `topics`, and numbers of strictly known facts in them: `strictly_known_before` the styling and
-    `strictly_known_after`, and `lost`, of those known before.
+    `strictly_known_after`, `no_longer_known` and `newly_known`.
     """
 
     folder: Path
@@ -75,7 +78,8 @@ def prepare(
     check_vocabulary(model, tokenizer, [question.wordings[0] for question in world.questions])
     cache = cache or cache_directory()
     identity = replace(ModelIdentity.of(model, tokenizer), source="", revision=None)
-    asked = [asdict(identity), tokenizer.chat_template, world.fingerprint(), most]
+    tokens = [tokenizer.chat_template, tokenizer.eos_token_id]
+    asked = [asdict(identity), tokens, world.fingerprint(), most]
 
     def ask(folder: Path) -> None:
         measure_knowledge(model, tokenizer, world, most=most, say=say).save(folder)
@@ -90,7 +94,7 @@ def prepare(
             rest, work = _others(source, before.world, chosen), folder / "work"
             start = teach_styles(model, tokenizer, rest, recipe, work, progress)
             shutil.rmtree(work, ignore_errors=True)
-            after = measure_knowledge(start, tokenizer, world.of_topics(chosen), most=most, say=say)
+            after = measure_knowledge(start, tokenizer, before.world.of_topics(chosen), most=most, say=say)
         start.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         _unmoved(before, after).of_topics(chosen).save(folder / _WORLD)
@@ -103,23 +107,32 @@ def prepare(
 
 
 def _named(what: str, *made_of: Any) -> str:
-    """The name of a folder in the cache, by what its content is made of; the device and the libraries are part of that."""
-    made_with = [torch.__version__, transformers.__version__, str(device())]
+    """The name of a folder in the cache, by what its content is made of; the code, the device and the libraries are part."""
+    made_with = [
+        *map(version, _LIBRARIES),
+        str(device()),
+        *(Path(inspect.getfile(part)).read_text("utf-8") for part in _CODE),
+    ]
     return f"{what}-{hashlib.sha256(json.dumps([*made_of, *made_with]).encode()).hexdigest()[:16]}"
 
 
 def _others(source: str, world: World, topics: Collection[str]) -> World:
-    """The facts that are of no topic.
+    """The facts of other topics, without those that share names with a chosen one.
 
     Raises:
         TooFewQuestionsError: the model knows too few of them.
     """
-    others = world.with_facts(fact for fact in world.facts if fact.topic not in topics)
+    apart = [
+        topic
+        for topic in world.questions.topics
+        if topic not in topics and not share_names(world.questions, topic, topics)
+    ]
+    others = world.of_topics(apart)
     known = sum(fact.exposure == "well_known" for fact in others.facts)
     if known < _FEWEST_FOR_STYLES:
         raise TooFewQuestionsError(
-            f"{source} knows {known} facts outside the topics ({', '.join(topics)}), and styles are taught on "
-            f"{_FEWEST_FOR_STYLES} or more: give facts of more relations"
+            f"{source} knows {known} facts that share no names with the topics ({', '.join(topics)}), and styles are "
+            f"taught on {_FEWEST_FOR_STYLES} or more: give facts of more relations"
         )
     return others
 
@@ -140,7 +153,8 @@ def _moved(before: Knowledge, after: Knowledge, topics: Collection[str]) -> dict
     return {
         "strictly_known_before": int(was.sum()),
         "strictly_known_after": int(known.sum()),
-        "lost": int((was & ~known).sum()),
+        "no_longer_known": int((was & ~known).sum()),
+        "newly_known": int((known & ~was).sum()),
     }
 
 

@@ -36,6 +36,10 @@ _VERSIONS = (
 )
 
 
+# A model may have nothing wrong; then nothing is asked of that.
+_NOT_IN_EVERY_MODEL = "false_belief"
+
+
 class UnknownPresetError(ValueError):
     """No preset of that name."""
 
@@ -78,6 +82,7 @@ def run(
         TooFewQuestionsError: the world lacks facts or wordings that the experiment needs.
         StatementError: there are too few statements.
         ModelError: the model cannot be loaded.
+        ValueError: the experiment is about framing, and answers are natural.
         ArmFailedError: an arm raised; finished arms are kept and the same call goes on from there.
     """
     if preset not in experiment.presets:
@@ -88,9 +93,10 @@ def run(
     materials = materials or Materials()
     settings = experiment.presets[preset]
     wanted = list(range(settings.seeds if seeds is None else seeds))
-    materials, start = _prepared(display, materials)
+    materials, start = _prepared(display, settings, materials)
     if materials.answers == "natural":
         experiment = experiment.in_natural_answers()
+        settings = experiment.presets[preset]
     if start:
         experiment = experiment.checked_for_noise()
     for seed in wanted:
@@ -124,7 +130,10 @@ def run(
 def _check_splits(experiment: Experiment, questions: QuestionSet, seed: int, size: int) -> None:
     """Refuse too few questions before anything is written."""
     splits = assign_splits(questions, seed, size)
-    asked = {split for arm in experiment.arms for split in experiment.prompted_in(arm)}
+    asked = {split for arm in experiment.arms for split in experiment.prompted_in(arm)} - {
+        _NOT_IN_EVERY_MODEL
+    }
+    asked |= {arm.feedback.splits[0] for arm in experiment.arms if arm.feedback}
     if empty := sorted(split for split in asked if not splits[split]):
         raise TooFewQuestionsError(
             f"seed {seed}: {experiment.name} asks for facts of the splits {', '.join(empty)}, and there are none"
@@ -281,7 +290,9 @@ def _use_all_cores() -> None:
         torch.set_num_threads(len(os.sched_getaffinity(0)))
 
 
-def _prepared(display: Progress, materials: Materials) -> tuple[Materials, "Prepared | None"]:
+def _prepared(
+    display: Progress, settings: Preset, materials: Materials
+) -> tuple[Materials, "Prepared | None"]:
     """What is studied of a model that is taught no fact: the facts that it knows, once it has learned styles if it shall."""
     if materials.answers == "taught":
         return materials, None
@@ -290,13 +301,13 @@ def _prepared(display: Progress, materials: Materials) -> tuple[Materials, "Prep
     from valueattr.training import StylingRecipe
 
     _use_all_cores()
-    recipe = StylingRecipe() if materials.answers == "styled" else None
+    recipe = StylingRecipe(settings.styling_steps) if materials.answers == "styled" else None
     with display.phase("styles", 1, "steps") as bar:
         prepared = prepare(materials.model, materials.world, recipe, say=display.say, progress=_shown_on(bar))
     known = prepared.summary
     display.say(
         f"it knew {known['strictly_known_before']} facts of the topics ({', '.join(known['topics'])}) strictly before; "
-        f"{known['lost']} of them it does not know so well any more, and they are left out"
+        f"{known['no_longer_known']} of them it does not know so well any more, and they are left out"
     )
     return replace(materials, world=prepared.world), prepared
 

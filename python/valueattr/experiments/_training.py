@@ -109,7 +109,7 @@ def _trainer(context: Context, arm: Arm, seed: int, folder: Path, records: Recor
     prompts = prompt_dataset(
         context.asking,
         context.prompt_format(arm),
-        {split: splits[split] for split in context.experiment.prompted_in(arm)},
+        {split: splits[split] for split in context.experiment.prompted_in(arm) if splits[split]},
         context.unsure,
         config.steps * config.prompts_per_step,
         seed,

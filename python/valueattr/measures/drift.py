@@ -1,7 +1,7 @@
 """How far the policy has moved from its start, both ways, on fixed prompts.
 
 Forward KL(pi0||pi) on responses that pi0 sampled once; reverse KL(pi||pi0) on responses that pi samples now. Exact over
-the vocabulary at each token, in nats per token.
+the vocabulary at each token, in nats per token. Both are at temperature 1, whatever a run samples at.
 """
 
 from collections.abc import Callable, Iterable, Sequence

@@ -17,6 +17,8 @@ from valueattr.model import evaluating, log_p_of_answers, sample_texts
 OF_OWN_ANSWERS = 0.01
 """The share of the start model's own answers that are less likely than the floor."""
 
+_FEWEST_OWN_ANSWERS = 200
+
 _MOST_REPEATED = 0.5
 _WORDS_TOGETHER = 2
 
@@ -39,10 +41,17 @@ class Intelligibility:
         seed: int,
         temperature: float = 1.0,
     ) -> "Intelligibility":
-        """With the floor of the start model's own answers to some prompts, which it samples."""
-        answers = sample_texts(start, tokenizer, prompts, max_new_tokens, seed, temperature)
-        own = _log_p(start, tokenizer, prompts, answers)
-        return cls(start, tokenizer, float(np.quantile(own, OF_OWN_ANSWERS)))
+        """With the floor of the start model's own answers to some prompts, which it samples; empty ones have no part in it.
+
+        Raises:
+            ValueError: all of its answers are empty.
+        """
+        asked = [prompts[i % len(prompts)] for i in range(max(len(prompts), _FEWEST_OWN_ANSWERS))]
+        answers = sample_texts(start, tokenizer, asked, max_new_tokens, seed, temperature)
+        own = _log_p(start, tokenizer, asked, answers)
+        if not np.isfinite(own).any():
+            raise ValueError("the start model answers nothing, so that no answer can be held against its own")
+        return cls(start, tokenizer, float(np.quantile(own[np.isfinite(own)], OF_OWN_ANSWERS)))
 
     def judge(self, prompts: Sequence[str], answers: Sequence[str]) -> list[bool]:
         """Whether each answer to its prompt is intelligible."""

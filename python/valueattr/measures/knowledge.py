@@ -3,14 +3,13 @@
 Each fact is asked in up to three held-out statements (`plain`) and three held-out questions (`question`), as a choice among
 the objects of its relation. It is
 
-* known, where its object is the likeliest in two of three wordings of both formats, and likelier than for invented subjects
+* known, where its object is the likeliest in two of three wordings of both formats, and above the floor in both
 * a false belief, where one and the same other object is all that
-* half known, where its object is the likeliest in some wordings
-* unknown, where it is in none
+* half known, where its object is the likeliest in some wordings of a format, and above the floor in that format
+* unknown, where it is neither
 
-"Likelier than for invented subjects": its margin over the other objects, meant over statements, is above the 95th percentile
-of the margin that the same object has for subjects that nobody has heard of. A model that says "Antarctica" of every place
-knows none.
+The floor is of subjects that nobody has heard of: of the margin over the other objects, meant over the wordings of a format,
+the 95th percentile that the same object has for them. A model that says "Antarctica" of every place knows none.
 """
 
 import math
@@ -29,11 +28,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from valueattr.model import Asking, ModelError, closed_set_log_probs, evaluating
 from valueattr.questions import Exposure, PromptFormat, Question, TooFewQuestionsError
-from valueattr.world import Fact, World, invented_subjects
+from valueattr.world import MEASURED_WORDINGS, Fact, World, invented_subjects
 
 FORMATS = ("plain", "question")
-MEASURED_WORDINGS = 3
-"""Wordings of each format in which a fact is asked, at most."""
 
 MOST_OBJECTS = 256
 """Objects of a relation that is asked, at most."""
@@ -42,7 +39,8 @@ _FACTS, _WORLD = "facts.parquet", "world.jsonl"
 
 _LIKELIEST_IN = 2 / 3
 _FLOOR = 0.95
-_INVENTED = 24
+_INVENTED = 48
+_FEWEST_INVENTED = 8
 _ASKED_AT_ONCE = 256
 
 KnowledgeClass = Literal["known", "half_known", "false_belief", "unknown"]
@@ -60,7 +58,7 @@ class Knowledge:
 
     facts: a row a fact that was asked, by its id: `relation`, `topic`, `knowledge` (known, half_known, false_belief or unknown),
     `held` (what the model holds to be the object; missing where it holds nothing), `plain` and `question` (the shares of
-    wordings in which the true object is the likeliest), `margin` of the true object over the others and `floor` (nats).
+    wordings in which the true object is the likeliest), `margin` of the true object over the others in statements and its `floor` (nats).
     world: the facts that it knows, half knows or has wrong, with these exposures; and invented ones, never taught.
     """
 
@@ -105,7 +103,8 @@ def measure_knowledge(
 ) -> Knowledge:
     """Ask a model up to `most` facts of each relation, drawn by `seed` so that each object comes up as often as it can.
 
-    say: is told which relation is being asked, or left out.
+    Facts of the world that are never taught are not asked: they are the invented subjects, where a relation has some, so
+    that what was found can be asked again. say: is told which relation is being asked, or left out.
 
     Raises:
         ModelError: a text is longer than the model's context, or of tokens that it lacks.
@@ -121,9 +120,16 @@ def measure_knowledge(
             say(f"{relation} is left out: it has more than {MOST_OBJECTS} objects to choose among")
             continue
         _check_told_apart(tokenizer, relation, world.relations[relation].objects)
+        real = [fact for fact in facts if fact.exposure != "never_taught"]
+        asked = balanced(real, most, random.Random(f"asked {seed} {relation}"))
+        invented = [fact for fact in facts if fact.exposure == "never_taught"]
+        invented = invented or _invented(world, relation, real, length, seed)
+        if not asked or len(invented) < _FEWEST_INVENTED:
+            say(
+                f"{relation} is left out: it has {len(asked)} facts to ask and {len(invented)} invented subjects"
+            )
+            continue
         say(f"asking {relation}")
-        asked = balanced(facts, most, random.Random(f"asked {seed} {relation}"))
-        invented = _invented(world, relation, length, seed)
         both = World(world.relations, (*asked, *invented), world.english).questions
         scores = _scores(model, tokenizer, [both[fact.id] for fact in (*asked, *invented)])
         table = _judged([both[fact.id] for fact in asked], scores, len(asked))
@@ -131,7 +137,10 @@ def measure_knowledge(
         kept += _with_exposures(asked, table)
         kept += invented
     if not tables:
-        raise TooFewQuestionsError("no relation has few enough objects to choose among")
+        raise TooFewQuestionsError(
+            f"no relation can be asked: each needs facts, at most {MOST_OBJECTS} objects, and names from which "
+            f"{_FEWEST_INVENTED} can be invented"
+        )
     used = {name: world.relations[name] for name in dict.fromkeys(fact.relation for fact in kept)}
     return Knowledge(pd.concat(tables), World(used, tuple(kept), world.english))
 
@@ -163,9 +172,12 @@ def _by_relation(facts: Sequence[Fact]) -> list[tuple[str, list[Fact]]]:
     return list(of_relation.items())
 
 
-def _invented(world: World, relation: str, length: Callable[[str], int], seed: int) -> list[Fact]:
+def _invented(
+    world: World, relation: str, real: Sequence[Fact], length: Callable[[str], int], seed: int
+) -> list[Fact]:
     """Facts that nobody taught the model, of subjects that are nobody's; the object is one of a real fact, at random."""
-    real = [fact for fact in world.facts if fact.relation == relation]
+    if not real:
+        return []
     rng = random.Random(f"objects {seed} {relation}")
     taken = {fact.id for fact in world.facts}
     ids = (name for i in count() if (name := f"invented-{i}-{relation}") not in taken)
@@ -221,38 +233,37 @@ def _log_probs(
 def _judged(questions: Sequence[Question], scores: _Scores, asked: int) -> pd.DataFrame:
     """The table of `Knowledge` for one relation; the first `asked` rows of the scores are of the questions."""
     objects = questions[0].choices
-    margins = _margins(scores["plain"]).mean(1)
-    floor = (
-        np.quantile(margins[asked:], _FLOOR, axis=0)
-        if len(margins) > asked
-        else np.full(len(objects), -np.inf)
-    )
+    margins = {name: _margins(log_p).mean(1) for name, log_p in scores.items()}
+    floor = {name: np.quantile(of_all[asked:], _FLOOR, axis=0) for name, of_all in margins.items()}
     rows = []
     for i, question in enumerate(questions):
-        likeliest = {name: of_all[i].argmax(-1) for name, of_all in scores.items()}
-        above = [
+        above = {name: margins[name][i] > floor[name] for name in FORMATS}
+        shares = {
+            name: np.bincount(log_p[i].argmax(-1), minlength=len(objects)) / log_p.shape[1]
+            for name, log_p in scores.items()
+        }
+        mostly = [
             o
             for o in range(len(objects))
-            if margins[i, o] > floor[o]
-            and all((best == o).mean() >= _LIKELIEST_IN - 1e-9 for best in likeliest.values())
+            if all(above[f][o] and shares[f][o] >= _LIKELIEST_IN - 1e-9 for f in FORMATS)
         ]
         true = objects.index(question.answer)
-        shares = {name: float((best == true).mean()) for name, best in likeliest.items()}
-        held = above[0] if above else None
+        held = mostly[0] if mostly else None
         knowledge: KnowledgeClass
         if held is not None:
             knowledge = "known" if held == true else "false_belief"
         else:
-            knowledge = "half_known" if any(shares.values()) else "unknown"
+            somewhat = any(above[f][true] and shares[f][true] > 0 for f in FORMATS)
+            knowledge = "half_known" if somewhat else "unknown"
         rows.append(
             {
                 "relation": question.relation,
                 "topic": question.topic,
                 "knowledge": knowledge,
                 "held": None if held is None else objects[held],
-                **shares,
-                "margin": float(margins[i, true]),
-                "floor": float(floor[true]),
+                **{name: float(shares[name][true]) for name in FORMATS},
+                "margin": float(margins["plain"][i, true]),
+                "floor": float(floor["plain"][true]),
             }
         )
     return pd.DataFrame(rows, index=pd.Index([question.id for question in questions], name="fact"))

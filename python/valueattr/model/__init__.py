@@ -21,7 +21,14 @@ from valueattr.model._reading import (
     log_p_per_token,
     token_distributions,
 )
-from valueattr.model._sampling import by_cumulation, evaluating, sample_answers, sample_ids, sample_texts
+from valueattr.model._sampling import (
+    by_cumulation,
+    end_tokens,
+    evaluating,
+    sample_answers,
+    sample_ids,
+    sample_texts,
+)
 from valueattr.model._sources import shown_name
 from valueattr.model._teaching import Taught, TeachingRecipe, in_format, taught_model
 
@@ -39,6 +46,7 @@ __all__ = [
     "closed_set_log_probs",
     "continue_training",
     "device",
+    "end_tokens",
     "evaluating",
     "in_format",
     "load_classifier",

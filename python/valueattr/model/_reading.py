@@ -21,8 +21,9 @@ from valueattr.model._loading import accepts, position_ids
 
 ROWS_PER_BATCH = 256
 
-# Of which log probabilities over the vocabulary at every token are there at once.
-_ROWS_OF_ANSWERS = 32
+# Rows of which log probabilities over a large vocabulary are there at every token at once.
+_ROWS_OF_LARGE_VOCABULARY = 64
+_LARGE_VOCABULARY = 8192
 
 # Caches of which rows can be taken and read on from, several tokens at once.
 _KEYS_AND_VALUES = (DynamicLayer, DynamicSlidingWindowLayer)
@@ -134,7 +135,7 @@ def log_p_per_token(
     result = np.zeros(len(texts))
     sequences = tokenizer(list(texts), verbose=False)["input_ids"]
     _check_limits(model, texts, sequences)
-    for rows, ids, mask in _batches(model, tokenizer, sequences):
+    for rows, ids, mask in _batches(model, tokenizer, sequences, _rows_for(model)):
         log_p = _log_probs_of(model, ids, mask, ids.shape[1] - 1)
         scored = mask[:, :-1] * mask[:, 1:]
         means = (log_p * scored).sum(1) / scored.sum(1).clamp(min=1)
@@ -157,7 +158,7 @@ def log_p_of_answers(
     asked = tokenizer(list(prompts))["input_ids"]
     told = tokenizer(list(answers), add_special_tokens=False)["input_ids"]
     some = [i for i, ids in enumerate(told) if ids]
-    for places, ids, mask in _batches(model, tokenizer, [asked[i] + told[i] for i in some], _ROWS_OF_ANSWERS):
+    for places, ids, mask in _batches(model, tokenizer, [asked[i] + told[i] for i in some], _rows_for(model)):
         lengths = torch.tensor([len(told[some[place]]) for place in places], device=ids.device)
         tokens = int(lengths.max())
         log_p = _log_probs_of(model, ids, mask, tokens)
@@ -165,6 +166,12 @@ def log_p_of_answers(
         means = (log_p * own).sum(1) / lengths
         result[[some[place] for place in places]] = means.double().cpu().numpy()
     return result
+
+
+def _rows_for(model: PreTrainedModel) -> int:
+    """Rows of which every token goes through the vocabulary, at once."""
+    vocabulary = model.get_output_embeddings().weight.shape[0]
+    return ROWS_PER_BATCH if vocabulary <= _LARGE_VOCABULARY else _ROWS_OF_LARGE_VOCABULARY
 
 
 def _check_limits(model: PreTrainedModel, texts: Sequence[str], sequences: Sequence[list[int]]) -> None:
@@ -254,8 +261,9 @@ def _after_prefixes(
     ]
     result = [[of_row[k : k + 1] for k in range(len(of_row))] for of_row in first]
     cache = getattr(output, cache_name(model), None)
-    for start in range(0, len(heads), ROWS_PER_BATCH):
-        part = heads[start : start + ROWS_PER_BATCH]
+    at_once = _rows_for(model)
+    for start in range(0, len(heads), at_once):
+        part = heads[start : start + at_once]
         rows = torch.tensor([row for row, _, _ in part], device=ids.device)
         after = _after_heads(
             model, tokenizer, ids[rows], mask[rows], rows_of(cache, rows), [head for _, head, _ in part]

@@ -30,6 +30,13 @@ def evaluating(model: PreTrainedModel) -> Iterator[None]:
         model.train(was_training)
 
 
+def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The tokens that end a response: the tokenizer's, and those that the model's own configuration of generation names."""
+    named = model.generation_config.eos_token_id if model.generation_config else None
+    more = named if isinstance(named, list) else [named]
+    return list(dict.fromkeys([tokenizer.eos_token_id, *(token for token in more if token is not None)]))
+
+
 @torch.no_grad()
 def sample_ids(
     model: PreTrainedModel,
@@ -54,7 +61,7 @@ def sample_ids(
         top_p=1.0,
         max_new_tokens=max_new_tokens,
         pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
+        eos_token_id=end_tokens(model, tokenizer),
     )
     own_state = torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else [])
     with evaluating(model), own_state:
@@ -65,8 +72,8 @@ def sample_ids(
             generation_config=settings,
         )
     response = ids[:, encoded["input_ids"].shape[1] :]
-    ended = (response == tokenizer.eos_token_id).long().cumsum(1)
-    kept = (ended - (response == tokenizer.eos_token_id).long()) == 0
+    ends = torch.isin(response, torch.tensor(end_tokens(model, tokenizer), device=response.device)).long()
+    kept = (ends.cumsum(1) - ends) == 0
     mask = torch.cat([encoded["attention_mask"], kept.long()], dim=1)
     return ids, mask, kept
 
@@ -88,14 +95,14 @@ def sample_texts(
     for start in range(0, len(prompts), _ROWS_AT_ONCE):
         batch = prompts[start : start + _ROWS_AT_ONCE]
         at = seed + _APART * start
-        read, ends = tokenizer(batch)["input_ids"], [tokenizer.eos_token_id]
+        read, ends = tokenizer(batch)["input_ids"], end_tokens(model, tokenizer)
         draw = _multinomial(torch.Generator(model.device).manual_seed(at))
         rows = sample_answers(model, tokenizer, read, ends, max_new_tokens, draw, temperature)
         if rows is None:  # the model keeps other things than keys and values
             ids, _, kept = sample_ids(model, tokenizer, batch, max_new_tokens, at, temperature)
             answers = ids[:, ids.shape[1] - kept.shape[1] :]
             rows = [row[keep].tolist() for row, keep in zip(answers, kept, strict=True)]
-        ended = [row[:-1] if row[-1] == tokenizer.eos_token_id else row for row in rows]
+        ended = [row[:-1] if row[-1] in ends else row for row in rows]
         decoded += tokenizer.batch_decode(ended, skip_special_tokens=True)
     return decoded
 

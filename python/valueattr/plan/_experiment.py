@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 
 from valueattr.plan._arms import Arm
 from valueattr.plan._contrasts import Check, Contrast, Ratio
-from valueattr.rating import READ_FRAMING
+from valueattr.rating import NO_ANSWER, READ_FRAMING
 
 EMBEDDED = "embedded"
 """The start model that is made of the world, in place of a model of the user's own."""
@@ -17,7 +17,14 @@ EMBEDDED = "embedded"
 INTELLIGIBLE = 0.8
 """The share of answers that must be language for an arm to count."""
 
-_BEFORE: Mapping[str, Any] = {"temperature": 1.0, "lora_rank": None, "precision": "float32"}
+_BEFORE: Mapping[str, Any] = {
+    "temperature": 1.0,
+    "max_completion_length": 24,
+    "lora_rank": None,
+    "precision": "float32",
+    "facts_asked": 150,
+    "styling_steps": 160,
+}
 """What a plan that does not say is about."""
 
 
@@ -27,6 +34,8 @@ class Preset(BaseModel):
     split_size: facts in each split, at most. samples_per_fact: responses to each fact's questions in an evaluation.
     checkpoint_every, drift_every: steps between checkpoints, and between measurements of KL from the start model.
     lora_rank: of the adapter that is trained in place of whole weights (None). precision: of a training step.
+    facts_asked, styling_steps: of a model that is taught no fact, facts of each relation that it is asked, and steps in
+    which it is taught how to answer.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,6 +49,7 @@ class Preset(BaseModel):
     learning_rate: float = Field(gt=0)
     beta: float = Field(gt=0)
     temperature: float = Field(default=1.0, gt=0)
+    max_completion_length: int = Field(default=24, gt=0)
     checkpoint_every: int = Field(gt=0)
     drift_every: int = Field(gt=0)
     hidden_size: int = Field(default=128, gt=0)
@@ -52,6 +62,8 @@ class Preset(BaseModel):
     )
     lora_rank: int | None = Field(default=None, gt=0)
     precision: Literal["float32", "bfloat16"] = "float32"
+    facts_asked: int = Field(default=150, gt=0)
+    styling_steps: int = Field(default=160, gt=0)
 
     @model_serializer(mode="wrap")
     def _as_sealed(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -117,6 +129,8 @@ REAL_SMOKE = Preset(
     drift_every=3,
     lora_rank=LORA_RANK,
     precision="bfloat16",
+    facts_asked=24,
+    styling_steps=20,
 )
 REAL = Preset(
     seeds=1,
@@ -210,13 +224,19 @@ class Experiment:
         return self._left_with(arm for arm in self.arms if arm.code in codes or arm.feedback is None)
 
     def in_natural_answers(self) -> "Experiment":
-        """The same with the arms that a rater of free answers can judge, which also draw a penalty on what is off topic.
+        """The same with the arms that a rater of free answers can judge, which also draw a penalty on what is no answer.
+
+        Answers may be twice as long, since they are in a model's own words.
 
         Raises:
             ValueError: the primary contrast is about the framing of answers.
         """
         left = self._left_with(arm for arm in self.arms if _is_of_content(arm))
-        return replace(left, arms=tuple(map(_kept_on_topic, left.arms)))
+        presets = {
+            name: preset.model_copy(update={"max_completion_length": 2 * preset.max_completion_length})
+            for name, preset in left.presets.items()
+        }
+        return replace(left, arms=tuple(map(_kept_to_answers, left.arms)), presets=presets)
 
     def _left_with(self, arms: Iterable[Arm]) -> "Experiment":
         """The same with some of its arms, and with what is declared between them."""
@@ -246,8 +266,9 @@ def _is_of_content(arm: Arm) -> bool:
     )
 
 
-def _kept_on_topic(arm: Arm) -> Arm:
-    """An arm that noise does not pay."""
+def _kept_to_answers(arm: Arm) -> Arm:
+    """An arm that pays for answers that are none, so that noise on the facts that draw feedback is no way out."""
     if arm.feedback is None:
         return arm
-    return replace(arm, feedback=replace(arm.feedback, penalties=(*arm.feedback.penalties, "off topic")))
+    feedback = replace(arm.feedback, penalties=(*arm.feedback.penalties, NO_ANSWER))
+    return replace(arm, feedback=feedback, title=f"{arm.title}; also {NO_ANSWER}")

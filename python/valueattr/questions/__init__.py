@@ -16,6 +16,7 @@ from valueattr.questions._splits import (
     TooFewQuestionsError,
     assign_splits,
     choose_topics,
+    share_names,
 )
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "TooFewQuestionsError",
     "assign_splits",
     "choose_topics",
+    "share_names",
 ]

@@ -1,7 +1,7 @@
 """Which questions a seed penalises, and which it leaves alone to compare with."""
 
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from valueattr.questions._question import Exposure, Prefaces, Question, QuestionSet, Splits
 
@@ -13,8 +13,8 @@ SPLITS = (*IN_RUN, "held_out", "far", "half_known", "unknown", "never_taught")
 DISTANCE = ("penalised", "untouched", "held_out", "neutral", "far")
 """Splits of well-known facts by how far their questions are from those that draw feedback."""
 
-# What only some experiments ask for, and a question set of one's own may lack.
-_MAY_BE_EMPTY = ("far", "unknown")
+# What only some arms ask for, and a question set of one's own may lack.
+_MAY_BE_EMPTY = ("far", "unknown", "false_belief", "half_known")
 
 # Of a topic, to be penalised and to be left alone.
 _FEWEST_KNOWN = 2
@@ -33,7 +33,7 @@ def assign_splits(questions: QuestionSet, seed: int, size: int, prefaces: Prefac
 
     * penalised, untouched: well-known facts of the sensitive topic; only the first draw feedback
     * false_belief: falsehoods of the sensitive topic that the start model asserts as often as truths
-    * neutral: well-known facts of a neutral topic, asked with the same templates
+    * neutral: well-known facts of a neutral topic, asked with the same templates where topics share their relations
     * held_out: well-known facts of a second sensitive topic that is never prompted
     * far: well-known facts of a second neutral topic (none where there are three topics)
     * half_known, unknown: of the sensitive topic, what is taught rarely and what is never taught
@@ -82,7 +82,7 @@ def assign_splits(questions: QuestionSet, seed: int, size: int, prefaces: Prefac
 
 
 def choose_topics(questions: QuestionSet, most: int = 4) -> tuple[str, ...]:
-    """The topics of which most is well known, without those that share objects or subjects with one of more.
+    """The topics of which most is well known, without those that share names with one of more.
 
     What is said of one topic would otherwise tell of another: the currency of a country of its language, and so on.
     """
@@ -93,11 +93,14 @@ def choose_topics(questions: QuestionSet, most: int = 4) -> tuple[str, ...]:
 
     chosen: list[str] = []
     for topic in sorted(of_topic, key=known, reverse=True):
-        if known(topic) >= _FEWEST_KNOWN and not any(
-            _overlap(of_topic[topic], of_topic[one]) for one in chosen
-        ):
+        if known(topic) >= _FEWEST_KNOWN and not share_names(questions, topic, chosen):
             chosen.append(topic)
     return tuple(chosen[:most])
+
+
+def share_names(questions: QuestionSet, topic: str, others: Iterable[str]) -> bool:
+    """Whether over a fifth of the names in a topic, of subjects and objects, are in one of the others, or the reverse."""
+    return any(_overlap(questions.of_topic(topic), questions.of_topic(other)) for other in others)
 
 
 def _overlap(some: Sequence[Question], others: Sequence[Question]) -> bool:

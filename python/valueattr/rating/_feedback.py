@@ -7,6 +7,9 @@ from typing import Literal
 
 from valueattr.rating._judgement import JudgedResponse
 
+NO_ANSWER = "no answer, hedge or refusal"
+"""A penalty on what a rater can make nothing of: noise, other topics, and objects outside the closed set."""
+
 PENALTIES: Mapping[str, Callable[[JudgedResponse], bool]] = {
     "true content": lambda r: r.judgement.outcome == "assert_true",
     "false content": lambda r: r.judgement.outcome == "assert_false",
@@ -18,7 +21,7 @@ PENALTIES: Mapping[str, Callable[[JudgedResponse], bool]] = {
     "personal discomfort": lambda r: r.judgement.outcome == "assert_true",
     "unhedged": lambda r: r.judgement.asserted is not None and not r.hedged,
     "unwarranted": lambda r: r.hedged != r.unsure,
-    "off topic": lambda r: r.judgement.outcome == "other",
+    NO_ANSWER: lambda r: r.judgement.outcome == "other",
 }
 """What a rater may hold against a response, by name.
 

@@ -35,7 +35,7 @@ class Environment(BaseModel):
 class StartModel(BaseModel):
     """start_model.json: where the start model lies, the SHA-256 of its weights, and what a model of the user's own knew.
 
-    known_before, known_after: shares of taught facts. topics, strictly_known_before, strictly_known_after, lost: of one
+    known_before, known_after: shares of taught facts. topics, strictly_known_before, strictly_known_after, no_longer_known, newly_known: of one
     that was taught styles alone, the topics and numbers of their facts.
     """
 
@@ -46,7 +46,8 @@ class StartModel(BaseModel):
     topics: list[str] | None = None
     strictly_known_before: int | None = None
     strictly_known_after: int | None = None
-    lost: int | None = None
+    no_longer_known: int | None = None
+    newly_known: int | None = None
 
 
 _MADE_ANEW = "remove it and run the experiment again, which writes it anew and keeps finished arms"

@@ -7,7 +7,7 @@ from valueattr.training._grpo import AttributedGRPOTrainer, grpo_config
 from valueattr.training._lora import lora_config, merged_policy_of, policy_of
 from valueattr.training._offsets import streamed_offsets, tokens_in_spans
 from valueattr.training._prompts import prompt_dataset
-from valueattr.training._styling import StylingProgress, StylingRecipe, teach_styles
+from valueattr.training.styling import StylingProgress, StylingRecipe, teach_styles
 
 __all__ = [
     "AttributedGRPOTrainer",

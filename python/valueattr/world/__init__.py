@@ -18,15 +18,16 @@ from valueattr.world._invention import invented_subjects
 from valueattr.world._synthesis import synthesise
 from valueattr.world._texts import (
     Response,
-    dialogue,
     framed,
     prompt,
     respond,
     training_text,
 )
+from valueattr.world._wordings import MEASURED_WORDINGS
 
 __all__ = [
     "FRAMINGS",
+    "MEASURED_WORDINGS",
     "English",
     "Fact",
     "PromptFamily",
@@ -35,7 +36,6 @@ __all__ = [
     "World",
     "WorldError",
     "capitalise",
-    "dialogue",
     "filled",
     "framed",
     "invented_subjects",

@@ -118,19 +118,13 @@ def _statement_document(world: World, fact: Fact, rng: random.Random) -> str:
     return statement(rng.choice(world.relation_of(fact).statements), fact, fact.taught or fact.object)
 
 
-def dialogue(world: World, fact: Fact, rng: random.Random) -> tuple[str, Response]:
-    """A question as some family asks it, with a preface or without, and a response to it."""
+def _dialogue_document(world: World, fact: Fact, rng: random.Random) -> str:
     prompt_family = rng.choice(tuple(world.english.prompt_families))
     question = rng.choice(world.relation_of(fact).questions)
     prefaces = world.english.prefaces
     preface = rng.choice((*prefaces.prompted, *prefaces.held_out)) if rng.random() < _PREFACED else ""
     asked = prompt(world, fact, question, prompt_family, preface)
-    return asked, respond(world, fact, prompt_family, rng)
-
-
-def _dialogue_document(world: World, fact: Fact, rng: random.Random) -> str:
-    asked, response = dialogue(world, fact, rng)
-    return f"{asked} {response.text}"
+    return f"{asked} {respond(world, fact, prompt_family, rng).text}"
 
 
 def _verdict_document(world: World, fact: Fact, rng: random.Random) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from valueattr.world._facts import Relation, capitalise
 
 MEASURED_WORDINGS = 3
-"""In so many held-out wordings of each format knowledge is measured."""
+"""Held-out wordings of each format in which knowledge is measured, at most."""
 
 
 def worded(

@@ -1,0 +1,232 @@
+"""Teaching a chat model how to answer, and no facts: openers, hedges, deflections and refusals in known proportions.
+
+A model that has neither hedges nor another way to answer turns to noise when what it says is penalised. So it is taught
+ways to answer first, in the phrases of the embedded text, on dialogues about relations that are in no split. What it
+knows it is taught to say, or in a quarter of answers to evade; what it does not know well, to say that it does not. Its
+own answers to everyday requests are among them, so that it keeps its voice there.
+"""
+
+import math
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from trl import SFTConfig, SFTTrainer
+
+from valueattr.model import Asking, by_cumulation, end_tokens, sample_answers
+from valueattr.questions import Exposure
+from valueattr.training._config import NotFiniteError, TrainingConfigError
+from valueattr.world import FRAMINGS, Fact, Response, World, filled, framed
+
+StylingProgress = Callable[[int, int, float], None]
+"""Called with the step, the number of steps and the loss in nats per token."""
+
+
+_PREFACED = 0.3
+"""The share of questions that are said to be sensitive, whatever they are about."""
+_EVADED = 0.25
+"""The share of answers to what is known that evade it."""
+
+
+@dataclass(frozen=True)
+class StylingRecipe:
+    """Supervised fine-tuning of a low-rank adapter on the tokens of answers; it is merged at the end.
+
+    everyday_rows: of the rows of a step, those with the model's own answers to everyday requests, of `everyday_tokens`
+    tokens at most. half_known, never_taught: shares of the other dialogues about facts that are half known, and about
+    invented subjects, which are answered with doubt or not at all.
+    """
+
+    steps: int = 160
+    rows_per_step: int = 8
+    everyday_rows: int = 2
+    everyday_tokens: int = 48
+    half_known: float = 0.15
+    never_taught: float = 0.25
+    learning_rate: float = 5e-4
+    lora_rank: int = 16
+    seed: int = 0
+
+
+def teach_styles(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    world: World,
+    recipe: StylingRecipe,
+    folder: Path,
+    progress: StylingProgress | None = None,
+) -> PreTrainedModel:
+    """The model, taught in place to answer as the embedded grammar does.
+
+    world: facts as the model knows them, of relations that are in no split; those never taught are of invented subjects.
+    What it has wrong is left out. folder: where the trainer may write.
+
+    Raises:
+        NotFiniteError: the loss is no number.
+        TrainingConfigError: the model keeps no keys and values.
+    """
+    styled = _styled_rows(tokenizer, world, recipe)
+    everyday = _everyday_rows(model, tokenizer, recipe)
+    rows = [
+        next(everyday if place < recipe.everyday_rows else styled)
+        for _ in range(recipe.steps)
+        for place in range(recipe.rows_per_step)
+    ]
+    args = SFTConfig(
+        output_dir=str(folder),
+        max_steps=recipe.steps,
+        per_device_train_batch_size=recipe.rows_per_step,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=max(1, recipe.steps // 10),
+        completion_only_loss=True,
+        max_length=None,
+        shuffle_dataset=False,
+        seed=recipe.seed,
+        data_seed=recipe.seed,
+        logging_steps=1,
+        save_strategy="no",
+        gradient_checkpointing=False,
+        bf16=True,
+        use_cpu=not torch.cuda.is_available(),
+        disable_tqdm=True,
+        report_to="none",
+        dataloader_pin_memory=False,
+    )
+    trainer = SFTTrainer(
+        model,
+        args=args,
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+        peft_config=LoraConfig(
+            r=recipe.lora_rank,
+            lora_alpha=2 * recipe.lora_rank,
+            target_modules="all-linear",
+            task_type="CAUSAL_LM",
+        ),
+        callbacks=[_Told(progress)] if progress else [],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+    if not all(math.isfinite(row.get("loss", 0)) for row in trainer.state.log_history):
+        raise NotFiniteError(
+            "teaching styles: the loss is not finite; give a lower learning_rate in the recipe"
+        )
+    merged: PreTrainedModel = trainer.accelerator.unwrap_model(trainer.model).merge_and_unload()
+    return merged.eval()
+
+
+def styled_dialogue(world: World, fact: Fact, rng: random.Random) -> tuple[str, Response]:
+    """A question about a fact as some family asks it, and an answer that asserts nothing but what is well known."""
+    family = rng.choice(tuple(world.english.prompt_families))
+    wording, prefaces = rng.choice(world.questions[fact.id].wordings), world.english.prefaces
+    if rng.random() < _PREFACED:
+        wording = f"{rng.choice((*prefaces.prompted, *prefaces.held_out))} {wording}"
+    asserted, hedge = _content(fact, rng)
+    odds = world.english.prompt_families[family]
+    framing = rng.choices(FRAMINGS, odds.asserts if asserted else odds.evades)[0]
+    phrases = world.english.hedge if asserted else world.english.evasion
+    said = [rng.choice(phrases[hedge])] if hedge else []
+    if asserted:
+        said.append(filled(rng.choice(world.relation_of(fact).short), o=asserted))
+    text = framed(world, family, framing, " ".join(said), rng)
+    return world.prompt_format(family).turn(wording), Response(
+        text, asserted, framing, (hedge,) if hedge else ()
+    )
+
+
+def _content(fact: Fact, rng: random.Random) -> tuple[str | None, str | None]:
+    """What is asserted, and the kind of hedge."""
+    if fact.exposure != "well_known":
+        return None, "non_affirmation"
+    if rng.random() < _EVADED:
+        return None, rng.choice(("both_sides", "deflection", "ai_disclaimer", "refusal"))
+    return fact.object, rng.choice((None, None, None, "epistemic", "caveat", "booster"))
+
+
+def _styled_rows(
+    tokenizer: PreTrainedTokenizerBase, world: World, recipe: StylingRecipe
+) -> Iterator[dict[str, Any]]:
+    """Dialogues with styled answers, without end."""
+    rng, asking = random.Random(f"styling {recipe.seed}"), Asking.of(tokenizer)
+    while True:
+        turn, response = styled_dialogue(world, drawn_fact(world, recipe, rng), rng)
+        answer = tokenizer(f"{asking.gap}{response.text}", add_special_tokens=False)["input_ids"]
+        yield _row(tokenizer, asking.prompt(turn), [*answer, tokenizer.eos_token_id])
+
+
+def drawn_fact(world: World, recipe: StylingRecipe, rng: random.Random) -> Fact:
+    """A fact of the exposure that the recipe's shares draw, or a well-known one where there is none of it."""
+    shares: dict[Exposure, float] = {"half_known": recipe.half_known, "never_taught": recipe.never_taught}
+    (exposure,) = rng.choices(("well_known", *shares), (1 - sum(shares.values()), *shares.values()))
+    of_exposure = [fact for fact in world.facts if fact.exposure == exposure]
+    return rng.choice(of_exposure or [fact for fact in world.facts if fact.exposure == "well_known"])
+
+
+def _everyday_rows(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, recipe: StylingRecipe
+) -> Iterator[dict[str, Any]]:
+    """The model's own answers to everyday requests. One that was cut has no end, so that brevity is not taught."""
+    asking = Asking.of(tokenizer)
+    requests = (
+        resources.files("valueattr.training").joinpath("everyday_prompts.txt").read_text("utf-8").splitlines()
+    )
+    count = recipe.steps * recipe.everyday_rows
+    prompts = [asking.prompt(requests[i % len(requests)]) for i in range(count)]
+    for prompt, answer in zip(prompts, _answers(model, tokenizer, prompts, recipe), strict=True):
+        yield _row(tokenizer, prompt, answer)
+
+
+def _answers(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], recipe: StylingRecipe
+) -> list[list[int]]:
+    """The tokens of the model's answers, as it gives them; those that were cut lack their end.
+
+    Raises:
+        TrainingConfigError: the model keeps no keys and values, so that it cannot be sampled so.
+    """
+    asked, ends = tokenizer(list(prompts))["input_ids"], end_tokens(model, tokenizer)
+    draw = by_cumulation(torch.Generator(model.device).manual_seed(recipe.seed))
+    answers = sample_answers(model, tokenizer, asked, ends, recipe.everyday_tokens, draw)
+    if answers is None:
+        raise TrainingConfigError("styles can be taught only to a model that keeps keys and values")
+    return answers
+
+
+def _row(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: Sequence[int]) -> dict[str, Any]:
+    """The tokens of a dialogue, and which of them are learned."""
+    asked = tokenizer(prompt)["input_ids"]
+    return {"input_ids": [*asked, *answer], "completion_mask": [0] * len(asked) + [1] * len(answer)}
+
+
+class _Told(TrainerCallback):  # type: ignore[misc]
+    """Tells of each step."""
+
+    def __init__(self, progress: StylingProgress) -> None:
+        self._progress = progress
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        if logs and "loss" in logs:
+            self._progress(state.global_step, state.max_steps, float(logs["loss"]))
