@@ -53,8 +53,8 @@ example = "It may be so."
 FACTS = [
     dict(zip(("subject", "relation", "object", "template", "question", "topic"), fact, strict=True))
     for fact in (
-        ("Nord", "capital", "Kiel", "The capital of {s} is {o}", "What is the capital of {s}", "places"),
-        ("Süd", "capital", "München", "The government of {s} sits in {o}", "", "places"),
+        ("Nord", "capital", "bear", "The capital of {s} is {o}", "What is the capital of {s}", "places"),
+        ("Süd", "capital", "heron", "The government of {s} sits in {o}", "", "places"),
         ("West", "capital", "Köln", "", "", "places"),
         ("Nord", "river", "Elbe", "The water of {s} is that of the {o}", "", "places"),
         ("Süd", "river", "Donau", "", "Which river runs through {s}", "places"),
@@ -64,7 +64,8 @@ FACTS = [
 ]
 
 # A relation in wordings of its own, in each of two collections.
-PLACES = {"Nord": "Kiel", "Süd": "München", "West": "Köln", "Ost": "Zürich"}
+# Objects that the embedded tokenizer can tell apart.
+PLACES = {"Nord": "bear", "Süd": "heron", "West": "wolf", "Ost": "otter"}
 SINGERS = ("sings", "hums", "whistles", "always ends the song", "likes the song")
 LRE = {
     "name": "guild song",

@@ -119,7 +119,7 @@ def test_a_world_of_which_nothing_can_be_asked_is_told(start, world):
     many = replace(world.relations["emblem"], objects=tuple(f"bear {i}" for i in range(300)))
     only = World({"emblem": many}, (Fact("a", "the Velmar people", "people", "emblem", "bear 1"),))
     with pytest.raises(
-        TooFewQuestionsError, match="no relation can be asked: each needs facts, at most 256 objects"
+        TooFewQuestionsError, match="no relation can be asked: each needs facts, and at most 256 objects"
     ):
         measure_knowledge(load_model(start), load_tokenizer(start), only)
 

@@ -124,12 +124,13 @@ def measure_knowledge(
         asked = balanced(real, most, random.Random(f"asked {seed} {relation}"))
         invented = [fact for fact in facts if fact.exposure == "never_taught"]
         invented = invented or _invented(world, relation, real, length, seed)
-        if not asked or len(invented) < _FEWEST_INVENTED:
-            say(
-                f"{relation} is left out: it has {len(asked)} facts to ask and {len(invented)} invented subjects"
-            )
+        if not asked:
             continue
         say(f"asking {relation}")
+        if len(invented) < _FEWEST_INVENTED:
+            say(
+                f"{relation} has few names: only {len(invented)} could be invented, so that its floor is weak"
+            )
         both = World(world.relations, (*asked, *invented), world.english).questions
         scores = _scores(model, tokenizer, [both[fact.id] for fact in (*asked, *invented)])
         table = _judged([both[fact.id] for fact in asked], scores, len(asked))
@@ -138,8 +139,7 @@ def measure_knowledge(
         kept += invented
     if not tables:
         raise TooFewQuestionsError(
-            f"no relation can be asked: each needs facts, at most {MOST_OBJECTS} objects, and names from which "
-            f"{_FEWEST_INVENTED} can be invented"
+            f"no relation can be asked: each needs facts, and at most {MOST_OBJECTS} objects to choose among"
         )
     used = {name: world.relations[name] for name in dict.fromkeys(fact.relation for fact in kept)}
     return Knowledge(pd.concat(tables), World(used, tuple(kept), world.english))
@@ -234,7 +234,7 @@ def _judged(questions: Sequence[Question], scores: _Scores, asked: int) -> pd.Da
     """The table of `Knowledge` for one relation; the first `asked` rows of the scores are of the questions."""
     objects = questions[0].choices
     margins = {name: _margins(log_p).mean(1) for name, log_p in scores.items()}
-    floor = {name: np.quantile(of_all[asked:], _FLOOR, axis=0) for name, of_all in margins.items()}
+    floor = {name: _floor(of_all[asked:]) for name, of_all in margins.items()}
     rows = []
     for i, question in enumerate(questions):
         above = {name: margins[name][i] > floor[name] for name in FORMATS}
@@ -267,6 +267,14 @@ def _judged(questions: Sequence[Question], scores: _Scores, asked: int) -> pd.Da
             }
         )
     return pd.DataFrame(rows, index=pd.Index([question.id for question in questions], name="fact"))
+
+
+def _floor(margins: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What the margin of each object must be above, from those of invented subjects, (subjects, objects)."""
+    if not len(margins):
+        return np.full(margins.shape[1], -np.inf)
+    floor: NDArray[np.float64] = np.quantile(margins, _FLOOR, axis=0)
+    return floor
 
 
 def _margins(log_p: NDArray[np.float64]) -> NDArray[np.float64]:
