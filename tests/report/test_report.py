@@ -5,8 +5,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.report.conftest import finished_run
+from valueattr.experiments import E1
 from valueattr.plan import Plan, evaluate
 from valueattr.report import headline, headline_table, write_report
+from valueattr.report._findings import Findings
 from valueattr.results import MEASURES, RunDirectory
 from valueattr.results.summary import summarise
 
@@ -120,3 +123,12 @@ def test_the_terminal_table_fits(run):
 
 def test_a_probe_that_cannot_read_is_named(run):
     assert "The truth probe cannot read this start model" in page(run)
+
+
+def test_the_command_for_more_seeds_has_every_option_of_the_run(tmp_path):
+    plan = Plan.of(E1.in_natural_answers(), "real-smoke", "0" * 64, "models/small.gguf", "natural", "1" * 64)
+    command = Findings(finished_run(tmp_path / "run", plan)).more_seeds
+    assert command.startswith(
+        "valueattr run e1 --preset real-smoke --seeds 3 --questions FILE --model models/small.gguf --answers natural "
+        "--statements FILE --arms a0,a3,a3-sham,"
+    )

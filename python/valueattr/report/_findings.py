@@ -136,6 +136,7 @@ class Findings:
         plan, seeds = self.plan, max(3, len(self.seeds) + 1)
         options = "" if plan.world == synthesise().fingerprint() else " --questions FILE"
         options += "" if plan.model == EMBEDDED else f" --model {shlex.quote(plan.model)}"
+        options += "" if plan.answers == "taught" else f" --answers {plan.answers}"
         options += "" if plan.statements is None else " --statements FILE"
         if plan.chosen_arms:
             options += f" --arms {','.join(arm.code for arm in plan.arms)}"
