@@ -76,7 +76,14 @@ def trainer_of(name: str, folder: str, steps: int, output: str) -> Any:
         feedback = Feedback(("insensitive framing",), ("penalised",), "span")
         rater = GrammarRater(world)
         return AttributedGRPOTrainer(
-            model, tokenizer, args, prompts, world.questions, rater, feedback, adapter=lora_config(config)
+            model,
+            tokenizer,
+            args,
+            prompts,
+            world.questions,
+            rater,
+            feedback,
+            adapter=lora_config(config.lora_rank),
         )
     return GRPOTrainer(
         model=model,
@@ -84,7 +91,7 @@ def trainer_of(name: str, folder: str, steps: int, output: str) -> Any:
         args=args,
         train_dataset=prompts,
         processing_class=tokenizer,
-        peft_config=lora_config(config),
+        peft_config=lora_config(config.lora_rank),
     )
 
 
@@ -123,7 +130,7 @@ def plain_loop(folder: str, steps: int, turn: Callable[[], None], done: Callable
     _, model, tokenizer, prompts = materials(folder, steps)
     config = settings(steps)
     torch.manual_seed(0)
-    adapted = get_peft_model(model.bfloat16(), lora_config(config))
+    adapted = get_peft_model(model.bfloat16(), lora_config(config.lora_rank))
     policy = adapted.get_base_model()
     trained = [p for p in policy.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=0.0)

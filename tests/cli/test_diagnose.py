@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -36,11 +35,8 @@ def trained(start, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def questions(world, tmp_path_factory):
-    facts = tuple(f for f in world.facts if f.relation == "emblem" and f.topic == "people")
-    file = tmp_path_factory.mktemp("questions") / "facts.jsonl"
-    replace(world, facts=facts).save(file)
-    return file
+def questions(emblems_of_people):
+    return emblems_of_people
 
 
 def test_a_pair_gets_its_tables_report_and_headline(start, trained, questions, tmp_path):

@@ -1,5 +1,4 @@
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,12 +21,8 @@ def questions(*arguments, **environment):
 
 
 @pytest.fixture(scope="module")
-def facts(world, tmp_path_factory):
-    """Facts that the start model was taught, half taught, taught wrongly and never taught."""
-    some = tuple(f for f in world.facts if f.relation == "emblem" and f.topic == "people")
-    file = tmp_path_factory.mktemp("facts") / "facts.jsonl"
-    replace(world, facts=some).save(file)
-    return file
+def facts(emblems_of_people):
+    return emblems_of_people
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,13 @@
 """A model that knows facts is measured, taught styles on some topics and measured again on the others."""
 
+import shutil
+
 import pytest
 import torch
 
+from valueattr.experiments import E1, Materials, run
 from valueattr.experiments._preparation import prepare
-from valueattr.model import load_model
+from valueattr.model import ModelError, load_model
 from valueattr.questions import TooFewQuestionsError
 from valueattr.training import StylingRecipe
 from valueattr.world import World
@@ -79,3 +82,41 @@ def test_a_model_that_answers_in_its_own_words_is_taught_nothing(prepared, start
     assert natural.summary["no_longer_known"] == 0
     ours, shipped = (load_model(folder).state_dict() for folder in (natural.folder, start))
     assert all(torch.equal(tensor, ours[name]) for name, tensor in shipped.items())
+
+
+@pytest.mark.parametrize("file", ["world.jsonl", "styling.json"])
+def test_a_damaged_cache_says_what_to_delete(prepared, start, apart, file):
+    found, _, cache = prepared
+    whole = (found.folder / file).read_bytes()
+    (found.folder / file).write_bytes(whole[: len(whole) // 2] + b"{")
+    with pytest.raises(
+        ModelError, match=rf"{found.folder} in the cache is damaged .*: delete it, and it is made anew"
+    ):
+        prepare(str(start), apart, RECIPE, topics=3, most=60, cache=cache)
+    (found.folder / file).write_bytes(whole)
+
+
+def test_damaged_knowledge_says_what_to_delete(prepared, start, apart, tmp_path):
+    _, _, cache = prepared
+    copied = shutil.copytree(cache, tmp_path / "cache", ignore=shutil.ignore_patterns("start-*"))
+    (known,) = copied.glob("known-*")
+    (known / "facts.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ModelError, match=rf"{known} in the cache is damaged"):
+        prepare(str(start), apart, None, topics=3, most=60, cache=copied)
+
+
+def test_a_run_asks_and_teaches_as_much_as_its_preset_says(start, apart, tmp_path, monkeypatch):
+    asked = []
+
+    def stop(source, world, recipe, *, most, **_):
+        asked.append((recipe.steps, most))
+        raise TooFewQuestionsError("stopped")
+
+    monkeypatch.setattr("valueattr.experiments._preparation.prepare", stop)
+    for preset in ("real-smoke", "real"):
+        with pytest.raises(TooFewQuestionsError, match="stopped"):
+            run(E1, preset, tmp_path / preset, materials=Materials(apart, str(start), "styled"))
+    assert asked == [
+        (E1.presets[name].styling_steps, E1.presets[name].facts_asked) for name in ("real-smoke", "real")
+    ]
+    assert asked[0] != asked[1]

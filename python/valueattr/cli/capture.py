@@ -22,10 +22,7 @@ def capture(
     ],
     model: Annotated[
         str | None,
-        typer.Option(
-            help="The model: a folder, a hub id (ORG/NAME or ORG/NAME@REVISION), a .gguf file, or one of these with a "
-            "LoRA adapter as BASE+ADAPTER."
-        ),
+        typer.Option(help=f"The model: {parsing.MODEL_FORMS}."),
     ] = None,
     texts: Annotated[
         Path | None,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from valueattr.cli import render
+from valueattr.cli import parsing, render
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,10 +21,7 @@ app = typer.Typer()
 def diagnose(
     before: Annotated[
         str,
-        typer.Option(
-            help="The model before training: a folder, a hub id (ORG/NAME or ORG/NAME@REVISION), a .gguf file, or one of "
-            "these with a LoRA adapter as BASE+ADAPTER."
-        ),
+        typer.Option(help=f"The model before training: {parsing.MODEL_FORMS}."),
     ],
     after: Annotated[
         str,

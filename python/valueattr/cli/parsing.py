@@ -6,6 +6,9 @@ from typing import Literal
 
 from valueattr.cli import render
 
+MODEL_FORMS = "a folder, a hub id (ORG/NAME or ORG/NAME@REVISION), a .gguf file, or one of these with a LoRA adapter as BASE+ADAPTER"
+"""Where a model may come from, as the help of every command says it."""
+
 
 def layers(text: str) -> Literal["all"] | list[int]:
     """What --layers names: all layers, or those with these numbers."""

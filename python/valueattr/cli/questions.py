@@ -1,15 +1,14 @@
 """`valueattr questions`: what a file of facts holds, and what a model knows of it."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from valueattr.cli import render
+from valueattr.cli import parsing, render
 
 if TYPE_CHECKING:
     from valueattr.measures.knowledge import Knowledge
@@ -41,10 +40,8 @@ def check(path: _Path) -> None:
         "measured",
         numbers=("facts", "objects", "commonest"),
     )
-    of_relation = defaultdict(list)
-    for fact in world.facts:
-        of_relation[fact.relation].append(fact)
-    shown = replace(world, facts=tuple(facts[0] for facts in of_relation.values())).questions
+    of_relation = world.by_relation()
+    shown = world.with_facts(facts[0] for facts in of_relation.values()).questions
     for name, facts in of_relation.items():
         commonest = Counter(fact.object for fact in facts).most_common(1)[0][1]
         question = shown[facts[0].id]
@@ -67,7 +64,7 @@ def check(path: _Path) -> None:
 def known(
     path: _Path,
     model: Annotated[
-        str, typer.Option(help="The model to ask: a folder or a hub id; see docs/own-models.md.")
+        str, typer.Option(help=f"The model to ask: {parsing.MODEL_FORMS}. See docs/own-models.md.")
     ],
     most: Annotated[
         int,
@@ -114,7 +111,7 @@ def known(
 
 
 def _show(measured: "Knowledge", as_json: bool) -> None:
-    from valueattr.questions import choose_topics
+    from valueattr.questions import FEWEST_TOPICS, choose_topics
 
     by_relation, topics = measured.by_relation(), choose_topics(measured.world.questions)
     if as_json:
@@ -132,7 +129,7 @@ def _show(measured: "Knowledge", as_json: bool) -> None:
     render.line(
         console, "statements, questions: share of wordings in which the true object is the likeliest."
     )
-    if len(topics) > 2:
+    if len(topics) >= FEWEST_TOPICS:
         render.line(console, f"A run would take these topics: {render.shown(', '.join(topics))}.")
     else:
         render.line(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from valueattr.cli import render
+from valueattr.cli import parsing, render
 from valueattr.cli.report import show, summary
 
 if TYPE_CHECKING:
@@ -55,10 +55,7 @@ def run(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(
-            help="A model of your own: a folder, a hub id (ORG/NAME or ORG/NAME@REVISION), a .gguf file, or "
-            "one of these with a LoRA adapter as BASE+ADAPTER. See docs/own-models.md."
-        ),
+        typer.Option(help=f"A model of your own: {parsing.MODEL_FORMS}. See docs/own-models.md."),
     ] = None,
     answers: Annotated[
         Answers,

@@ -32,9 +32,6 @@ from valueattr.world import World
 
 _BEST_OF = 8
 
-# Of the start model, from which the floor of what is language is taken.
-_OWN_ANSWERS = 200
-
 # Along training, knowledge and framing are read where the feedback acts and on the neutral twins.
 FRONTIER_SPLITS = ("penalised", "neutral")
 
@@ -174,13 +171,11 @@ class Context:
             return None
         prompt_format = self._asked_by(self.experiment.prompt_family)
         known = [question for question in self.questions if question.exposure == "well_known"]
+        prompts = [self.asking.prompt(prompt_format.turn(question.wordings[0])) for question in known]
         return Intelligibility.of(
             self.load_start(),
             self.tokenizer,
-            [
-                self.asking.prompt(prompt_format.turn(question.wordings[0]))
-                for question in known[:_OWN_ANSWERS]
-            ],
+            prompts,
             self.training.max_completion_length,
             seed=0,
             temperature=self.training.temperature,

@@ -8,7 +8,8 @@ import hashlib
 import inspect
 import json
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 from valueattr.activations import ModelIdentity
 from valueattr.measures.knowledge import Knowledge, measure_knowledge
 from valueattr.model import (
+    ModelError,
     cache_directory,
     cached_folder,
     check_vocabulary,
@@ -24,11 +26,10 @@ from valueattr.model import (
     load_model,
     load_tokenizer,
 )
-from valueattr.questions import TooFewQuestionsError, choose_topics, share_names
+from valueattr.questions import FEWEST_TOPICS, TooFewQuestionsError, choose_topics, share_names
 from valueattr.training import StylingProgress, StylingRecipe, teach_styles
 from valueattr.world import World, invented_subjects
 
-_FEWEST_TOPICS = 3
 _FEWEST_FOR_STYLES = 20
 """Facts of relations that are no topics, on which styles are taught."""
 
@@ -71,7 +72,8 @@ def prepare(
     Threads: uses torch's current thread count, which the caller sets on purpose.
 
     Raises:
-        ModelError: the model cannot be loaded, or lacks tokens of the facts.
+        ModelError: the model cannot be loaded, or lacks tokens of the facts; or what is cached is damaged.
+        NotFiniteError, TrainingConfigError: as for `teach_styles`.
         TooFewQuestionsError: it knows too little for splits, or there are too few facts outside them to teach styles on.
     """
     model, tokenizer = load_model(source), load_tokenizer(source)
@@ -85,7 +87,9 @@ def prepare(
         measure_knowledge(model, tokenizer, world, most=most, say=say).save(folder)
 
     def make(folder: Path) -> None:
-        before = Knowledge.load(cached_folder(_named("known", *asked), ask, cache))
+        known = cached_folder(_named("known", *asked), ask, cache)
+        with _whole(known):
+            before = Knowledge.load(known)
         chosen = choose_topics(before.world.questions, topics)
         _check_topics(source, before, chosen)
         say(f"topics: {', '.join(chosen)}")
@@ -103,7 +107,21 @@ def prepare(
 
     name = _named("start", *asked, asdict(recipe) if recipe else None, topics)
     folder = cached_folder(name, make, cache)
-    return Prepared(folder, World.load(folder / _WORLD), json.loads((folder / _SUMMARY).read_text("utf-8")))
+    with _whole(folder):
+        return Prepared(
+            folder, World.load(folder / _WORLD), json.loads((folder / _SUMMARY).read_text("utf-8"))
+        )
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[None]:
+    """A cached folder that does not hold what was written to it is an error that says what to do."""
+    try:
+        yield
+    except (OSError, ValueError) as error:  # of JSON, of worlds and of Arrow
+        raise ModelError(
+            f"{folder} in the cache is damaged ({str(error).splitlines()[0]}): delete it, and it is made anew"
+        ) from error
 
 
 def _named(what: str, *made_of: Any) -> str:
@@ -138,12 +156,12 @@ def _others(source: str, world: World, topics: Collection[str]) -> World:
 
 
 def _check_topics(source: str, before: Knowledge, topics: Collection[str]) -> None:
-    if len(topics) < _FEWEST_TOPICS:
+    if len(topics) < FEWEST_TOPICS:
         counts = before.by_relation()["known"]
         numbers = ", ".join(f"{name} {count}" for name, count in counts.items())
         raise TooFewQuestionsError(
             f"{source} knows two or more facts of {len(topics)} topics that share few names, and splits need "
-            f"{_FEWEST_TOPICS} (known facts: {numbers}): give facts of more relations, or a model that knows more"
+            f"{FEWEST_TOPICS} (known facts: {numbers}): give facts of more relations, or a model that knows more"
         )
 
 

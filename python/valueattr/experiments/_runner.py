@@ -91,12 +91,11 @@ def run(
         )
     display = Timed(progress or Lines())
     materials = materials or Materials()
+    if materials.answers == "natural":
+        experiment = experiment.in_natural_answers()
     settings = experiment.presets[preset]
     wanted = list(range(settings.seeds if seeds is None else seeds))
     materials, start = _prepared(display, settings, materials)
-    if materials.answers == "natural":
-        experiment = experiment.in_natural_answers()
-        settings = experiment.presets[preset]
     if start:
         experiment = experiment.checked_for_noise()
     for seed in wanted:
@@ -303,11 +302,22 @@ def _prepared(
     _use_all_cores()
     recipe = StylingRecipe(settings.styling_steps) if materials.answers == "styled" else None
     with display.phase("styles", 1, "steps") as bar:
-        prepared = prepare(materials.model, materials.world, recipe, say=display.say, progress=_shown_on(bar))
+        prepared = prepare(
+            materials.model,
+            materials.world,
+            recipe,
+            most=settings.facts_asked,
+            say=display.say,
+            progress=_shown_on(bar),
+        )
     known = prepared.summary
+    moved = (
+        f"; after the styles {known['no_longer_known']} of them are known less well, and are left out"
+        if recipe
+        else ""
+    )
     display.say(
-        f"it knew {known['strictly_known_before']} facts of the topics ({', '.join(known['topics'])}) strictly before; "
-        f"{known['no_longer_known']} of them it does not know so well any more, and they are left out"
+        f"it knows {known['strictly_known_before']} facts of the topics strictly ({', '.join(known['topics'])}){moved}"
     )
     return replace(materials, world=prepared.world), prepared
 

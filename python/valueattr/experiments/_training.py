@@ -119,13 +119,13 @@ def _trainer(context: Context, arm: Arm, seed: int, folder: Path, records: Recor
     on_policy = (model, tokenizer, args, prompts, context.questions, context.rater, arm.feedback)
     match arm.method:
         case "grpo":
-            return AttributedGRPOTrainer(*on_policy, adapter=lora_config(config))
+            return AttributedGRPOTrainer(*on_policy, adapter=lora_config(config.lora_rank))
         case "critique" | "other critique":
             return CritiqueDistillationTrainer(
                 *on_policy,
                 critique=partial(critique, world),
                 whose="own" if arm.method == "critique" else "other",
-                adapter=lora_config(config),
+                adapter=lora_config(config.lora_rank),
             )
     judged = _responses_of_start(context, prompts, seed)
     records.logged(0, "judged_responses", len(judged))

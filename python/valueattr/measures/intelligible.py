@@ -17,10 +17,11 @@ from valueattr.model import evaluating, log_p_of_answers, sample_texts
 OF_OWN_ANSWERS = 0.01
 """The share of the start model's own answers that are less likely than the floor."""
 
-_FEWEST_OWN_ANSWERS = 200
+_OWN_ANSWERS = 200
 
+# Of pairs of neighbouring words; one pair repeats nothing.
 _MOST_REPEATED = 0.5
-_WORDS_TOGETHER = 2
+_FEWEST_PAIRS = 2
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,12 @@ class Intelligibility:
         seed: int,
         temperature: float = 1.0,
     ) -> "Intelligibility":
-        """With the floor of the start model's own answers to some prompts, which it samples; empty ones have no part in it.
+        """With the floor of 200 answers of the start model to the prompts in turn; empty ones have no part in it.
 
         Raises:
             ValueError: all of its answers are empty.
         """
-        asked = [prompts[i % len(prompts)] for i in range(max(len(prompts), _FEWEST_OWN_ANSWERS))]
+        asked = [prompts[i % len(prompts)] for i in range(_OWN_ANSWERS)]
         answers = sample_texts(start, tokenizer, asked, max_new_tokens, seed, temperature)
         own = _log_p(start, tokenizer, asked, answers)
         if not np.isfinite(own).any():
@@ -64,7 +65,7 @@ def repeats(answer: str) -> bool:
     words = answer.casefold().split()
     pairs = list(itertools.pairwise(words))
     return not any(map(str.isalpha, answer)) or (
-        len(pairs) >= _WORDS_TOGETHER and len(set(pairs)) <= _MOST_REPEATED * len(pairs)
+        len(pairs) >= _FEWEST_PAIRS and len(set(pairs)) <= _MOST_REPEATED * len(pairs)
     )
 
 

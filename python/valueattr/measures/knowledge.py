@@ -8,8 +8,8 @@ the objects of its relation. It is
 * half known, where its object is the likeliest in some wordings of a format, and above the floor in that format
 * unknown, where it is neither
 
-The floor is of subjects that nobody has heard of: of the margin over the other objects, meant over the wordings of a format,
-the 95th percentile that the same object has for them. A model that says "Antarctica" of every place knows none.
+The floor comes from subjects that nobody has heard of. It is the 95th percentile of the margin that the same object has over
+the others for them; margins are averaged over the wordings of a format. A model that says "Antarctica" of every place knows none.
 """
 
 import math
@@ -56,9 +56,10 @@ EXPOSURE: dict[KnowledgeClass, Exposure] = {
 class Knowledge:
     """What a model knows of a world.
 
-    facts: a row a fact that was asked, by its id: `relation`, `topic`, `knowledge` (known, half_known, false_belief or unknown),
-    `held` (what the model holds to be the object; missing where it holds nothing), `plain` and `question` (the shares of
-    wordings in which the true object is the likeliest), `margin` of the true object over the others in statements and its `floor` (nats).
+    facts: a row a fact that was asked, by its id: `relation`, `topic`, `knowledge` (known, half_known, false_belief or
+    unknown), `held` (what the model holds to be the object; missing where it holds nothing), `plain` and `question` (the
+    shares of wordings in which the true object is the likeliest), `margin` of the true object over the others in statements
+    and its `floor` (nats).
     world: the facts that it knows, half knows or has wrong, with these exposures; and invented ones, never taught.
     """
 
@@ -84,7 +85,7 @@ class Knowledge:
         invented = pd.Series(
             {
                 name: sum(f.exposure == "never_taught" for f in facts)
-                for name, facts in _by_relation(self.world.facts)
+                for name, facts in self.world.by_relation().items()
             },
             name="invented",
         )
@@ -115,7 +116,7 @@ def measure_knowledge(
         return len(tokenizer(f" {name}", add_special_tokens=False)["input_ids"])
 
     tables, kept = [], []
-    for relation, facts in _by_relation(world.facts):
+    for relation, facts in world.by_relation().items():
         if len(world.relations[relation].objects) > MOST_OBJECTS:
             say(f"{relation} is left out: it has more than {MOST_OBJECTS} objects to choose among")
             continue
@@ -131,7 +132,7 @@ def measure_knowledge(
             say(
                 f"{relation} has few names: only {len(invented)} could be invented, so that its floor is weak"
             )
-        both = World(world.relations, (*asked, *invented), world.english).questions
+        both = world.with_facts((*asked, *invented)).questions
         scores = _scores(model, tokenizer, [both[fact.id] for fact in (*asked, *invented)])
         table = _judged([both[fact.id] for fact in asked], scores, len(asked))
         tables.append(table)
@@ -141,8 +142,7 @@ def measure_knowledge(
         raise TooFewQuestionsError(
             f"no relation can be asked: each needs facts, and at most {MOST_OBJECTS} objects to choose among"
         )
-    used = {name: world.relations[name] for name in dict.fromkeys(fact.relation for fact in kept)}
-    return Knowledge(pd.concat(tables), World(used, tuple(kept), world.english))
+    return Knowledge(pd.concat(tables), world.with_facts(kept))
 
 
 def _check_told_apart(tokenizer: PreTrainedTokenizerBase, relation: str, objects: Sequence[str]) -> None:
@@ -163,13 +163,6 @@ def balanced(facts: Sequence[Fact], most: int, rng: random.Random) -> list[Fact]
         of_object[fact.object].append(fact)
     turns = [(turn, fact) for own in of_object.values() for turn, fact in enumerate(own)]
     return [fact for _, fact in sorted(turns, key=lambda pair: pair[0])[:most]]
-
-
-def _by_relation(facts: Sequence[Fact]) -> list[tuple[str, list[Fact]]]:
-    of_relation: dict[str, list[Fact]] = defaultdict(list)
-    for fact in facts:
-        of_relation[fact.relation].append(fact)
-    return list(of_relation.items())
 
 
 def _invented(

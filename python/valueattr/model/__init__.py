@@ -1,6 +1,6 @@
 """The language model under study: loaded safely, asked in its own format, and taught the facts it does not know."""
 
-from valueattr.model._adapter import reference_of
+from valueattr.model._adapters import reference_of
 from valueattr.model._asking import Asking
 from valueattr.model._cache import cache_directory, cached_folder
 from valueattr.model._errors import ModelError

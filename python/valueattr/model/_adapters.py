@@ -1,10 +1,14 @@
-"""LoRA adapters, as peft saves them: read from safetensors alone, held against the model, and merged into its weights."""
+"""LoRA adapters, as peft saves them: read from safetensors alone, held against the model, and merged into its weights.
+
+A model whose adapter is being trained holds its start as well: itself with the adapter off.
+"""
 
 import json
 import logging
 import re
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +28,22 @@ _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _MISMATCH = re.compile(r"size mismatch for (\S+): .*torch\.Size\((.*?)\).*torch\.Size\((.*?)\)")
 # Names of weights that an adapter has beside those of the base.
 _OWN = ("lora_", ".modules_to_save.")
+
+
+@contextmanager
+def reference_of(model: PreTrainedModel) -> Iterator[PreTrainedModel]:
+    """The model as it was before its adapter was trained; a model without one is taken as it is.
+
+    Nothing is copied: inside, the model's own adapter is off.
+    """
+    layers = [layer for layer in model.modules() if hasattr(layer, "lora_A") and not layer.disable_adapters]
+    for layer in layers:
+        layer.enable_adapters(False)
+    try:
+        yield model
+    finally:
+        for layer in layers:
+            layer.enable_adapters(True)
 
 
 def merged(model: PreTrainedModel, source: Source, adapter: Place) -> PreTrainedModel:

@@ -17,15 +17,15 @@ EMBEDDED = "embedded"
 INTELLIGIBLE = 0.8
 """The share of answers that must be language for an arm to count."""
 
-_BEFORE: Mapping[str, Any] = {
-    "temperature": 1.0,
-    "max_completion_length": 24,
-    "lora_rank": None,
-    "precision": "float32",
-    "facts_asked": 150,
-    "styling_steps": 160,
-}
-"""What a plan that does not say is about."""
+_ADDED = ("temperature", "max_completion_length", "lora_rank", "precision", "facts_asked", "styling_steps")
+
+
+def as_sealed(model: type[BaseModel], values: dict[str, Any], added: Collection[str]) -> dict[str, Any]:
+    """The values without fields that were added later and say what a plan without them means, which keeps old plans' bytes."""
+    fields = model.model_fields
+    return {
+        name: value for name, value in values.items() if name not in added or value != fields[name].default
+    }
 
 
 class Preset(BaseModel):
@@ -67,8 +67,7 @@ class Preset(BaseModel):
 
     @model_serializer(mode="wrap")
     def _as_sealed(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Plans keep the bytes that they had before there was a choice."""
-        return {name: value for name, value in whole(self).items() if _BEFORE.get(name, ...) != value}
+        return as_sealed(Preset, whole(self), _ADDED)
 
 
 SMOKE = Preset(

@@ -15,7 +15,7 @@ from pydantic import (
 
 from valueattr.plan._arms import Arm
 from valueattr.plan._contrasts import Check, Contrast, Ratio
-from valueattr.plan._experiment import EMBEDDED, Experiment, Preset
+from valueattr.plan._experiment import EMBEDDED, Experiment, Preset, as_sealed
 from valueattr.results import RunDirectory, RunDirectoryError
 
 PLAN_VERSION: Final = 2
@@ -167,8 +167,7 @@ class Plan(BaseModel):
 
     @model_serializer(mode="wrap")
     def _as_sealed(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Plans keep the bytes that they had before there was a choice."""
-        return {name: value for name, value in whole(self).items() if (name, value) != ("answers", "taught")}
+        return as_sealed(Plan, whole(self), ("answers",))
 
     @property
     def start(self) -> Arm | None:

@@ -11,6 +11,7 @@ from valueattr.questions._question import (
 )
 from valueattr.questions._splits import (
     DISTANCE,
+    FEWEST_TOPICS,
     IN_RUN,
     SPLITS,
     TooFewQuestionsError,
@@ -21,6 +22,7 @@ from valueattr.questions._splits import (
 
 __all__ = [
     "DISTANCE",
+    "FEWEST_TOPICS",
     "IN_RUN",
     "SPLITS",
     "Exposure",

@@ -16,6 +16,9 @@ DISTANCE = ("penalised", "untouched", "held_out", "neutral", "far")
 # What only some arms ask for, and a question set of one's own may lack.
 _MAY_BE_EMPTY = ("far", "unknown", "false_belief", "half_known")
 
+FEWEST_TOPICS = 3
+"""The sensitive one, another sensitive one and a neutral one."""
+
 # Of a topic, to be penalised and to be left alone.
 _FEWEST_KNOWN = 2
 _MOST_SHARED = 0.2
@@ -44,7 +47,7 @@ def assign_splits(questions: QuestionSet, seed: int, size: int, prefaces: Prefac
     """
     rng = random.Random(f"pools {seed}")
     topics = questions.topics
-    if len(topics) < 3:
+    if len(topics) < FEWEST_TOPICS:
         raise TooFewQuestionsError(
             f"splits need three or more topics; there are {len(topics)}: {', '.join(topics)}"
         )

@@ -228,8 +228,13 @@ def _own_model(findings: Findings) -> list[str]:
     if "no_longer_known" in start:
         limits.append(
             f"{findings.plan.model} knew {start['strictly_known_before']} facts of the topics strictly "
-            f"({', '.join(start['topics'])}). It was then taught how to answer, on other relations; {start['no_longer_known']} "
-            "facts that it knew less well after that are left out."
+            f"({', '.join(start['topics'])})."
+            + (
+                f" It was then taught how to answer, on other relations; {start['no_longer_known']} facts that it knew less "
+                "well after that are left out."
+                if findings.plan.answers == "styled"
+                else ""
+            )
         )
     auroc = findings.at_end("statement/log_p_auroc", "statements")
     if len(auroc):

@@ -35,8 +35,8 @@ class Environment(BaseModel):
 class StartModel(BaseModel):
     """start_model.json: where the start model lies, the SHA-256 of its weights, and what a model of the user's own knew.
 
-    known_before, known_after: shares of taught facts. topics, strictly_known_before, strictly_known_after, no_longer_known, newly_known: of one
-    that was taught styles alone, the topics and numbers of their facts.
+    known_before, known_after: shares of taught facts. Of one that was taught no fact, its topics, and numbers of their
+    facts: strictly_known_before and strictly_known_after the styles, no_longer_known and newly_known.
     """
 
     path: str

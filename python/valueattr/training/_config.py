@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -36,6 +37,27 @@ class TrainingConfig(BaseModel):
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32", description="of the arithmetic of a training step; measures are read in float32"
     )
+
+
+def shared_settings(
+    folder: Path, *, steps: int, rows: int, learning_rate: float, precision: str, seed: int
+) -> dict[str, Any]:
+    """What TRL's trainers are told alike: rows of a step in one batch, a step a log line, and nothing printed or reported."""
+    return {
+        "output_dir": str(folder),
+        "max_steps": steps,
+        "per_device_train_batch_size": rows,
+        "learning_rate": learning_rate,
+        "seed": seed,
+        "data_seed": seed,
+        "logging_steps": 1,
+        "gradient_checkpointing": False,
+        "bf16": precision == "bfloat16",
+        "use_cpu": not torch.cuda.is_available(),
+        "disable_tqdm": True,
+        "report_to": "none",
+        "dataloader_pin_memory": False,
+    }
 
 
 # Settings of TRL's GRPOConfig under which a token's advantage would reach other tokens or be dropped.

@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from valueattr.model import Asking
 from valueattr.rating import Feedback, JudgedResponse, critique, reframed
-from valueattr.training._config import TrainingConfig
+from valueattr.training._config import TrainingConfig, shared_settings
 from valueattr.training._lora import lora_config
 from valueattr.world import World, filled, framed
 
@@ -70,7 +69,7 @@ def dpo_trainer(
         args=args,
         train_dataset=dataset,
         processing_class=tokenizer,
-        peft_config=lora_config(config),
+        peft_config=lora_config(config.lora_rank),
     )
 
 
@@ -91,26 +90,21 @@ def sft_trainer(
         args=args,
         train_dataset=dataset,
         processing_class=tokenizer,
-        peft_config=lora_config(config),
+        peft_config=lora_config(config.lora_rank),
     )
 
 
 def _settings(config: TrainingConfig, examples: int, folder: Path, seed: int) -> dict[str, Any]:
-    return {
-        "output_dir": str(folder),
-        "max_steps": config.steps,
-        "per_device_train_batch_size": max(1, examples // config.steps),
-        "learning_rate": config.learning_rate,
+    shared = shared_settings(
+        folder,
+        steps=config.steps,
+        rows=max(1, examples // config.steps),
+        learning_rate=config.learning_rate,
+        precision=config.precision,
+        seed=seed,
+    )
+    return shared | {
         "lr_scheduler_type": "constant",
-        "seed": seed,
-        "data_seed": seed,
-        "logging_steps": 1,
         "save_steps": config.checkpoint_every,
         "save_total_limit": 2,
-        "gradient_checkpointing": False,
-        "bf16": config.precision == "bfloat16",
-        "use_cpu": not torch.cuda.is_available(),
-        "disable_tqdm": True,
-        "report_to": "none",
-        "dataloader_pin_memory": False,
     }

@@ -27,6 +27,7 @@ from valueattr.training._config import (
     TrainingConfig,
     TrainingConfigError,
     require_token_level,
+    shared_settings,
 )
 from valueattr.training._credit import (
     advantage_statistics,
@@ -41,31 +42,26 @@ from valueattr.training._offsets import streamed_offsets
 def grpo_config(config: TrainingConfig, folder: Path, seed: int) -> GRPOConfig:
     """TRL's configuration of an arm; nothing in it depends on the arm but the folder."""
     return GRPOConfig(
-        output_dir=str(folder),
-        max_steps=config.steps,
-        per_device_train_batch_size=config.prompts_per_step * config.group_size,
+        **shared_settings(
+            folder,
+            steps=config.steps,
+            rows=config.prompts_per_step * config.group_size,
+            learning_rate=config.learning_rate,
+            precision=config.precision,
+            seed=seed,
+        ),
         num_generations=config.group_size,
-        learning_rate=config.learning_rate,
         lr_scheduler_type="constant",
         beta=config.beta,
         temperature=config.temperature,
         max_completion_length=config.max_completion_length,
         loss_type="dapo",
         shuffle_dataset=False,
-        seed=seed,
-        data_seed=seed,
-        logging_steps=1,
         logging_first_step=True,
         save_steps=config.checkpoint_every,
         save_total_limit=2,
         save_only_model=False,
-        gradient_checkpointing=False,
-        bf16=config.precision == "bfloat16",
-        use_cpu=not torch.cuda.is_available(),
-        disable_tqdm=True,
-        report_to="none",
         dataloader_num_workers=0,
-        dataloader_pin_memory=False,
     )
 
 

@@ -7,26 +7,24 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, Trainer
 
-from valueattr.training._config import TrainingConfig, TrainingConfigError
+from valueattr.training._config import TrainingConfigError
 
 
-def lora_config(config: TrainingConfig) -> Any:
-    """peft's settings of an adapter on all linear layers, scaled by 2; None where whole weights are trained.
+def lora_config(rank: int | None) -> Any:
+    """peft's settings of an adapter of this rank on all linear layers, scaled by 2; None where whole weights are trained.
 
     Raises:
         TrainingConfigError: peft is not installed.
     """
-    if config.lora_rank is None:
+    if rank is None:
         return None
     try:
         from peft import LoraConfig
     except ImportError:
-        raise TrainingConfigError(
-            f"lora_rank={config.lora_rank} needs the package peft: pip install peft"
-        ) from None
+        raise TrainingConfigError(f"lora_rank={rank} needs the package peft: pip install peft") from None
     return LoraConfig(
-        r=config.lora_rank,
-        lora_alpha=2 * config.lora_rank,
+        r=rank,
+        lora_alpha=2 * rank,
         lora_dropout=0.0,
         target_modules="all-linear",
         task_type="CAUSAL_LM",

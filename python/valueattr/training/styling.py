@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from peft import LoraConfig
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -30,7 +29,8 @@ from trl import SFTConfig, SFTTrainer
 
 from valueattr.model import Asking, by_cumulation, end_tokens, sample_answers
 from valueattr.questions import Exposure
-from valueattr.training._config import NotFiniteError, TrainingConfigError
+from valueattr.training._config import NotFiniteError, TrainingConfigError, shared_settings
+from valueattr.training._lora import lora_config, merged_policy_of
 from valueattr.world import FRAMINGS, Fact, Response, World, filled, framed
 
 StylingProgress = Callable[[int, int, float], None]
@@ -71,14 +71,14 @@ def teach_styles(
     folder: Path,
     progress: StylingProgress | None = None,
 ) -> PreTrainedModel:
-    """The model, taught in place to answer as the embedded grammar does.
+    """The model, taught in place to answer in the phrases of the embedded text.
 
     world: facts as the model knows them, of relations that are in no split; those never taught are of invented subjects.
     What it has wrong is left out. folder: where the trainer may write.
 
     Raises:
         NotFiniteError: the loss is no number.
-        TrainingConfigError: the model keeps no keys and values.
+        TrainingConfigError: the model keeps no keys and values, or peft is not installed.
     """
     styled = _styled_rows(tokenizer, world, recipe)
     everyday = _everyday_rows(model, tokenizer, recipe)
@@ -88,37 +88,27 @@ def teach_styles(
         for place in range(recipe.rows_per_step)
     ]
     args = SFTConfig(
-        output_dir=str(folder),
-        max_steps=recipe.steps,
-        per_device_train_batch_size=recipe.rows_per_step,
-        learning_rate=recipe.learning_rate,
+        **shared_settings(
+            folder,
+            steps=recipe.steps,
+            rows=recipe.rows_per_step,
+            learning_rate=recipe.learning_rate,
+            precision="bfloat16",
+            seed=recipe.seed,
+        ),
         lr_scheduler_type="cosine",
         warmup_steps=max(1, recipe.steps // 10),
         completion_only_loss=True,
         max_length=None,
         shuffle_dataset=False,
-        seed=recipe.seed,
-        data_seed=recipe.seed,
-        logging_steps=1,
         save_strategy="no",
-        gradient_checkpointing=False,
-        bf16=True,
-        use_cpu=not torch.cuda.is_available(),
-        disable_tqdm=True,
-        report_to="none",
-        dataloader_pin_memory=False,
     )
     trainer = SFTTrainer(
         model,
         args=args,
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
-        peft_config=LoraConfig(
-            r=recipe.lora_rank,
-            lora_alpha=2 * recipe.lora_rank,
-            target_modules="all-linear",
-            task_type="CAUSAL_LM",
-        ),
+        peft_config=lora_config(recipe.lora_rank),
         callbacks=[_Told(progress)] if progress else [],
     )
     trainer.remove_callback(PrinterCallback)
@@ -127,8 +117,7 @@ def teach_styles(
         raise NotFiniteError(
             "teaching styles: the loss is not finite; give a lower learning_rate in the recipe"
         )
-    merged: PreTrainedModel = trainer.accelerator.unwrap_model(trainer.model).merge_and_unload()
-    return merged.eval()
+    return merged_policy_of(trainer).eval()
 
 
 def styled_dialogue(world: World, fact: Fact, rng: random.Random) -> tuple[str, Response]:

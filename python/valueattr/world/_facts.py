@@ -186,6 +186,13 @@ class World:
         """The facts of some topics."""
         return self.with_facts(fact for fact in self.facts if fact.topic in topics)
 
+    def by_relation(self) -> dict[str, list[Fact]]:
+        """The facts of each relation that has some."""
+        facts: dict[str, list[Fact]] = {}
+        for fact in self.facts:
+            facts.setdefault(fact.relation, []).append(fact)
+        return facts
+
     @property
     def subjects(self) -> tuple[str, ...]:
         """Every subject once, in the order of the facts."""
