@@ -135,7 +135,7 @@ def _named(what: str, *made_of: Any) -> str:
 
 
 def _others(source: str, world: World, topics: Collection[str]) -> World:
-    """The facts of other topics, without those that share names with a chosen one.
+    """The facts of other topics, without those of which over a fifth of the names are in a chosen one.
 
     Raises:
         TooFewQuestionsError: the model knows too few of them.
@@ -149,7 +149,7 @@ def _others(source: str, world: World, topics: Collection[str]) -> World:
     known = sum(fact.exposure == "well_known" for fact in others.facts)
     if known < _FEWEST_FOR_STYLES:
         raise TooFewQuestionsError(
-            f"{source} knows {known} facts that share no names with the topics ({', '.join(topics)}), and styles are "
+            f"{source} knows {known} facts that share few names with the topics ({', '.join(topics)}), and styles are "
             f"taught on {_FEWEST_FOR_STYLES} or more: give facts of more relations"
         )
     return others
