@@ -21,7 +21,7 @@ impl Candidates {
         &self.found[..self.kept]
     }
 
-    /// Hashes of all words, then whatever.
+    /// Hashes of all words; what stands behind them is left from other texts.
     pub fn hashes(&self) -> &[u32] {
         &self.hashes
     }
