@@ -24,6 +24,7 @@ STORIES = Path(__file__).parents[3] / "shared" / "models" / "stories260K"
 
 LETTERS = "▁abcdefghijklmnopqrstuvwxyzG-"
 TEXTS = ["the emblem is the", "it is a", "once upon a time they all went to the land of"]
+BEGINNING = "you are a helpful model "
 VALUES = ("fox", "bear", "bearing", "Guinea", "Guinea-bissau", "Guinea-bissau again")
 
 
@@ -102,6 +103,15 @@ def test_candidates_score_as_by_one_pass_over_text_and_candidate_each(letters, k
         assert tokens.tolist() == [len(value) + 1 for value in VALUES]  # with the space
 
 
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "sliding window", "recurrent"])
+def test_candidates_score_so_too_after_texts_that_begin_alike(letters, kind):
+    model = random_model(kind, len(letters))
+    texts = [BEGINNING + text for text in (TEXTS if kind != "recurrent" else TEXTS[:1] * 2)]
+    found = closed_set_log_probs(model, letters, texts, [VALUES] * len(texts))
+    for (log_p, _), text in zip(found, texts, strict=True):
+        assert log_p == pytest.approx(naive(model, letters, text, VALUES), abs=1e-4)
+
+
 @pytest.mark.skipif(not STORIES.is_dir(), reason="the model is not at hand")
 def test_candidates_of_a_real_model_with_byte_fallback_score_so_too():
     model, tokenizer = load_model(STORIES), load_tokenizer(STORIES)
@@ -152,6 +162,16 @@ def test_a_text_is_read_once_for_all_of_its_candidates(letters):
     apart = [head for head in heads if not any(other != head and other.startswith(head) for other in heads)]
     assert len(apart) < len(VALUES)
     assert read == [(3, longest_text), (3 * len(apart), longest_value - 1)]
+
+
+def test_a_long_beginning_is_read_once_for_all_texts(letters):
+    model = random_model("llama", len(letters))
+    read = []
+    model.register_forward_pre_hook(
+        lambda _, args, given: read.append(tuple(given["input_ids"].shape)), with_kwargs=True
+    )
+    closed_set_log_probs(model, letters, [BEGINNING + text for text in TEXTS], [("a", "b")] * 3)
+    assert read[:2] == [(1, len(BEGINNING) + 1), (3, max(map(len, TEXTS)))]  # with the space that is put first
 
 
 values = st.lists(st.text("Gua", min_size=1, max_size=6), min_size=2, max_size=9, unique=True)

@@ -25,6 +25,9 @@ ROWS_PER_BATCH = 256
 _ROWS_OF_LARGE_VOCABULARY = 64
 _LARGE_VOCABULARY = 8192
 
+# A beginning of so many tokens, such as a chat template's, is read once for all texts that share it.
+_LONG_BEGINNING = 16
+
 # Caches of which rows can be taken and read on from, several tokens at once.
 _KEYS_AND_VALUES = (DynamicLayer, DynamicSlidingWindowLayer)
 
@@ -113,8 +116,9 @@ def closed_set_log_probs(
     parted = _parted(tokenizer, texts, candidates)
     _check_limits(model, texts, [prefix + max(added, key=len, default=[]) for prefix, added in parted])
     found: list[list[NDArray[np.float64]]] = [[] for _ in texts]
-    for rows, ids, mask in _batches(model, tokenizer, [prefix for prefix, _ in parted]):
-        of_rows = _after_prefixes(model, tokenizer, ids, mask, [parted[i][1] for i in rows])
+    prefixes = [prefix for prefix, _ in parted]
+    for rows in _of_like_length(prefixes, ROWS_PER_BATCH):
+        of_rows = _after_prefixes(model, tokenizer, [prefixes[i] for i in rows], [parted[i][1] for i in rows])
         for i, scores in zip(rows, of_rows, strict=True):
             found[i] = scores
     return [
@@ -211,11 +215,15 @@ def _parted(
     result = []
     for of_text in whole:
         alone, *together = (next(encoded).ids for _ in of_text)
-        columns = enumerate(zip(alone, *together, strict=False))
-        every = min([len(alone), *(len(ids) - 1 for ids in together)])
-        shared = next((i for i, tokens in columns if len(set(tokens)) > 1), every)
+        shared = _shared([alone, *(ids[:-1] for ids in together)])
         result.append((alone[:shared], [ids[shared:] for ids in together]))
     return result
+
+
+def _shared(sequences: Sequence[list[int]]) -> int:
+    """How many tokens sequences have in common from their beginning on."""
+    columns = enumerate(zip(*sequences, strict=False))
+    return next((i for i, tokens in columns if len(set(tokens)) > 1), min(map(len, sequences)))
 
 
 def _each_ending(
@@ -236,31 +244,23 @@ def _each_ending(
 def _after_prefixes(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    ids: torch.Tensor,
-    mask: torch.Tensor,
+    prefixes: Sequence[list[int]],
     continuations: Sequence[Sequence[list[int]]],
 ) -> list[list[NDArray[np.float64]]]:
-    """Log probabilities of the tokens of each row's continuations after the row."""
+    """Log probabilities of the tokens of each prefix's continuations."""
     heads = [
         (row, head, begun)
         for row, of_row in enumerate(continuations)
         for head, begun in _heads(of_row).items()
     ]
     heads.sort(key=lambda found: len(found[1]))
-    output = model(
-        input_ids=ids,
-        attention_mask=mask,
-        logits_to_keep=1,
-        use_cache=bool(heads),
-        **position_ids(model, mask),
-    )
-    next_token = torch.log_softmax(output.logits[:, -1].float(), -1)
+    ids, mask, logits, cache = _read_prefixes(model, tokenizer, prefixes, use_cache=bool(heads))
+    next_token = torch.log_softmax(logits, -1)
     first = [
         log_p[[more[0] for more in of_row]].double().cpu().numpy()
         for log_p, of_row in zip(next_token, continuations, strict=True)
     ]
     result = [[of_row[k : k + 1] for k in range(len(of_row))] for of_row in first]
-    cache = getattr(output, cache_name(model), None)
     at_once = _rows_for(model)
     for start in range(0, len(heads), at_once):
         part = heads[start : start + at_once]
@@ -281,6 +281,45 @@ def _after_prefixes(
         for (row, k), rest in found.items():
             result[row][k] = np.concatenate([result[row][k], rest])
     return result
+
+
+def _read_prefixes(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prefixes: Sequence[list[int]],
+    use_cache: bool,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, DynamicCache | None]:
+    """The prefixes' ids and mask, (rows, width), logits of the token after each, (rows, vocabulary), and keys and values.
+
+    A long beginning that all share is read once, and the padding then stands after it.
+    """
+    begun = _shared([prefix[:-1] for prefix in prefixes])
+    beginning = None
+    if begun >= _LONG_BEGINNING and len(prefixes) > 1:
+        beginning = _beginning(model, prefixes[0][:begun], len(prefixes))
+    if beginning is None:
+        begun = 0
+    ids, mask = padded_left(tokenizer, [prefix[begun:] for prefix in prefixes], model.device)
+    shared = torch.tensor([prefix[:begun] for prefix in prefixes], dtype=ids.dtype, device=ids.device)
+    ids, mask = torch.cat([shared, ids], dim=1), torch.cat([torch.ones_like(shared), mask], dim=1)
+    places = {name: of_all[:, begun:] for name, of_all in position_ids(model, mask).items()}
+    read = {} if beginning is None else {cache_name(model): beginning}
+    output = model(
+        input_ids=ids[:, begun:], attention_mask=mask, logits_to_keep=1, use_cache=use_cache, **read, **places
+    )
+    return ids, mask, output.logits[:, -1].float(), getattr(output, cache_name(model), None)
+
+
+def _beginning(model: PreTrainedModel, beginning: list[int], rows: int) -> DynamicCache | None:
+    """Keys and values of a beginning, for as many rows.
+
+    None where padding may not stand after it: a recurrent model would read it, and a sliding window would count it.
+    """
+    ids = torch.tensor([beginning], device=model.device)
+    cache = getattr(model(input_ids=ids, use_cache=True, logits_to_keep=1), cache_name(model), None)
+    if cache is None or any(type(layer) is not DynamicLayer for layer in cache.layers):
+        return None
+    return rows_of(cache, torch.zeros(rows, dtype=torch.long, device=model.device))
 
 
 def _heads(continuations: Sequence[list[int]]) -> dict[tuple[int, ...], list[int]]:
@@ -347,10 +386,15 @@ def _batches(
     at_once: int = ROWS_PER_BATCH,
 ) -> Iterator[tuple[list[int], torch.Tensor, torch.Tensor]]:
     """Sequences of similar length together: which they are, their ids and their mask, (rows, longest)."""
+    for rows in _of_like_length(sequences, at_once):
+        yield rows, *padded_left(tokenizer, [sequences[i] for i in rows], model.device)
+
+
+def _of_like_length(sequences: Sequence[list[int]], at_once: int) -> Iterator[list[int]]:
+    """Which sequences to read together."""
     order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
     for start in range(0, len(order), at_once):
-        rows = order[start : start + at_once]
-        yield rows, *padded_left(tokenizer, [sequences[i] for i in rows], model.device)
+        yield order[start : start + at_once]
 
 
 def padded_left(
