@@ -29,11 +29,11 @@ def apart(world):
 def prepared(start, apart, tmp_path_factory):
     said = []
     cache = tmp_path_factory.mktemp("cache")
-    found = prepare(str(start), apart, RECIPE, topics=3, most=60, say=said.append, cache=cache)
+    found = prepare(str(start), apart, RECIPE, most=60, say=said.append, cache=cache)
     return found, said, cache
 
 
-def test_three_topics_are_taken_and_the_fourth_teaches(prepared, apart):
+def test_three_topics_are_taken_where_the_fourth_is_needed_to_teach_styles(prepared, apart):
     found, said, _ = prepared
     assert len(found.summary["topics"]) == 3
     assert {fact.topic for fact in found.world.facts} == set(found.summary["topics"])
@@ -57,7 +57,7 @@ def test_what_it_knew_it_knows_and_the_rest_is_left_out(prepared, apart):
 def test_it_is_made_once(prepared, start, apart):
     found, _, cache = prepared
     said = []
-    again = prepare(str(start), apart, RECIPE, topics=3, most=60, say=said.append, cache=cache)
+    again = prepare(str(start), apart, RECIPE, most=60, say=said.append, cache=cache)
     assert again == found
     assert not said
     assert not (found.folder / "work").exists()
@@ -69,8 +69,9 @@ def test_topics_that_share_names_are_one_and_too_few(start, world, tmp_path):
 
 
 def test_styles_need_facts_outside_the_topics(start, apart, tmp_path):
+    three = apart.of_topics(apart.questions.topics[:3])
     with pytest.raises(TooFewQuestionsError, match="knows 0 facts that share few names with the topics"):
-        prepare(str(start), apart, RECIPE, most=30, cache=tmp_path)
+        prepare(str(start), three, RECIPE, most=30, cache=tmp_path)
     assert not list(tmp_path.glob("start-*"))
 
 
@@ -92,7 +93,7 @@ def test_a_damaged_cache_says_what_to_delete(prepared, start, apart, file):
     with pytest.raises(
         ModelError, match=rf"{found.folder} in the cache is damaged .*: delete it, and it is made anew"
     ):
-        prepare(str(start), apart, RECIPE, topics=3, most=60, cache=cache)
+        prepare(str(start), apart, RECIPE, most=60, cache=cache)
     (found.folder / file).write_bytes(whole)
 
 

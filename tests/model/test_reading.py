@@ -171,7 +171,10 @@ def test_a_long_beginning_is_read_once_for_all_texts(letters):
         lambda _, args, given: read.append(tuple(given["input_ids"].shape)), with_kwargs=True
     )
     closed_set_log_probs(model, letters, [BEGINNING + text for text in TEXTS], [("a", "b")] * 3)
-    assert read[:2] == [(1, len(BEGINNING) + 1), (3, max(map(len, TEXTS)))]  # with the space that is put first
+    assert read[:2] == [
+        (1, len(BEGINNING) + 1),
+        (3, max(map(len, TEXTS))),
+    ]  # with the space that is put first
 
 
 values = st.lists(st.text("Gua", min_size=1, max_size=6), min_size=2, max_size=9, unique=True)

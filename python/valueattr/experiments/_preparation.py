@@ -68,7 +68,7 @@ def prepare(
     """Measure what a model knows of a world, teach it styles and measure again; cached.
 
     recipe: of the styles; None where none are taught, and the model answers as it does. topics: how many are taken, at
-    most; the others serve to teach styles. most: facts to ask of each relation.
+    most; fewer where the others, which serve to teach styles, would be too few. most: facts to ask of each relation.
     Threads: uses torch's current thread count, which the caller sets on purpose.
 
     Raises:
@@ -92,11 +92,13 @@ def prepare(
             before = Knowledge.load(known)
         chosen = choose_topics(before.world.questions, topics)
         _check_topics(source, before, chosen)
+        if recipe:
+            chosen = _fewer_for_styles(source, before.world, chosen)
         say(f"topics: {', '.join(chosen)}")
         start, after = model, before
         if recipe:
-            rest, work = _others(source, before.world, chosen), folder / "work"
-            start = teach_styles(model, tokenizer, rest, recipe, work, progress)
+            work = folder / "work"
+            start = teach_styles(model, tokenizer, _others(before.world, chosen), recipe, work, progress)
             shutil.rmtree(work, ignore_errors=True)
             after = measure_knowledge(start, tokenizer, before.world.of_topics(chosen), most=most, say=say)
         start.save_pretrained(folder)
@@ -134,25 +136,32 @@ def _named(what: str, *made_of: Any) -> str:
     return f"{what}-{hashlib.sha256(json.dumps([*made_of, *made_with]).encode()).hexdigest()[:16]}"
 
 
-def _others(source: str, world: World, topics: Collection[str]) -> World:
-    """The facts of other topics, without those of which over a fifth of the names are in a chosen one.
+def _fewer_for_styles(source: str, world: World, topics: tuple[str, ...]) -> tuple[str, ...]:
+    """The topics, or the first of them, so that the other relations have enough known facts to teach styles on.
 
     Raises:
-        TooFewQuestionsError: the model knows too few of them.
+        TooFewQuestionsError: not even the fewest topics leave enough.
     """
-    apart = [
-        topic
-        for topic in world.questions.topics
-        if topic not in topics and not share_names(world.questions, topic, topics)
-    ]
-    others = world.of_topics(apart)
-    known = sum(fact.exposure == "well_known" for fact in others.facts)
-    if known < _FEWEST_FOR_STYLES:
-        raise TooFewQuestionsError(
-            f"{source} knows {known} facts that share few names with the topics ({', '.join(topics)}), and styles are "
-            f"taught on {_FEWEST_FOR_STYLES} or more: give facts of more relations"
-        )
-    return others
+    known = 0
+    for count in range(len(topics), FEWEST_TOPICS - 1, -1):
+        known = sum(fact.exposure == "well_known" for fact in _others(world, topics[:count]).facts)
+        if known >= _FEWEST_FOR_STYLES:
+            return topics[:count]
+    raise TooFewQuestionsError(
+        f"{source} knows {known} facts that share few names with the topics ({', '.join(topics[:FEWEST_TOPICS])}), and "
+        f"styles are taught on {_FEWEST_FOR_STYLES} or more: give facts of more relations"
+    )
+
+
+def _others(world: World, topics: Collection[str]) -> World:
+    """The facts of other topics, without those of which over a fifth of the names are in one of these."""
+    return world.of_topics(
+        [
+            topic
+            for topic in world.questions.topics
+            if topic not in topics and not share_names(world.questions, topic, topics)
+        ]
+    )
 
 
 def _check_topics(source: str, before: Knowledge, topics: Collection[str]) -> None:
