@@ -8,7 +8,7 @@ import hashlib
 import inspect
 import json
 import shutil
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -35,7 +35,8 @@ _FEWEST_FOR_STYLES = 20
 
 # What decides over what is cached, beside what is given; of the code the files that these stand in.
 _LIBRARIES = ("torch", "transformers", "trl", "peft")
-_CODE: tuple[Any, ...] = (measure_knowledge, choose_topics, invented_subjects, teach_styles)
+_OF_KNOWLEDGE: tuple[Any, ...] = (measure_knowledge, invented_subjects)
+_OF_START: tuple[Any, ...] = (*_OF_KNOWLEDGE, choose_topics, teach_styles)
 
 _WORLD, _SUMMARY = "world.jsonl", "styling.json"
 
@@ -87,7 +88,7 @@ def prepare(
         measure_knowledge(model, tokenizer, world, most=most, say=say).save(folder)
 
     def make(folder: Path) -> None:
-        known = cached_folder(_named("known", *asked), ask, cache)
+        known = cached_folder(_named("known", _OF_KNOWLEDGE, *asked), ask, cache)
         with _whole(known):
             before = Knowledge.load(known)
         chosen = choose_topics(before.world.questions, topics)
@@ -107,7 +108,7 @@ def prepare(
         summary = {"topics": chosen, **_moved(before, after, chosen)}
         (folder / _SUMMARY).write_text(json.dumps(summary), "utf-8")
 
-    name = _named("start", *asked, asdict(recipe) if recipe else None, topics)
+    name = _named("start", _OF_START, *asked, asdict(recipe) if recipe else None, topics)
     folder = cached_folder(name, make, cache)
     with _whole(folder):
         return Prepared(
@@ -126,12 +127,12 @@ def _whole(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _named(what: str, *made_of: Any) -> str:
+def _named(what: str, code: Sequence[Any], *made_of: Any) -> str:
     """The name of a folder in the cache, by what its content is made of; the code, the device and the libraries are part."""
     made_with = [
         *map(version, _LIBRARIES),
         str(device()),
-        *(Path(inspect.getfile(part)).read_text("utf-8") for part in _CODE),
+        *(Path(inspect.getfile(part)).read_text("utf-8") for part in code),
     ]
     return f"{what}-{hashlib.sha256(json.dumps([*made_of, *made_with]).encode()).hexdigest()[:16]}"
 
