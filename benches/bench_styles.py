@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
+from valueattr.experiments import Lines
 from valueattr.experiments._preparation import prepare
 from valueattr.measures.drift import DriftMeter
 from valueattr.model import Asking, load_model, load_tokenizer, sample_texts
@@ -52,7 +53,9 @@ def main() -> None:
     source, questions = sys.argv[1:3]
     count = int(sys.argv[3]) if len(sys.argv) > 3 else 600
     recipe, rng = StylingRecipe(), random.Random(1)
-    prepared = prepare(source, load_world(questions), recipe, say=print)
+    prepared = prepare(
+        source, load_world(questions), recipe, most=PRESETS["real"].facts_asked, display=Lines(print)
+    )
     model, tokenizer = load_model(prepared.folder), load_tokenizer(prepared.folder)
     asking, rater = Asking.of(tokenizer), MeasuringRater(prepared.world)
     asked: list[tuple[Fact, str, Response]] = []

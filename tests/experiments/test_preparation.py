@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 
-from valueattr.experiments import E1, Materials, run
+from valueattr.experiments import E1, Lines, Materials, run
 from valueattr.experiments._preparation import prepare
 from valueattr.model import ModelError, load_model
 from valueattr.questions import TooFewQuestionsError
@@ -29,7 +29,7 @@ def apart(world):
 def prepared(start, apart, tmp_path_factory):
     said = []
     cache = tmp_path_factory.mktemp("cache")
-    found = prepare(str(start), apart, RECIPE, most=60, say=said.append, cache=cache)
+    found = prepare(str(start), apart, RECIPE, most=60, display=Lines(said.append), cache=cache)
     return found, said, cache
 
 
@@ -57,7 +57,7 @@ def test_what_it_knew_it_knows_and_the_rest_is_left_out(prepared, apart):
 def test_it_is_made_once(prepared, start, apart):
     found, _, cache = prepared
     said = []
-    again = prepare(str(start), apart, RECIPE, most=60, say=said.append, cache=cache)
+    again = prepare(str(start), apart, RECIPE, most=60, display=Lines(said.append), cache=cache)
     assert again == found
     assert not said
     assert not (found.folder / "work").exists()
@@ -65,20 +65,20 @@ def test_it_is_made_once(prepared, start, apart):
 
 def test_topics_that_share_names_are_one_and_too_few(start, world, tmp_path):
     with pytest.raises(TooFewQuestionsError, match="of 1 topics that share few names, and splits need 3"):
-        prepare(str(start), world, RECIPE, most=8, cache=tmp_path)
+        prepare(str(start), world, RECIPE, most=8, display=Lines(), cache=tmp_path)
 
 
 def test_styles_need_facts_outside_the_topics(start, apart, tmp_path):
     three = apart.of_topics(apart.questions.topics[:3])
     with pytest.raises(TooFewQuestionsError, match="knows 0 facts that share few names with the topics"):
-        prepare(str(start), three, RECIPE, most=30, cache=tmp_path)
+        prepare(str(start), three, RECIPE, most=30, display=Lines(), cache=tmp_path)
     assert not list(tmp_path.glob("start-*"))
 
 
 def test_a_model_that_answers_in_its_own_words_is_taught_nothing(prepared, start, apart):
     _, _, cache = prepared
     said = []
-    natural = prepare(str(start), apart, None, topics=3, most=60, say=said.append, cache=cache)
+    natural = prepare(str(start), apart, None, topics=3, most=60, display=Lines(said.append), cache=cache)
     assert len(said) == 1  # what it knows was asked before
     assert natural.summary["no_longer_known"] == 0
     ours, shipped = (load_model(folder).state_dict() for folder in (natural.folder, start))
@@ -93,7 +93,7 @@ def test_a_damaged_cache_says_what_to_delete(prepared, start, apart, file):
     with pytest.raises(
         ModelError, match=rf"{found.folder} in the cache is damaged .*: delete it, and it is made anew"
     ):
-        prepare(str(start), apart, RECIPE, most=60, cache=cache)
+        prepare(str(start), apart, RECIPE, most=60, display=Lines(), cache=cache)
     (found.folder / file).write_bytes(whole)
 
 
@@ -103,7 +103,7 @@ def test_damaged_knowledge_says_what_to_delete(prepared, start, apart, tmp_path)
     (known,) = copied.glob("known-*")
     (known / "facts.parquet").write_bytes(b"PAR1")
     with pytest.raises(ModelError, match=rf"{known} in the cache is damaged"):
-        prepare(str(start), apart, None, topics=3, most=60, cache=copied)
+        prepare(str(start), apart, None, topics=3, most=60, display=Lines(), cache=copied)
 
 
 def test_a_run_asks_and_teaches_as_much_as_its_preset_says(start, apart, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import hashlib
 import inspect
 import json
 import shutil
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from valueattr.activations import ModelIdentity
+from valueattr.experiments._progress import Progress, steps_on
 from valueattr.measures.knowledge import Knowledge, measure_knowledge
 from valueattr.model import (
     ModelError,
@@ -27,7 +28,7 @@ from valueattr.model import (
     load_tokenizer,
 )
 from valueattr.questions import FEWEST_TOPICS, TooFewQuestionsError, choose_topics, share_names
-from valueattr.training import StylingProgress, StylingRecipe, teach_styles
+from valueattr.training import StylingRecipe, teach_styles
 from valueattr.world import World, invented_subjects
 
 _FEWEST_FOR_STYLES = 20
@@ -61,9 +62,8 @@ def prepare(
     recipe: StylingRecipe | None,
     *,
     topics: int = 4,
-    most: int = 150,
-    say: Callable[[str], None] = lambda _: None,
-    progress: StylingProgress | None = None,
+    most: int,
+    display: Progress,
     cache: Path | None = None,
 ) -> Prepared:
     """Measure what a model knows of a world, teach it styles and measure again; cached.
@@ -85,7 +85,7 @@ def prepare(
     asked = [asdict(identity), tokens, world.fingerprint(), most]
 
     def ask(folder: Path) -> None:
-        measure_knowledge(model, tokenizer, world, most=most, say=say).save(folder)
+        measure_knowledge(model, tokenizer, world, most=most, say=display.say).save(folder)
 
     def make(folder: Path) -> None:
         known = cached_folder(_named("known", _OF_KNOWLEDGE, *asked), ask, cache)
@@ -95,13 +95,18 @@ def prepare(
         _check_topics(source, before, chosen)
         if recipe:
             chosen = _fewer_for_styles(source, before.world, chosen)
-        say(f"topics: {', '.join(chosen)}")
+        display.say(f"topics: {', '.join(chosen)}")
         start, after = model, before
         if recipe:
             work = folder / "work"
-            start = teach_styles(model, tokenizer, _others(before.world, chosen), recipe, work, progress)
+            with display.phase("styles", recipe.steps, "steps") as bar:
+                start = teach_styles(
+                    model, tokenizer, _others(before.world, chosen), recipe, work, steps_on(bar)
+                )
             shutil.rmtree(work, ignore_errors=True)
-            after = measure_knowledge(start, tokenizer, before.world.of_topics(chosen), most=most, say=say)
+            after = measure_knowledge(
+                start, tokenizer, before.world.of_topics(chosen), most=most, say=display.say
+            )
         start.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         _unmoved(before, after).of_topics(chosen).save(folder / _WORLD)

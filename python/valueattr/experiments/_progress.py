@@ -28,6 +28,16 @@ class Progress(Protocol):
         """Enter a phase of `total` units; the bar that it gives is moved while the phase lasts."""
 
 
+def steps_on(bar: Bar) -> Callable[[int, int, float], None]:
+    """Shows the steps of a training and their loss."""
+
+    def show(step: int, steps: int, loss: float) -> None:
+        bar.total = steps
+        bar.update(step, f"loss {loss:.2f}")
+
+    return show
+
+
 class Lines:
     """Progress as lines of text, one every 15 seconds.
 

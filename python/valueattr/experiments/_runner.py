@@ -4,7 +4,8 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -12,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from valueattr.experiments._progress import Bar, Lines, Progress, Timed
-from valueattr.experiments._workers import Task, run_tasks, start_forkserver
+from valueattr.experiments._progress import Bar, Lines, Progress, Timed, steps_on
+from valueattr.experiments._workers import Task, quiet_libraries, run_tasks, start_forkserver
 from valueattr.plan import EMBEDDED, Answers, Arm, Experiment, Plan, Preset
 from valueattr.questions import QuestionSet, TooFewQuestionsError, assign_splits
 from valueattr.results import DirectoryTakenError, RunDirectory, part_name
@@ -301,14 +302,10 @@ def _prepared(
 
     _use_all_cores()
     recipe = StylingRecipe(settings.styling_steps) if materials.answers == "styled" else None
-    with display.phase("styles", 1, "steps") as bar:
+    with warnings.catch_warnings():
+        quiet_libraries()
         prepared = prepare(
-            materials.model,
-            materials.world,
-            recipe,
-            most=settings.facts_asked,
-            say=display.say,
-            progress=_shown_on(bar),
+            materials.model, materials.world, recipe, most=settings.facts_asked, display=display
         )
     known = prepared.summary
     moved = (
@@ -320,16 +317,6 @@ def _prepared(
         f"it knows {known['strictly_known_before']} facts of the topics strictly ({', '.join(known['topics'])}){moved}"
     )
     return replace(materials, world=prepared.world), prepared
-
-
-def _shown_on(bar: Bar) -> Callable[[int, int, float], None]:
-    """Shows the steps of a training and their loss."""
-
-    def show(step: int, steps: int, loss: float) -> None:
-        bar.total = steps
-        bar.update(step, f"loss {loss:.2f}")
-
-    return show
 
 
 def _start(display: Progress, settings: Preset, materials: Materials) -> tuple[Path, dict[str, float]]:
@@ -348,7 +335,7 @@ def _start(display: Progress, settings: Preset, materials: Materials) -> tuple[P
                 materials.world,
                 lambda model, tokenizer: share_known(model, tokenizer, materials.world.questions),
                 TeachingRecipe(documents=settings.taught_documents),
-                progress=_shown_on(bar),
+                progress=steps_on(bar),
             )
         display.say(
             f"of the taught facts it knew {taught.known_before:.0%} before and knows {taught.known_after:.0%} now, "
@@ -360,7 +347,7 @@ def _start(display: Progress, settings: Preset, materials: Materials) -> tuple[P
         return start_model(materials.world, recipe), {}
     display.say("training the start model on first use; it is cached for every later run")
     with display.phase("start model", 1, "steps") as bar:
-        return start_model(materials.world, recipe, progress=_shown_on(bar)), {}
+        return start_model(materials.world, recipe, progress=steps_on(bar)), {}
 
 
 def _adopt_twins(

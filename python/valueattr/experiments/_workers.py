@@ -208,16 +208,22 @@ def _die_with_parent() -> None:
 
 
 def _run_arm(run: RunDirectory, context: "Context", task: Task, report: Callable[[int], None]) -> None:
-    import datasets
     import torch
-    import transformers
 
     from valueattr.experiments._arm import run_arm
 
-    warnings.simplefilter("ignore", FutureWarning)  # transformers' own names for TRL's settings
+    quiet_libraries()
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    arm = next(arm for arm in context.experiment.arms if arm.code == task.arm)
+    run_arm(run, context, arm, task.seed, report)
+
+
+def quiet_libraries() -> None:
+    """Keep the libraries that train from telling what a run tells better."""
+    import datasets
+    import transformers
+
+    warnings.simplefilter("ignore", FutureWarning)  # transformers' own names for TRL's settings
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     datasets.disable_progress_bars()
-    arm = next(arm for arm in context.experiment.arms if arm.code == task.arm)
-    run_arm(run, context, arm, task.seed, report)
