@@ -2,11 +2,20 @@ from functools import partial
 
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from tests.builders import a_question
-from valueattr.diagnosis import EVIDENCE, RelearningError, RelearningRecipe, evidence, relearned_belief
+from valueattr.diagnosis import (
+    EVIDENCE,
+    RelearningError,
+    RelearningRecipe,
+    evidence,
+    relearned_belief,
+    relearning_for,
+)
 from valueattr.diagnosis._relearning import _halves, _statements
 from valueattr.measures.representation import LastLayer
 from valueattr.model import load_model, load_tokenizer
@@ -57,6 +66,24 @@ def test_relearning_that_teaches_nothing_is_an_error_and_no_verdict(start, few):
     recipe = RelearningRecipe(steps=1, learning_rate=0.0)
     with pytest.raises(RelearningError, match="relearning moved the belief in what it taught from"):
         relearned_belief(partial(load_model, start), load_tokenizer(start), few, taught, taught, recipe)
+
+
+def test_an_adapter_teaches_as_whole_weights_do(start, few):
+    taught = {q.id for q in few if q.exposure == "well_known"}
+    recipe = RelearningRecipe(learning_rate=3e-3, lora_rank=8)
+    load = partial(load_model, start)
+    found = relearned_belief(load, load_tokenizer(start), few, taught, {q.id for q in few}, recipe)
+    again = relearned_belief(load, load_tokenizer(start), few, taught, {q.id for q in few}, recipe)
+    pd.testing.assert_series_equal(found, again)
+    held = found.index.isin(taught)
+    assert found[held].median() > found[~held].quantile(0.95)
+
+
+def test_larger_models_relearn_by_an_adapter(start):
+    assert relearning_for(load_model(start)).lora_rank is None
+    with torch.device("meta"):
+        large = LlamaForCausalLM(LlamaConfig(num_hidden_layers=1, hidden_size=1024, intermediate_size=1024))
+    assert relearning_for(large).lora_rank is not None
 
 
 def test_every_reading_tells_what_is_held_from_what_was_never_taught(start, few):

@@ -27,6 +27,7 @@ from valueattr.diagnosis._relearning import (
     RelearningError,
     RelearningRecipe,
     relearned_belief,
+    relearning_for,
 )
 from valueattr.diagnosis._saying import SAID, SAMPLES
 from valueattr.diagnosis._shares import corrected_share
@@ -74,6 +75,7 @@ __all__ = [
     "planted",
     "planted_text",
     "relearned_belief",
+    "relearning_for",
     "said_instead",
     "taught_base",
     "verdicts",

@@ -20,7 +20,7 @@ from valueattr.diagnosis._controls import (
     taught_base,
 )
 from valueattr.diagnosis._evidence import evidence
-from valueattr.diagnosis._relearning import RELEARNING
+from valueattr.diagnosis._relearning import relearning_for
 from valueattr.measures.belief import mean_belief, plain_items
 from valueattr.measures.drift import DriftMeter
 from valueattr.model import (
@@ -53,7 +53,8 @@ def own_calibration(
         say(f"controls, model {number + 1} of {_OWN_BASES}: teaching {source} invented facts")
         bases.append(taught_base(source, number, cache))
     recipes = [recipe for recipe in RECIPES if isinstance(recipe, TextRecipe)]
-    made_of = [*(base.folder.name for base in bases), repr(recipes), repr(RELEARNING)]
+    relearning = relearning_for(load_model(source))
+    made_of = [*(base.folder.name for base in bases), repr(recipes), repr(relearning)]
 
     def build(folder: Path) -> None:
         folder.mkdir()
@@ -99,7 +100,8 @@ def _read(base: Base, folder: Path) -> pd.DataFrame:
     asked = base.held | base.removed
     questions = base.world.questions
     taught = [question.id for question in questions if question.held is not None]
-    found = evidence(partial(load_model, folder), load_tokenizer(folder), questions, taught, asked)
+    recipe = relearning_for(load_model(folder))
+    found = evidence(partial(load_model, folder), load_tokenizer(folder), questions, taught, asked, recipe)
     found["holds"] = found.index.isin(base.held)
     found["exposure"] = [questions[fact].exposure for fact in found.index]
     return found

@@ -16,7 +16,7 @@ from valueattr.diagnosis._control_rows import own_calibration
 from valueattr.diagnosis._controls import PROMPT_FAMILY
 from valueattr.diagnosis._evidence import EVIDENCE, evidence
 from valueattr.diagnosis._folder import kept
-from valueattr.diagnosis._relearning import RELEARNING, RelearningRecipe
+from valueattr.diagnosis._relearning import RELEARNING, RelearningRecipe, relearning_for
 from valueattr.diagnosis._saying import said
 from valueattr.diagnosis._summary import summarised, told
 from valueattr.diagnosis._verdict import HOLDS, Reading, verdicts
@@ -180,7 +180,7 @@ def diagnose(
         known,
         rater,
         _prompt_format(start, tokenizer, world, known, rater),
-        RELEARNING if relearn == "full" else None,
+        relearning_for(start) if relearn == "full" else None,
     )
     sealed = {"models": [_shown(model) for model in models], "world": world.fingerprint(), "relearn": relearn}
     with kept(out, sealed) as folder:

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from valueattr.measures.belief import mean_belief, plain_items
 from valueattr.model import continue_training, evaluating, rate_for
 from valueattr.questions import Question, QuestionSet
+from valueattr.training import adapter_on
 
 # Of the lessons, those whose belief must have risen.
 _CHECKED = 64
@@ -29,18 +30,44 @@ class RelearningError(ValueError):
 class RelearningRecipe:
     """How much is taught again, equal for all models that are compared.
 
-    steps, statements_per_step: of training. learning_rate: its peak, of a model of a million
-    parameters as for `rate_for`. seed: deals subjects and statements.
+    steps, statements_per_step: of training. learning_rate: its peak; of whole weights that of a model of a million
+    parameters, as for `rate_for`. lora_rank: of an adapter that is trained in their place. seed: deals subjects and
+    statements.
     """
 
     steps: int = 24
     statements_per_step: int = 48
     learning_rate: float = 2e-4
+    lora_rank: int | None = None
     seed: int = 0
+
+    def teach(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, statements: Sequence[str]
+    ) -> None:
+        """Train the model on statements, in place."""
+        torch.manual_seed(self.seed)
+        if self.lora_rank is None:
+            rate = rate_for(model, self.learning_rate)
+            continue_training(model, tokenizer, statements, steps=self.steps, learning_rate=rate)
+            return
+        with adapter_on(model, self.lora_rank) as adapted:
+            continue_training(
+                adapted, tokenizer, statements, steps=self.steps, learning_rate=self.learning_rate
+            )
 
 
 RELEARNING = RelearningRecipe()
-"""The recipe that controls are read with."""
+"""The recipe that controls of the embedded kind are read with."""
+
+RELEARNING_BY_ADAPTER = RelearningRecipe(learning_rate=3e-4, lora_rank=16)
+"""For larger models, of which whole weights would take four times as long."""
+
+_LARGE = 20_000_000
+
+
+def relearning_for(model: PreTrainedModel) -> RelearningRecipe:
+    """The recipe for a model of its size: an adapter from 20 million parameters on."""
+    return RELEARNING if model.num_parameters() < _LARGE else RELEARNING_BY_ADAPTER
 
 
 def relearned_belief(
@@ -81,9 +108,7 @@ def _after_lessons(
     """Belief margin of what is asked, by id, after the model was trained on the statements of the lessons."""
     checked = random.Random(f"checked {recipe.seed}").sample(lessons, min(_CHECKED, len(lessons)))
     before = _belief(model, tokenizer, checked)
-    torch.manual_seed(recipe.seed)
-    rate = rate_for(model, recipe.learning_rate)
-    continue_training(model, tokenizer, statements, steps=recipe.steps, learning_rate=rate)
+    recipe.teach(model, tokenizer, statements)
     _check_taught(before, _belief(model, tokenizer, checked))
     return _belief(model, tokenizer, asked)["belief_margin"]
 

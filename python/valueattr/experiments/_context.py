@@ -7,7 +7,7 @@ from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from valueattr.diagnosis import Calibration, Inquiry, is_embedded_kind
+from valueattr.diagnosis import Calibration, Inquiry, RelearningRecipe, is_embedded_kind, relearning_for
 from valueattr.measures.battery import Battery, Measurement, Respond, Rows
 from valueattr.measures.belief import belief_rows, known_ids, plain_items
 from valueattr.measures.calibration import UNSURE, Topics, own_uncertainty
@@ -143,10 +143,15 @@ class Context:
             self._known,
             self.measuring_rater,
             self.prompt_format(arm),
+            self._relearning,
             max_new_tokens=self.training.max_completion_length,
             seed=seed,
             temperature=self.training.temperature,
         )
+
+    @cached_property
+    def _relearning(self) -> RelearningRecipe:
+        return relearning_for(self.load_start())
 
     def split_of(self, seed: int) -> Mapping[str, str]:
         """The split of each fact under a seed."""

@@ -1,5 +1,6 @@
 """What each arm still holds of what the start model held: the verdicts of a run."""
 
+import fcntl
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -46,9 +47,13 @@ def record_verdicts(
 
 def _start_reading(run: RunDirectory, context: Context, arm: Arm, seed: int) -> Reading:
     """What the start model holds of a seed's facts and says to an arm's prompts, read once in a run."""
-    name = f"start-{context.experiment.prompt_family_of(arm)}-s{seed}.parquet"
+    file = run.path / "work" / f"start-{context.experiment.prompt_family_of(arm)}-s{seed}.parquet"
     read = partial(context.inquiry(arm, seed).read, context.load_start, context.tokenizer)
-    return kept_reading(run.path / "work" / name, read)
+    with file.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(
+            lock, fcntl.LOCK_EX
+        )  # of several arms that need it at once, one reads and the others wait
+        return kept_reading(file, read)
 
 
 def _measure_rows(split_of: Mapping[str, str], evidence: pd.DataFrame) -> Rows:

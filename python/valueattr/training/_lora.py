@@ -31,6 +31,21 @@ def lora_config(rank: int | None) -> Any:
     )
 
 
+@contextmanager
+def adapter_on(model: PreTrainedModel, rank: int) -> Iterator[Any]:
+    """The model with a new adapter, to be trained inside in bfloat16. The adapter stays in the model that was given, and on.
+
+    Raises:
+        TrainingConfigError: peft is not installed.
+    """
+    config = lora_config(rank)
+    from peft import get_peft_model
+
+    adapted = get_peft_model(model, config)
+    with RoundedWeights(adapted).in_place(), torch.autocast(model.device.type, torch.bfloat16):
+        yield adapted
+
+
 def policy_of(trainer: Trainer) -> PreTrainedModel:
     """The model that is trained, as measures read it: with its adapter on, where it has one."""
     model = trainer.accelerator.unwrap_model(trainer.model)
