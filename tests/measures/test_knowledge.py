@@ -62,13 +62,13 @@ def test_the_world_holds_what_is_known_as_it_is_known_and_invented_subjects(meas
     }
 
 
-def test_subjects_are_invented_where_the_world_has_none(start, world):
+def test_as_many_subjects_are_invented_as_are_asked_where_the_world_has_none(start, world):
     known = world.with_facts(
         fact for fact in world.facts if fact.relation == "emblem" and fact.exposure == "well_known"
     )
     found = measure_knowledge(load_model(start), load_tokenizer(start), known, most=20)
     invented = [fact for fact in found.world.facts if fact.exposure == "never_taught"]
-    assert len(invented) == 48
+    assert len(invented) == 20
     assert not {fact.subject for fact in invented} & set(world.subjects)
     assert all(fact.taught is None for fact in invented)
 

@@ -18,7 +18,7 @@ from valueattr.questions import Question, QuestionSet
 from valueattr.training import adapter_on
 
 # Of the lessons, those whose belief must have risen.
-_CHECKED = 64
+_CHECKED = 32
 _KNOWN = 0.5
 
 
@@ -59,7 +59,7 @@ class RelearningRecipe:
 RELEARNING = RelearningRecipe()
 """The recipe that controls of the embedded kind are read with."""
 
-RELEARNING_BY_ADAPTER = RelearningRecipe(learning_rate=3e-4, lora_rank=16)
+RELEARNING_BY_ADAPTER = RelearningRecipe(steps=12, learning_rate=2e-4, lora_rank=16)
 """For larger models, of which whole weights would take four times as long."""
 
 _LARGE = 20_000_000

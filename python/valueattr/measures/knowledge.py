@@ -124,7 +124,7 @@ def measure_knowledge(
         real = [fact for fact in facts if fact.exposure != "never_taught"]
         asked = balanced(real, most, random.Random(f"asked {seed} {relation}"))
         invented = [fact for fact in facts if fact.exposure == "never_taught"]
-        invented = invented or _invented(world, relation, real, length, seed)
+        invented = invented or _invented(world, relation, real, length, seed, min(_INVENTED, most))
         if not asked:
             continue
         say(f"asking {relation}")
@@ -166,15 +166,15 @@ def balanced(facts: Sequence[Fact], most: int, rng: random.Random) -> list[Fact]
 
 
 def _invented(
-    world: World, relation: str, real: Sequence[Fact], length: Callable[[str], int], seed: int
+    world: World, relation: str, real: Sequence[Fact], length: Callable[[str], int], seed: int, most: int
 ) -> list[Fact]:
-    """Facts that nobody taught the model, of subjects that are nobody's; the object is one of a real fact, at random."""
+    """Up to `most` facts that nobody taught the model, of subjects that are nobody's; the object is of a real fact, at random."""
     if not real:
         return []
     rng = random.Random(f"objects {seed} {relation}")
     taken = {fact.id for fact in world.facts}
     ids = (name for i in count() if (name := f"invented-{i}-{relation}") not in taken)
-    names = invented_subjects([fact.subject for fact in real], _INVENTED, length, world.subjects, seed)
+    names = invented_subjects([fact.subject for fact in real], most, length, world.subjects, seed)
     return [
         Fact(next(ids), name, real[0].topic, relation, rng.choice(real).object, "never_taught")
         for name in names
