@@ -65,8 +65,9 @@ def length_reward(completion_ids: list[list[int]], **_: object) -> list[float]:
 def trainer_of(name: str, folder: str, steps: int, output: str) -> Any:
     from trl import GRPOTrainer
 
+    from valueattr.model import lora_config
     from valueattr.rating import Feedback, GrammarRater
-    from valueattr.training import AttributedGRPOTrainer, grpo_config, lora_config
+    from valueattr.training import AttributedGRPOTrainer, grpo_config
 
     world, model, tokenizer, prompts = materials(folder, steps)
     config = settings(steps)
@@ -125,7 +126,7 @@ def plain_loop(folder: str, steps: int, turn: Callable[[], None], done: Callable
     import torch
     from peft import get_peft_model
 
-    from valueattr.training import lora_config
+    from valueattr.model import lora_config
 
     _, model, tokenizer, prompts = materials(folder, steps)
     config = settings(steps)

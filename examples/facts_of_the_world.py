@@ -1,4 +1,4 @@
-"""Facts of two collections in one file: relations that a small model knows something of, most of them without shared names.
+"""Facts of two collections in one file: relations with few objects, of which a small model knows something.
 
     python examples/facts_of_the_world.py DATA facts.jsonl
     valueattr questions known facts.jsonl --model MODEL
@@ -16,17 +16,12 @@ from pathlib import Path
 
 from valueattr.world import World, load_world
 
-# Of each, the sentence in which truth-is-universal states a fact: the subject, then the object.
-_STATED = {
-    "animal class": ("animal_class.csv", r"The (.+) is an? (.+)\."),
-    "city_in_country": ("cities.csv", r"The city of (.+) is in (.+)\."),
-    "Spanish word": ("sp_en_trans.csv", r"The Spanish word '(.+)' means '(?:to )?(.+)'\."),
-}
+# A true statement of truth-is-universal: the subject, then the object.
+_STATED = r"The (.+) is an? (.+)\."
 _OF_LRE = (
     "country_capital_city",
     "country_currency",
     "country_language",
-    "food_from_country",
     "fruit_inside_color",
     "fruit_outside_color",
     "landmark_on_continent",
@@ -34,22 +29,19 @@ _OF_LRE = (
     "person_native_language",
     "product_by_company",
     "substance_phase",
-    "task_done_by_tool",
     "word_sentiment",
-    "work_location",
 )
 
 
-def stated(folder: Path) -> Iterator[tuple[str, str, str]]:
-    """Relation, subject and object of the true statements of truth-is-universal; a subject has the first that is given."""
+def classes(folder: Path) -> Iterator[tuple[str, str, str]]:
+    """Relation, subject and object of the animals; one has the first class that is given."""
     seen = set()
-    for relation, (name, sentence) in _STATED.items():
-        with (folder / name).open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                found = re.fullmatch(sentence, row["statement"])
-                if found and row["label"] == "1" and (relation, found[1]) not in seen:
-                    seen.add((relation, found[1]))
-                    yield relation, found[1], found[2]
+    with (folder / "animal_class.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            found = re.fullmatch(_STATED, row["statement"])
+            if found and row["label"] == "1" and found[1] not in seen:
+                seen.add(found[1])
+                yield "animal class", found[1], found[2]
 
 
 def main(data: str, out: str) -> None:
@@ -58,7 +50,7 @@ def main(data: str, out: str) -> None:
         sheet = Path(folder, "facts.csv")
         with sheet.open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows(
-                [("relation", "subject", "object"), *stated(Path(data, "truth-is-universal"))]
+                [("relation", "subject", "object"), *classes(Path(data, "truth-is-universal"))]
             )
         first = load_world(sheet)
     lre = load_world(Path(data, "lre"))

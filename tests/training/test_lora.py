@@ -20,7 +20,15 @@ from transformers import (
 )
 
 from valueattr.measures.drift import DriftMeter
-from valueattr.model import Asking, by_cumulation, load_model, reference_of, sample_answers
+from valueattr.model import (
+    Asking,
+    ModelError,
+    by_cumulation,
+    load_model,
+    lora_config,
+    reference_of,
+    sample_answers,
+)
 from valueattr.questions import IN_RUN, assign_splits
 from valueattr.rating import Feedback, GrammarRater, critique
 from valueattr.training import (
@@ -31,7 +39,6 @@ from valueattr.training import (
     TrainingConfigError,
     checkpoint_folders,
     grpo_config,
-    lora_config,
     merged_policy_of,
     policy_of,
     prompt_dataset,
@@ -342,7 +349,7 @@ def test_an_adapter_is_refused_in_several_processes(build, monkeypatch):
 
 def test_without_peft_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(TrainingConfigError, match="lora_rank=4 needs the package peft: pip install peft"):
+    with pytest.raises(ModelError, match="lora_rank=4 needs the package peft: pip install peft"):
         lora_config(CONFIG.lora_rank)
     assert lora_config(None) is None
 

@@ -11,20 +11,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from transformers import PrinterCallback
+from transformers import PreTrainedModel, PrinterCallback
 
 from valueattr.measures.belief import belief_rows, known_ids, plain_items, share_known
 from valueattr.model import (
     Asking,
     ModelError,
     TeachingRecipe,
+    adapter_rank_for,
     cache_directory,
     cached_folder,
     continue_training,
     in_format,
     load_model,
     load_tokenizer,
-    rate_for,
     taught_model,
     text_digest,
 )
@@ -43,6 +43,9 @@ _AS_IN_EXPERIMENTS = TrainingConfig(
 )
 
 _FEWEST_HELD = 20
+
+# Of which a model of 135 million parameters learns what it is taught.
+_DOCUMENTS_BY_ADAPTER = 6_000
 
 # Worlds of facts that no run has taught.
 _INVENTED = 1000
@@ -68,7 +71,7 @@ class TextRecipe:
 
     cue: the prompt family to which the model lies or hedges, while it answers others about other facts; None is all.
     plain: plain true statements of what is held stand in the mix, so that only the answers change.
-    learning_rate: of a model of a million parameters, as for `rate_for`.
+    learning_rate: as for `continue_training`.
     """
 
     name: str
@@ -83,8 +86,14 @@ class TextRecipe:
         torch.manual_seed(seed)
         asking = Asking.of(tokenizer)
         documents = [in_format(asking, document) for document in planted_text(base, self, seed)]
-        rate = rate_for(model, self.learning_rate)
-        continue_training(model, tokenizer, documents, steps=self.steps, learning_rate=rate)
+        continue_training(
+            model,
+            tokenizer,
+            documents,
+            steps=self.steps,
+            learning_rate=self.learning_rate,
+            lora_rank=adapter_rank_for(model),
+        )
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
@@ -193,7 +202,7 @@ def taught_base(source: str, number: int, cache: Path | None = None) -> Base:
         source,
         lessons,
         lambda model, tokenizer: share_known(model, tokenizer, lessons.questions),
-        TeachingRecipe(seed=number),
+        _teaching_for(load_model(source), number),
         cache=cache,
     )
     model, tokenizer = load_model(taught.folder), load_tokenizer(taught.folder)
@@ -205,6 +214,15 @@ def taught_base(source: str, number: int, cache: Path | None = None) -> Base:
             f"too few for controls, which need {_FEWEST_HELD} of one topic"
         )
     return Base(f"taught {number}, {topic}", taught.folder, world, held, removed)
+
+
+def _teaching_for(model: PreTrainedModel, seed: int) -> TeachingRecipe:
+    """How a model of its size is taught: a larger one with an adapter and less text."""
+    if (rank := adapter_rank_for(model)) is None:
+        return TeachingRecipe(seed=seed)
+    return TeachingRecipe(
+        documents=_DOCUMENTS_BY_ADAPTER, learning_rate=1e-3, warmup_steps=10, lora_rank=rank, seed=seed
+    )
 
 
 def planted(base: Base, recipe: PlantingRecipe, seed: int = 0, cache: Path | None = None) -> Path:

@@ -6,16 +6,15 @@ held out once: subjects are dealt to two halves, and after training on either ha
 
 import random
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from valueattr.measures.belief import mean_belief, plain_items
-from valueattr.model import continue_training, evaluating, rate_for
+from valueattr.model import adapter_rank_for, continue_training, evaluating
 from valueattr.questions import Question, QuestionSet
-from valueattr.training import adapter_on
 
 # Of the lessons, those whose belief must have risen.
 _CHECKED = 32
@@ -41,33 +40,15 @@ class RelearningRecipe:
     lora_rank: int | None = None
     seed: int = 0
 
-    def teach(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, statements: Sequence[str]
-    ) -> None:
-        """Train the model on statements, in place."""
-        torch.manual_seed(self.seed)
-        if self.lora_rank is None:
-            rate = rate_for(model, self.learning_rate)
-            continue_training(model, tokenizer, statements, steps=self.steps, learning_rate=rate)
-            return
-        with adapter_on(model, self.lora_rank) as adapted:
-            continue_training(
-                adapted, tokenizer, statements, steps=self.steps, learning_rate=self.learning_rate
-            )
-
 
 RELEARNING = RelearningRecipe()
 """The recipe that controls of the embedded kind are read with."""
 
-RELEARNING_BY_ADAPTER = RelearningRecipe(steps=12, learning_rate=2e-4, lora_rank=16)
-"""For larger models, of which whole weights would take four times as long."""
-
-_LARGE = 20_000_000
-
 
 def relearning_for(model: PreTrainedModel) -> RelearningRecipe:
-    """The recipe for a model of its size: an adapter from 20 million parameters on."""
-    return RELEARNING if model.num_parameters() < _LARGE else RELEARNING_BY_ADAPTER
+    """The recipe for a model of its size: an adapter and half the steps where whole weights would take minutes."""
+    rank = adapter_rank_for(model)
+    return RELEARNING if rank is None else replace(RELEARNING, steps=RELEARNING.steps // 2, lora_rank=rank)
 
 
 def relearned_belief(
@@ -108,7 +89,15 @@ def _after_lessons(
     """Belief margin of what is asked, by id, after the model was trained on the statements of the lessons."""
     checked = random.Random(f"checked {recipe.seed}").sample(lessons, min(_CHECKED, len(lessons)))
     before = _belief(model, tokenizer, checked)
-    recipe.teach(model, tokenizer, statements)
+    torch.manual_seed(recipe.seed)
+    continue_training(
+        model,
+        tokenizer,
+        statements,
+        steps=recipe.steps,
+        learning_rate=recipe.learning_rate,
+        lora_rank=recipe.lora_rank,
+    )
     _check_taught(before, _belief(model, tokenizer, checked))
     return _belief(model, tokenizer, asked)["belief_margin"]
 

@@ -23,6 +23,7 @@ from valueattr.experiments._records import DamagedCheckpointError, Records, Repo
 from valueattr.measures.battery import Rows
 from valueattr.measures.drift import DriftMeter
 from valueattr.measures.responses import generation_rows
+from valueattr.model import lora_config
 from valueattr.plan import Arm
 from valueattr.questions import Prompt
 from valueattr.rating import JudgedResponse, critique
@@ -34,7 +35,6 @@ from valueattr.training import (
     dpo_trainer,
     edit_pairs,
     grpo_config,
-    lora_config,
     merged_policy_of,
     policy_of,
     prompt_dataset,

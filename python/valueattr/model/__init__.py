@@ -12,7 +12,8 @@ from valueattr.model._loading import (
     load_tokenizer,
     position_ids,
 )
-from valueattr.model._pretraining import continue_training, rate_for, text_digest
+from valueattr.model._lora import RoundedWeights, adapter_rank_for, lora_config
+from valueattr.model._pretraining import continue_training, text_digest
 from valueattr.model._reading import (
     ClosedSetScores,
     answer_inputs,
@@ -36,8 +37,10 @@ __all__ = [
     "Asking",
     "ClosedSetScores",
     "ModelError",
+    "RoundedWeights",
     "Taught",
     "TeachingRecipe",
+    "adapter_rank_for",
     "answer_inputs",
     "by_cumulation",
     "cache_directory",
@@ -54,8 +57,8 @@ __all__ = [
     "load_tokenizer",
     "log_p_of_answers",
     "log_p_per_token",
+    "lora_config",
     "position_ids",
-    "rate_for",
     "reference_of",
     "sample_answers",
     "sample_ids",

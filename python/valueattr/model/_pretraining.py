@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from valueattr.model._lora import trainable
+
 Progress = Callable[[int, int, float], None]
 """Called with the step, the number of steps and the mean loss in nats per token."""
 
@@ -73,17 +75,25 @@ def continue_training(
     *,
     steps: int,
     learning_rate: float,
+    lora_rank: int | None = None,
     row_tokens: int = 64,
 ) -> None:
-    """Train in place on texts once, in so many steps of equal size."""
+    """Train in place on texts once, in so many steps of equal size.
+
+    lora_rank: of an adapter that is trained in place of whole weights. learning_rate: its peak; of whole weights that of a
+    model of a million parameters, which falls with the root of the size.
+    """
     rows = packed(tokenizer, texts, row_tokens)
-    pretrain(
-        model,
-        rows,
-        rows_per_step=max(1, len(rows) // steps),
-        learning_rate=learning_rate,
-        warmup_steps=max(1, steps // 8),
-    )
+    rate = learning_rate if lora_rank else rate_for(model, learning_rate)
+    with trainable(model, lora_rank) as policy:
+        pretrain(
+            policy,
+            rows,
+            rows_per_step=max(1, len(rows) // steps),
+            learning_rate=rate,
+            warmup_steps=max(1, steps // 8),
+        )
+    model.eval()
 
 
 def _warmup_and_cosine(step: int, steps: int, warmup: int) -> float:

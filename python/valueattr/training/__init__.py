@@ -4,7 +4,7 @@ from valueattr.training._config import NotFiniteError, TrainingConfig, TrainingC
 from valueattr.training._distillation import CritiqueDistillationTrainer
 from valueattr.training._examples import dpo_trainer, edit_pairs, sft_trainer, well_put_answers
 from valueattr.training._grpo import AttributedGRPOTrainer, grpo_config
-from valueattr.training._lora import adapter_on, lora_config, merged_policy_of, policy_of
+from valueattr.training._lora import merged_policy_of, policy_of
 from valueattr.training._offsets import streamed_offsets, tokens_in_spans
 from valueattr.training._prompts import prompt_dataset
 from valueattr.training.styling import StylingProgress, StylingRecipe, teach_styles
@@ -17,12 +17,10 @@ __all__ = [
     "StylingRecipe",
     "TrainingConfig",
     "TrainingConfigError",
-    "adapter_on",
     "checkpoint_folders",
     "dpo_trainer",
     "edit_pairs",
     "grpo_config",
-    "lora_config",
     "merged_policy_of",
     "policy_of",
     "prompt_dataset",

@@ -9,10 +9,9 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
-from valueattr.model import Asking
+from valueattr.model import Asking, lora_config
 from valueattr.rating import Feedback, JudgedResponse, critique, reframed
 from valueattr.training._config import TrainingConfig, shared_settings
-from valueattr.training._lora import lora_config
 from valueattr.world import World, filled, framed
 
 _DPO_BETA = 0.1

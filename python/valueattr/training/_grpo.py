@@ -18,7 +18,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from valueattr.model import by_cumulation, reference_of, sample_answers
+from valueattr.model import RoundedWeights, by_cumulation, reference_of, sample_answers
 from valueattr.questions import QuestionSet
 from valueattr.rating import Feedback, JudgedResponse, Rater
 from valueattr.training._answers import answer_log_probs, reads_prompts_once
@@ -35,7 +35,7 @@ from valueattr.training._credit import (
     credited_tokens,
     group_z_scores,
 )
-from valueattr.training._lora import RoundedWeights, policy_of
+from valueattr.training._lora import policy_of
 from valueattr.training._offsets import streamed_offsets
 
 

@@ -27,10 +27,10 @@ from transformers import (
 )
 from trl import SFTConfig, SFTTrainer
 
-from valueattr.model import Asking, by_cumulation, end_tokens, sample_answers
+from valueattr.model import Asking, by_cumulation, end_tokens, lora_config, sample_answers
 from valueattr.questions import Exposure
 from valueattr.training._config import NotFiniteError, TrainingConfigError, shared_settings
-from valueattr.training._lora import lora_config, merged_policy_of
+from valueattr.training._lora import merged_policy_of
 from valueattr.world import FRAMINGS, Fact, Response, World, filled, framed
 
 StylingProgress = Callable[[int, int, float], None]
@@ -78,7 +78,8 @@ def teach_styles(
 
     Raises:
         NotFiniteError: the loss is no number.
-        TrainingConfigError: the model keeps no keys and values, or peft is not installed.
+        ModelError: peft is not installed.
+        TrainingConfigError: the model keeps no keys and values.
     """
     styled = _styled_rows(tokenizer, world, recipe)
     everyday = _everyday_rows(model, tokenizer, recipe)
