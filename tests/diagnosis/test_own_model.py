@@ -1,11 +1,12 @@
 """A model of another kind than the embedded one: its controls are made of it."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from valueattr.diagnosis import TextRecipe, diagnose, planted, taught_base
+from valueattr.diagnosis._controls import _invented
+from valueattr.model import ModelError, load_tokenizer
 
 STORIES = Path(__file__).parents[3] / "shared" / "models" / "stories260K"
 
@@ -13,15 +14,37 @@ STORIES = Path(__file__).parents[3] / "shared" / "models" / "stories260K"
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.skipif(not STORIES.is_dir(), reason="the model is not at hand")
-def test_a_real_small_model_gets_controls_of_its_own_and_a_verdict(tmp_path, monkeypatch):
+def test_a_real_small_model_gets_controls_of_its_own_and_a_verdict(world, tmp_path, monkeypatch):
     """Ten minutes on one core that nothing else uses."""
     monkeypatch.setenv("VALUEATTR_CACHE", str(tmp_path))
-    base = taught_base(str(STORIES), 0)
+    base = taught_base(str(STORIES), world, 0)
     after = planted(base, TextRecipe("mixed", plain=True))
-    facts = tuple(fact for fact in base.world.facts if fact.id not in base.removed)
     told = []
-    found = diagnose(base.folder, after, replace(base.world, facts=facts), say=told.append)
+    facts = base.world.with_facts(fact for fact in base.world.facts if fact.id not in base.removed)
+    found = diagnose(base.folder, after, facts, say=told.append)
     errors = found.calibrated.errors().set_index(["recipe", "by"])
     assert errors.loc[("all", "all"), "auroc"] > 0.7
     assert set(found.verdicts["verdict"]) <= {"kept", "hidden", "lost", "unsure", "not known before"}
     assert any("controls" in text for text in told)
+
+
+def test_controls_are_of_subjects_that_nobody_knows_and_of_the_relations_that_are_studied(start, world):
+    tokenizer = load_tokenizer(start)
+    of_bases = [_invented("the model", world, tokenizer, number) for number in (0, 1)]
+    assert of_bases[0].facts == _invented("the model", world, tokenizer, 0).facts
+    relations = [list(invented.by_relation()) for invented in of_bases]
+    assert all(len(two) == 2 for two in relations)
+    assert relations[0][0] != relations[1][0]
+    subjects = [{fact.subject for fact in invented.facts} for invented in of_bases]
+    assert not subjects[0] & set(world.subjects)
+    assert subjects[0] != subjects[1]
+    assert len(of_bases[0].facts) == 192
+    assert len({fact.id for fact in of_bases[0].facts}) == 192
+
+
+def test_controls_need_names_to_invent_from(start, world):
+    few = world.with_facts([world.facts[0]])
+    with pytest.raises(
+        ModelError, match=r"could be invented for the relation .*: give facts with more different"
+    ):
+        _invented("the model", few, load_tokenizer(start), 0)

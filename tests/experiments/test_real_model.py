@@ -52,7 +52,7 @@ def test_e1_runs_to_its_report_and_every_measure_is_there(facts, answers, tmp_pa
     assert (found.path / "report.html").is_file()
     measures = RunDirectory(found.path).table("measures").to_pandas()
     last = measures[measures["arm"] == "a3"]
-    wanted = {"belief_margin", "top1", "intelligible", "said_true", "few_shot", "relearned"}
+    wanted = {"belief_margin", "top1", "intelligible", "assert_true", "few_shot", "relearned"}
     assert wanted <= set(last["measure"])
     start = measures[(measures["arm"] == "a0") & (measures["measure"] == "top1")]
     assert start.loc[start["split"] == "penalised", "value"].mean() > 0.8

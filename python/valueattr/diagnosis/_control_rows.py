@@ -31,6 +31,7 @@ from valueattr.model import (
     load_tokenizer,
     text_digest,
 )
+from valueattr.world import World
 
 _ANSWER_TOKENS = 24
 
@@ -39,11 +40,15 @@ _OWN_BASES = 2
 
 
 def own_calibration(
-    source: str, readings: tuple[str, ...], say: Callable[[str], None], cache: Path | None = None
+    source: str,
+    world: World,
+    readings: tuple[str, ...],
+    say: Callable[[str], None],
+    cache: Path | None = None,
 ) -> Calibration:
     """That of a model of one's own: it is taught invented facts and planted with each recipe of text. Cached.
 
-    Takes as long as teaching two models. say: is told what is being done.
+    world: whose relations the invented facts are of. Takes as long as teaching two models. say: is told what is being done.
 
     Raises:
         ModelError: as `taught_base`.
@@ -51,7 +56,7 @@ def own_calibration(
     bases = []
     for number in range(_OWN_BASES):
         say(f"controls, model {number + 1} of {_OWN_BASES}: teaching {source} invented facts")
-        bases.append(taught_base(source, number, cache))
+        bases.append(taught_base(source, world, number, cache))
     recipes = [recipe for recipe in RECIPES if isinstance(recipe, TextRecipe)]
     relearning = relearning_for(load_model(source))
     made_of = [*(base.folder.name for base in bases), repr(recipes), repr(relearning)]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedModel, PrinterCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
 
 from valueattr.measures.belief import belief_rows, known_ids, plain_items, share_known
 from valueattr.model import (
@@ -31,7 +31,7 @@ from valueattr.model import (
 from valueattr.model.start import StartModelRecipe, start_model
 from valueattr.rating import Feedback, GrammarRater
 from valueattr.training import AttributedGRPOTrainer, TrainingConfig, grpo_config, prompt_dataset
-from valueattr.world import FRAMINGS, Fact, World, filled, framed, prompt, respond, synthesise
+from valueattr.world import FRAMINGS, Fact, World, filled, framed, invented_subjects, prompt, respond
 
 PROMPT_FAMILY = "zero"
 """Who asks controls where one family does."""
@@ -47,8 +47,9 @@ _FEWEST_HELD = 20
 # Of which a model of 135 million parameters learns what it is taught.
 _DOCUMENTS_BY_ADAPTER = 6_000
 
-# Worlds of facts that no run has taught.
-_INVENTED = 1000
+# Invented subjects of a relation, and a seed that gives others than those of the floor of knowledge.
+_SUBJECTS = 96
+_SEED = 1000
 
 
 @dataclass(frozen=True)
@@ -181,39 +182,63 @@ def base(world: World, number: int, cache: Path | None = None) -> Base:
     )
 
 
-def taught_base(source: str, number: int, cache: Path | None = None) -> Base:
-    """A base of a model of one's own: it is taught invented facts, all but half of one topic's. Cached.
+def taught_base(source: str, world: World, number: int, cache: Path | None = None) -> Base:
+    """A base of a model of one's own: it is taught facts of invented subjects, all but half of one relation's. Cached.
 
-    Held are those that it learned.
+    world: whose relations these facts are of, the largest in turn. Held are the facts that it learned.
 
     Raises:
-        ModelError: the model cannot be loaded, or does not learn the facts.
+        ModelError: the model cannot be loaded, or does not learn the facts; or too few subjects can be invented.
     """
-    invented = synthesise(_INVENTED + number)
-    topic, beside = (invented.english.topics[(number + i) % len(invented.english.topics)] for i in (0, 1))
-    facts = tuple(
-        fact for fact in invented.facts if fact.topic in (topic, beside) and fact.exposure == "well_known"
-    )
-    world = replace(invented, facts=facts)
-    of_topic = [fact.id for fact in facts if fact.topic == topic]
-    removed = frozenset(random.Random(f"removed {number}").sample(of_topic, len(of_topic) // 2))
-    lessons = replace(world, facts=tuple(fact for fact in facts if fact.id not in removed))
+    model, tokenizer = load_model(source), load_tokenizer(source)
+    invented = _invented(source, world, tokenizer, number)
+    relation = next(iter(invented.by_relation()))
+    of_relation = [fact.id for fact in invented.facts if fact.relation == relation]
+    removed = frozenset(random.Random(f"removed {number}").sample(of_relation, len(of_relation) // 2))
+    lessons = invented.with_facts(fact for fact in invented.facts if fact.id not in removed)
     taught = taught_model(
         source,
         lessons,
         lambda model, tokenizer: share_known(model, tokenizer, lessons.questions),
-        _teaching_for(load_model(source), number),
+        _teaching_for(model, number),
         cache=cache,
     )
-    model, tokenizer = load_model(taught.folder), load_tokenizer(taught.folder)
+    model = load_model(taught.folder)
     learned = known_ids(belief_rows(model, tokenizer, plain_items(lessons.questions)))
-    held = learned & frozenset(of_topic)
+    held = learned & frozenset(of_relation)
     if len(held) < _FEWEST_HELD:
         raise ModelError(
             f"{source} was taught {len(lessons.facts)} invented facts and knows {taught.known_after:.0%} of them: "
-            f"too few for controls, which need {_FEWEST_HELD} of one topic"
+            f"too few for controls, which need {_FEWEST_HELD} of one relation"
         )
-    return Base(f"taught {number}, {topic}", taught.folder, world, held, removed)
+    return Base(f"taught {number}, {relation}", taught.folder, invented, held, removed)
+
+
+def _invented(source: str, world: World, tokenizer: PreTrainedTokenizerBase, number: int) -> World:
+    """Facts of invented subjects of two relations, those with most facts in turn, or of one where there is no other."""
+
+    def length(name: str) -> int:
+        return len(tokenizer(f" {name}", add_special_tokens=False)["input_ids"])
+
+    of_relation = world.by_relation()
+    largest = sorted(of_relation, key=lambda name: len(of_relation[name]), reverse=True)
+    turn = number % len(largest)
+    facts: list[Fact] = []
+    for relation in (largest[turn:] + largest[:turn])[:2]:
+        real = [fact.subject for fact in of_relation[relation]]
+        names = invented_subjects(real, _SUBJECTS, length, world.subjects, _SEED + number)
+        rng = random.Random(f"invented {number} {relation}")
+        objects = world.relations[relation].objects
+        facts += [
+            Fact(f"control-{i}-{relation}", name, relation, relation, rng.choice(objects), "well_known")
+            for i, name in enumerate(names)
+        ]
+        if len(facts) < 2 * _FEWEST_HELD:
+            raise ModelError(
+                f"only {len(facts)} subjects could be invented for the relation {relation}, and controls of {source} need "
+                f"{2 * _FEWEST_HELD}: give facts with more different subjects"
+            )
+    return world.with_facts(facts)
 
 
 def _teaching_for(model: PreTrainedModel, seed: int) -> TeachingRecipe:

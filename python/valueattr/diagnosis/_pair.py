@@ -193,7 +193,7 @@ def diagnose(
             say(
                 f"{before} is not like the embedded model: making models to measure the verdict's error with, cached for later"
             )
-            calibration = own_calibration(names[0], readings, say)
+            calibration = own_calibration(names[0], world, readings, say)
         _check_enough(int((calibration.p_holds(first.evidence) >= HOLDS).sum()), before, world)
         frozen = LastLayer.of(start, tokenizer, world.questions).probes()
         drift = _drift(start, tokenizer, inquiry)
