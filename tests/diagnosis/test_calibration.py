@@ -14,6 +14,7 @@ from valueattr.diagnosis import (
     held_out_p,
     p_holds,
 )
+from valueattr.results import RunDirectoryError
 
 # What each bar is over.
 KINDS = {
@@ -89,8 +90,10 @@ def test_every_reading_alone_is_worse_or_no_better_by_much(shipped):
 
 
 def test_a_calibration_without_relearning_uses_the_other_readings():
-    without = Calibration.shipped(("few_shot", "probe"))
-    evidence = without.truths[["few_shot", "probe"]].head(5)
+    whole = Calibration.shipped()
+    evidence = whole.truths[["few_shot", "probe"]].head(5)
+    without = whole.by_readings_of(evidence.assign(relearned=np.nan))
+    assert whole.by_readings_of(whole.truths) is whole
     assert without.p_holds(evidence).between(0, 1).all()
     pd.testing.assert_series_equal(
         without.held_out, held_out_p(without.truths, ("few_shot", "probe")), check_names=False
@@ -118,3 +121,19 @@ def test_controls_are_seldom_far_from_those_of_other_bases(shipped):
     odd = pd.DataFrame({"few_shot": [-9.0, 9.0], "probe": [9.0, -9.0], "relearned": [9.0, -9.0]})
     assert shipped.is_far(odd).all()
     assert np.isfinite(shipped.p_holds(odd)).all()
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-40], lambda b: b"", lambda b: b"PAR1" + b[4:-4] + b"????"])
+def test_damaged_controls_are_an_error_that_names_the_file(shipped, tmp_path, damage):
+    shipped.controls.to_parquet(file := tmp_path / "controls.parquet")
+    pd.testing.assert_frame_equal(Calibration.saved(file).controls, shipped.controls)
+    broken = tmp_path / "broken.parquet"
+    broken.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(RunDirectoryError, match=r"broken\.parquet is damaged"):
+        Calibration.saved(broken)
+
+
+def test_controls_that_lack_a_reading_are_damaged(shipped, tmp_path):
+    shipped.controls.drop(columns="probe").to_parquet(file := tmp_path / "controls.parquet")
+    with pytest.raises(RunDirectoryError, match=r"controls\.parquet is damaged"):
+        Calibration.saved(file)

@@ -1,12 +1,14 @@
 """How well the evidence tells what is held from what is lost, on models whose answer is known."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import Pipeline
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -19,6 +21,7 @@ from valueattr.model import (
     load_tokenizer,
 )
 from valueattr.model.start import EMBEDDED
+from valueattr.results import RunDirectoryError
 
 # A reading is far where this many controls are not within the distance of all but this share of controls of other bases.
 _NEIGHBOURS = 5
@@ -39,10 +42,34 @@ class Calibration:
 
     @classmethod
     @cache  # a report asks for its rates once a row
-    def shipped(cls, readings: tuple[str, ...] = EVIDENCE) -> "Calibration":
+    def shipped(cls) -> "Calibration":
         """That of the embedded start model."""
         with resources.as_file(resources.files("valueattr.diagnosis").joinpath(_CONTROLS)) as file:
-            return cls(pd.read_parquet(file), readings)
+            return cls.saved(file)
+
+    @classmethod
+    @cache
+    def saved(cls, file: Path) -> "Calibration":
+        """That of the controls in a Parquet file.
+
+        Raises:
+            RunDirectoryError: the file is damaged.
+        """
+        try:
+            controls = pd.read_parquet(file)
+            controls[["base", "recipe", "exposure", "holds", "partly_erased", "forward_kl", *EVIDENCE]]
+        except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+            raise RunDirectoryError(
+                f"{file} is damaged ({type(error).__name__}): remove it, and it is made anew"
+            ) from None
+        return cls(controls)
+
+    def by_readings_of(self, evidence: pd.DataFrame) -> "Calibration":
+        """The same by those readings that there are of most facts: probes need objects that several subjects have."""
+        there = tuple(
+            name for name in self.readings if name in evidence and evidence[name].notna().mean() > 0.5
+        )
+        return self if there == self.readings else replace(self, readings=there)
 
     @cached_property
     def truths(self) -> pd.DataFrame:

@@ -40,11 +40,7 @@ _OWN_BASES = 2
 
 
 def own_calibration(
-    source: str,
-    world: World,
-    readings: tuple[str, ...],
-    say: Callable[[str], None],
-    cache: Path | None = None,
+    source: str, world: World, say: Callable[[str], None], cache: Path | None = None
 ) -> Calibration:
     """That of a model of one's own: it is taught invented facts and planted with each recipe of text. Cached.
 
@@ -67,7 +63,7 @@ def own_calibration(
         pd.concat(tables).to_parquet(folder / _TABLE, index=False)
 
     folder = cached_folder(f"controls-{text_digest(made_of)[:16]}", build, cache or cache_directory())
-    return Calibration(pd.read_parquet(folder / _TABLE), readings)
+    return Calibration.saved(folder / _TABLE)
 
 
 def control_rows(

@@ -14,7 +14,7 @@ from valueattr.activations import ModelIdentity
 from valueattr.diagnosis._calibration import Calibration, is_embedded_kind
 from valueattr.diagnosis._control_rows import own_calibration
 from valueattr.diagnosis._controls import PROMPT_FAMILY
-from valueattr.diagnosis._evidence import EVIDENCE, evidence
+from valueattr.diagnosis._evidence import evidence
 from valueattr.diagnosis._folder import kept
 from valueattr.diagnosis._relearning import RELEARNING, RelearningRecipe, relearning_for
 from valueattr.diagnosis._saying import said
@@ -186,14 +186,14 @@ def diagnose(
     with kept(out, sealed) as folder:
         say(f"reading {before}")
         first = folder.reading("before", partial(_read, inquiry, names[0], tokenizer, None))
-        readings = _readable(first)
         if of_embedded:
-            calibration = Calibration.shipped(readings)
+            calibration = Calibration.shipped()
         else:
             say(
                 f"{before} is not like the embedded model: making models to measure the verdict's error with, cached for later"
             )
-            calibration = own_calibration(names[0], world, readings, say)
+            calibration = own_calibration(names[0], world, say)
+        calibration = calibration.by_readings_of(first.evidence)
         _check_enough(int((calibration.p_holds(first.evidence) >= HOLDS).sum()), before, world)
         frozen = LastLayer.of(start, tokenizer, world.questions).probes()
         drift = _drift(start, tokenizer, inquiry)
@@ -230,12 +230,6 @@ def _prompt_format(
         return float(shares["said_true"].mean())
 
     return max((PromptFormat(), world.prompt_format(PROMPT_FAMILY)), key=told)
-
-
-def _readable(reading: Reading) -> tuple[str, ...]:
-    """The readings that there are of most facts: probes need objects that several subjects have."""
-    found = reading.evidence
-    return tuple(name for name in EVIDENCE if name in found and found[name].notna().mean() > 0.5)
 
 
 def _check_enough(known: int, before: str | Path, world: World) -> None:
