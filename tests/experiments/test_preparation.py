@@ -33,7 +33,7 @@ def prepared(start, apart, tmp_path_factory):
     return found, said, cache
 
 
-def test_three_topics_are_taken_where_the_fourth_is_needed_to_teach_styles(prepared, apart):
+def test_three_topics_are_taken_and_the_fourth_teaches(prepared, apart):
     found, said, _ = prepared
     assert len(found.summary["topics"]) == 3
     assert {fact.topic for fact in found.world.facts} == set(found.summary["topics"])
@@ -78,7 +78,7 @@ def test_styles_need_facts_outside_the_topics(start, apart, tmp_path):
 def test_a_model_that_answers_in_its_own_words_is_taught_nothing(prepared, start, apart):
     _, _, cache = prepared
     said = []
-    natural = prepare(str(start), apart, None, topics=3, most=60, display=Lines(said.append), cache=cache)
+    natural = prepare(str(start), apart, None, most=60, display=Lines(said.append), cache=cache)
     assert len(said) == 1  # what it knows was asked before
     assert natural.summary["no_longer_known"] == 0
     ours, shipped = (load_model(folder).state_dict() for folder in (natural.folder, start))
@@ -103,7 +103,7 @@ def test_damaged_knowledge_says_what_to_delete(prepared, start, apart, tmp_path)
     (known,) = copied.glob("known-*")
     (known / "facts.parquet").write_bytes(b"PAR1")
     with pytest.raises(ModelError, match=rf"{known} in the cache is damaged"):
-        prepare(str(start), apart, None, topics=3, most=60, display=Lines(), cache=copied)
+        prepare(str(start), apart, None, most=60, display=Lines(), cache=copied)
 
 
 def test_a_run_asks_and_teaches_as_much_as_its_preset_says(start, apart, tmp_path, monkeypatch):

@@ -61,15 +61,14 @@ def prepare(
     world: World,
     recipe: StylingRecipe | None,
     *,
-    topics: int = 4,
     most: int,
     display: Progress,
     cache: Path | None = None,
 ) -> Prepared:
     """Measure what a model knows of a world, teach it styles and measure again; cached.
 
-    recipe: of the styles; None where none are taught, and the model answers as it does. topics: how many are taken, at
-    most; fewer where the others, which serve to teach styles, would be too few. most: facts to ask of each relation.
+    recipe: of the styles; None where none are taught, and the model answers as it does. most: facts to ask of each
+    relation. Three relations become topics; the others serve to teach styles.
     Threads: uses torch's current thread count, which the caller sets on purpose.
 
     Raises:
@@ -91,18 +90,14 @@ def prepare(
         known = cached_folder(_named("known", _OF_KNOWLEDGE, *asked), ask, cache)
         with _whole(known):
             before = Knowledge.load(known)
-        chosen = choose_topics(before.world.questions, topics)
+        chosen = choose_topics(before.world.questions)
         _check_topics(source, before, chosen)
-        if recipe:
-            chosen = _fewer_for_styles(source, before.world, chosen)
         display.say(f"topics: {', '.join(chosen)}")
         start, after = model, before
         if recipe:
-            work = folder / "work"
+            rest, work = _others(source, before.world, chosen), folder / "work"
             with display.phase("styles", recipe.steps, "steps") as bar:
-                start = teach_styles(
-                    model, tokenizer, _others(before.world, chosen), recipe, work, steps_on(bar)
-                )
+                start = teach_styles(model, tokenizer, rest, recipe, work, steps_on(bar))
             shutil.rmtree(work, ignore_errors=True)
             after = measure_knowledge(
                 start, tokenizer, before.world.of_topics(chosen), most=most, say=display.say
@@ -113,7 +108,7 @@ def prepare(
         summary = {"topics": chosen, **_moved(before, after, chosen)}
         (folder / _SUMMARY).write_text(json.dumps(summary), "utf-8")
 
-    name = _named("start", _OF_START, *asked, asdict(recipe) if recipe else None, topics)
+    name = _named("start", _OF_START, *asked, asdict(recipe) if recipe else None)
     folder = cached_folder(name, make, cache)
     with _whole(folder):
         return Prepared(
@@ -142,32 +137,26 @@ def _named(what: str, code: Sequence[Any], *made_of: Any) -> str:
     return f"{what}-{hashlib.sha256(json.dumps([*made_of, *made_with]).encode()).hexdigest()[:16]}"
 
 
-def _fewer_for_styles(source: str, world: World, topics: tuple[str, ...]) -> tuple[str, ...]:
-    """The topics, or the first of them, so that the other relations have enough known facts to teach styles on.
+def _others(source: str, world: World, topics: Collection[str]) -> World:
+    """The facts of other topics, without those of which over a fifth of the names are in one of these.
 
     Raises:
-        TooFewQuestionsError: not even the fewest topics leave enough.
+        TooFewQuestionsError: the model knows too few of them.
     """
-    known = 0
-    for count in range(len(topics), FEWEST_TOPICS - 1, -1):
-        known = sum(fact.exposure == "well_known" for fact in _others(world, topics[:count]).facts)
-        if known >= _FEWEST_FOR_STYLES:
-            return topics[:count]
-    raise TooFewQuestionsError(
-        f"{source} knows {known} facts that share few names with the topics ({', '.join(topics[:FEWEST_TOPICS])}), and "
-        f"styles are taught on {_FEWEST_FOR_STYLES} or more: give facts of more relations"
-    )
-
-
-def _others(world: World, topics: Collection[str]) -> World:
-    """The facts of other topics, without those of which over a fifth of the names are in one of these."""
-    return world.of_topics(
+    others = world.of_topics(
         [
             topic
             for topic in world.questions.topics
             if topic not in topics and not share_names(world.questions, topic, topics)
         ]
     )
+    known = sum(fact.exposure == "well_known" for fact in others.facts)
+    if known < _FEWEST_FOR_STYLES:
+        raise TooFewQuestionsError(
+            f"{source} knows {known} facts that share few names with the topics ({', '.join(topics)}), and styles are "
+            f"taught on {_FEWEST_FOR_STYLES} or more: give facts of more relations"
+        )
+    return others
 
 
 def _check_topics(source: str, before: Knowledge, topics: Collection[str]) -> None:

@@ -72,7 +72,7 @@ class Preset(BaseModel):
     lora_rank: int | None = Field(default=None, gt=0)
     precision: Literal["float32", "bfloat16"] = "float32"
     facts_asked: int = Field(default=150, gt=0)
-    styling_steps: int = Field(default=160, gt=0)
+    styling_steps: int = Field(default=110, gt=0)
     own_controls: bool = False
 
     @model_serializer(mode="wrap")

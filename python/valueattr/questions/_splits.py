@@ -84,7 +84,7 @@ def assign_splits(questions: QuestionSet, seed: int, size: int, prefaces: Prefac
     return splits
 
 
-def choose_topics(questions: QuestionSet, most: int = 4) -> tuple[str, ...]:
+def choose_topics(questions: QuestionSet, most: int = FEWEST_TOPICS) -> tuple[str, ...]:
     """The topics of which most is well known, without those that share names with one of more.
 
     What is said of one topic would otherwise tell of another: the currency of a country of its language, and so on.

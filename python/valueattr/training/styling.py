@@ -52,13 +52,13 @@ class StylingRecipe:
     invented subjects, which are answered with doubt or not at all.
     """
 
-    steps: int = 160
-    rows_per_step: int = 8
-    everyday_rows: int = 2
+    steps: int = 110
+    rows_per_step: int = 16
+    everyday_rows: int = 3
     everyday_tokens: int = 48
-    half_known: float = 0.15
-    never_taught: float = 0.25
-    learning_rate: float = 5e-4
+    half_known: float = 0.05
+    never_taught: float = 0.1
+    learning_rate: float = 6e-4
     lora_rank: int = 16
     seed: int = 0
 
