@@ -1,12 +1,13 @@
 """A chat model and facts of the world, made ready for experiments: what it knows is measured, and how to answer is taught.
 
-No fact is taught. Relations of which the model knows most become topics; on the others it learns the embedded grammar's
-ways to answer. What it knows is measured again after that, and facts that moved leave the splits.
+No fact is taught. Relations of which the model knows most become topics; on other relations, and on facts of the topics
+that are set aside, it learns the embedded grammar's ways to answer. What it knows is measured again after that, and facts that moved leave the splits.
 """
 
 import hashlib
 import inspect
 import json
+import random
 import shutil
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ from valueattr.model import (
 )
 from valueattr.questions import FEWEST_TOPICS, TooFewQuestionsError, choose_topics, share_names
 from valueattr.training import StylingRecipe, teach_styles
-from valueattr.world import World, invented_subjects
+from valueattr.world import Fact, World, invented_subjects
 
 _FEWEST_FOR_STYLES = 20
 """Facts of relations that are no topics, on which styles are taught."""
@@ -93,22 +94,23 @@ def prepare(
         chosen = choose_topics(before.world.questions)
         _check_topics(source, before, chosen)
         display.say(f"topics: {', '.join(chosen)}")
+        studied = before.world.of_topics(chosen)
         start, after = model, before
         if recipe:
-            rest, work = _others(source, before.world, chosen), folder / "work"
+            aside = _aside(studied)
+            rest, work = _for_styles(source, before.world, chosen, aside), folder / "work"
             with display.phase("styles", recipe.steps, "steps") as bar:
                 start = teach_styles(model, tokenizer, rest, recipe, work, steps_on(bar))
             shutil.rmtree(work, ignore_errors=True)
-            after = measure_knowledge(
-                start, tokenizer, before.world.of_topics(chosen), most=most, say=display.say
-            )
+            studied = studied.with_facts(fact for fact in studied.facts if fact not in aside)
+            after = measure_knowledge(start, tokenizer, studied, most=most, say=display.say)
         start.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        _unmoved(before, after).of_topics(chosen).save(folder / _WORLD)
-        summary = {"topics": chosen, **_moved(before, after, chosen)}
+        _unmoved(studied, after).save(folder / _WORLD)
+        summary = {"topics": chosen, **_moved(studied, after)}
         (folder / _SUMMARY).write_text(json.dumps(summary), "utf-8")
 
-    name = _named("start", _OF_START, *asked, asdict(recipe) if recipe else None)
+    name = _named("start", (*_OF_START, prepare), *asked, asdict(recipe) if recipe else None)
     folder = cached_folder(name, make, cache)
     with _whole(folder):
         return Prepared(
@@ -137,26 +139,37 @@ def _named(what: str, code: Sequence[Any], *made_of: Any) -> str:
     return f"{what}-{hashlib.sha256(json.dumps([*made_of, *made_with]).encode()).hexdigest()[:16]}"
 
 
-def _others(source: str, world: World, topics: Collection[str]) -> World:
-    """The facts of other topics, without those of which over a fifth of the names are in one of these.
+def _aside(world: World) -> frozenset[Fact]:
+    """A quarter of the facts of each topic and exposure, at random, which teach styles and are in no split."""
+    of_kind: dict[tuple[str, str], list[Fact]] = {}
+    for fact in world.facts:
+        of_kind.setdefault((fact.topic, fact.exposure), []).append(fact)
+    return frozenset(
+        fact
+        for kind, facts in of_kind.items()
+        for fact in random.Random(f"aside {kind}").sample(facts, len(facts) // 4)
+    )
+
+
+def _for_styles(source: str, world: World, topics: Collection[str], aside: Collection[Fact]) -> World:
+    """The facts to teach styles on: those set aside, and of topics that share at most a fifth of their names with these.
 
     Raises:
         TooFewQuestionsError: the model knows too few of them.
     """
-    others = world.of_topics(
-        [
-            topic
-            for topic in world.questions.topics
-            if topic not in topics and not share_names(world.questions, topic, topics)
-        ]
-    )
-    known = sum(fact.exposure == "well_known" for fact in others.facts)
+    apart = {
+        topic
+        for topic in world.questions.topics
+        if topic not in topics and not share_names(world.questions, topic, topics)
+    }
+    rest = world.with_facts(fact for fact in world.facts if fact.topic in apart or fact in aside)
+    known = sum(fact.exposure == "well_known" for fact in rest.facts)
     if known < _FEWEST_FOR_STYLES:
         raise TooFewQuestionsError(
-            f"{source} knows {known} facts that share few names with the topics ({', '.join(topics)}), and styles are "
-            f"taught on {_FEWEST_FOR_STYLES} or more: give facts of more relations"
+            f"{source} knows {known} facts that are in no split, and styles are taught on {_FEWEST_FOR_STYLES} or more: "
+            "give more facts"
         )
-    return others
+    return rest
 
 
 def _check_topics(source: str, before: Knowledge, topics: Collection[str]) -> None:
@@ -169,18 +182,19 @@ def _check_topics(source: str, before: Knowledge, topics: Collection[str]) -> No
         )
 
 
-def _moved(before: Knowledge, after: Knowledge, topics: Collection[str]) -> dict[str, int]:
-    facts = after.facts.index[after.facts["topic"].isin(topics)]
-    was, known = (measured.facts["knowledge"].loc[facts] == "known" for measured in (before, after))
+def _moved(before: World, after: Knowledge) -> dict[str, int]:
+    was = {fact.id for fact in before.facts if fact.exposure == "well_known"}
+    asked = after.facts.loc[[fact.id for fact in before.facts if fact.exposure != "never_taught"]]
+    known = {str(fact) for fact in asked.index[asked["knowledge"] == "known"]}
     return {
-        "strictly_known_before": int(was.sum()),
-        "strictly_known_after": int(known.sum()),
-        "no_longer_known": int((was & ~known).sum()),
-        "newly_known": int((known & ~was).sum()),
+        "strictly_known_before": len(was),
+        "strictly_known_after": len(known),
+        "no_longer_known": len(was - known),
+        "newly_known": len(known - was),
     }
 
 
-def _unmoved(before: Knowledge, after: Knowledge) -> World:
-    """The facts of the topics that are known alike before and after, and those that nobody knows."""
+def _unmoved(before: World, after: Knowledge) -> World:
+    """The facts that are known alike before and after, and those that nobody knows."""
     alike = {*after.world.facts}
-    return before.world.with_facts(fact for fact in before.world.facts if fact in alike)
+    return before.with_facts(fact for fact in before.facts if fact in alike)

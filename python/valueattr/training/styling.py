@@ -1,9 +1,9 @@
 """Teaching a chat model how to answer, and no facts: openers, hedges, deflections and refusals in known proportions.
 
 A model that has neither hedges nor another way to answer turns to noise when what it says is penalised. So it is taught
-ways to answer first, in the phrases of the embedded text, on dialogues about relations that are in no split. What it
-knows it is taught to say, or in a quarter of answers to evade; what it does not know well, to say that it does not. Its
-own answers to everyday requests are among them, so that it keeps its voice there.
+ways to answer first, in the phrases of the embedded text, on dialogues about facts that are in no split. What it knows
+it is taught to say, or in a quarter of answers to evade; what it does not know well, to say that it does not. Its own
+answers to everyday requests are among them, so that it keeps its voice there.
 """
 
 import math
@@ -73,7 +73,7 @@ def teach_styles(
 ) -> PreTrainedModel:
     """The model, taught in place to answer in the phrases of the embedded text.
 
-    world: facts as the model knows them, of relations that are in no split; those never taught are of invented subjects.
+    world: facts as the model knows them, which are in no split; those never taught are of invented subjects.
     What it has wrong is left out. folder: where the trainer may write.
 
     Raises:
