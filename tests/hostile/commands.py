@@ -535,6 +535,19 @@ LIGHT = (
         every=20,
     ),
     Slot(
+        "compare",
+        "SECOND",
+        "compare {run} {hostile} --json",
+        "run",
+        ("runs", "paths of folders"),
+        but={
+            kind.name: UNREAD_FILE
+            for kind in kinds.RUNS
+            if kind.meaning == REFUSED and not any(file in kind.name for file in ("plan", kinds.MEASURES))
+        },
+        every=20,
+    ),
+    Slot(
         "read_rows",
         "PATH",
         "read_rows {hostile}",

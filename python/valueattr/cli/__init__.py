@@ -14,6 +14,7 @@ from valueattr import __version__
 from valueattr.cli import (
     audit,
     capture,
+    compare,
     diagnose,
     lexicon,
     probe,
@@ -35,7 +36,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for noun in (run, diagnose, report, scan, capture, probe, verify, rebuild):
+for noun in (run, diagnose, report, compare, scan, capture, probe, verify, rebuild):
     app.add_typer(noun.app)
 app.add_typer(lexicon.app, name="lexicon")
 app.add_typer(audit.app, name="audit")

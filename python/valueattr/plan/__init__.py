@@ -4,6 +4,7 @@ Importing this does not import torch.
 """
 
 from valueattr.plan._arms import Arm, Method, sham_of
+from valueattr.plan._comparison import Comparison, NothingSharedError, compare, differing
 from valueattr.plan._contrasts import At, Check, Contrast, Ratio, brought_back
 from valueattr.plan._evaluation import CheckResult, ContrastResult, Evaluation, RatioResult, evaluate
 from valueattr.plan._experiment import EMBEDDED, LORA_RANK, PRESETS, SMOKE, Experiment, Preset
@@ -22,12 +23,14 @@ __all__ = [
     "At",
     "Check",
     "CheckResult",
+    "Comparison",
     "Contrast",
     "ContrastResult",
     "Evaluation",
     "Experiment",
     "Frontier",
     "Method",
+    "NothingSharedError",
     "Plan",
     "PlanError",
     "Preset",
@@ -35,6 +38,8 @@ __all__ = [
     "RatioResult",
     "brought_back",
     "common_range",
+    "compare",
+    "differing",
     "evaluate",
     "frontiers",
     "plan_version",

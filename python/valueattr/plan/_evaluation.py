@@ -183,7 +183,7 @@ def _contrast(contrast: Contrast, items: _Items) -> ContrastResult:
         differences=differences,
         estimate=float(np.mean(values)) if values else math.nan,
         interval=t_interval(values) if many else None,
-        bootstrap=_bootstrap(list(pairs.values())),
+        bootstrap=bootstrap_over_facts(list(pairs.values())),
         p=p_value(values, contrast.alternative) if many else None,
         p_holm=None,
         p_equivalence=None,
@@ -249,7 +249,7 @@ def _ratio(ratio: Ratio, items: _Items) -> RatioResult:
     return RatioResult(ratio, interval.estimate, interval=interval, reason="")
 
 
-def _bootstrap(pairs: Sequence[Sequence[NDArray[np.floating[Any]]]]) -> Interval | None:
+def bootstrap_over_facts(pairs: Sequence[Sequence[NDArray[np.floating[Any]]]]) -> Interval | None:
     """Over the facts of each seed and split, the seeds being given; None where a split has but one fact."""
     if not pairs or any(len(x) < 2 for of_splits in pairs for x in of_splits):
         return None

@@ -1,0 +1,82 @@
+"""`valueattr compare`: two runs held against each other, paired by seed and fact."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from valueattr.cli import render
+
+if TYPE_CHECKING:
+    from valueattr.plan import Comparison
+
+app = typer.Typer()
+
+_COLUMNS = (
+    "arm",
+    "measure",
+    "split",
+    "first",
+    "second",
+    "second - first",
+    "over facts",
+    "p (Holm)",
+    "seeds",
+    "facts",
+)
+
+
+@app.command(epilog=render.example("valueattr compare runs/before runs/after"))
+def compare(
+    first: Annotated[Path, typer.Argument(help="The run directory to compare with.")],
+    second: Annotated[Path, typer.Argument(help="The run directory that is compared.")],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one line of JSON for machines at the end.")
+    ] = False,
+) -> None:
+    """Compare the arms that two finished runs have in common, paired by seed and fact.
+
+    What is compared is what the first run's plan reads, at the end of training.
+    """
+    from valueattr.plan import NothingSharedError, Plan, differing
+    from valueattr.plan import compare as compared
+    from valueattr.results import RunDirectory, RunDirectoryError
+
+    with render.failures(RunDirectoryError, NothingSharedError, OSError):
+        runs = [RunDirectory(path) for path in (first, second)]
+        plans = [Plan.read(run) for run in runs]
+        found = compared(*((plan, run.table("measures")) for plan, run in zip(plans, runs, strict=True)))
+    console = render.console(errors=as_json)
+    for name, one, other in differing(*plans):
+        render.line(console, f"The runs differ in {name}: {one} and {other}")
+    table = render.table(*_COLUMNS, wrap=False)
+    for c in found:
+        bootstrap = f"[{c.bootstrap.low:+.3f}, {c.bootstrap.high:+.3f}]" if c.bootstrap else "–"
+        over_seeds = f" [{c.interval.low:+.3f}, {c.interval.high:+.3f}]" if c.interval else ""
+        p = "–" if c.p_holm is None else f"{c.p_holm:.3f}"
+        levels = f"{c.first:.3f}", f"{c.second:.3f}", f"{c.estimate:+.3f}{over_seeds}"
+        table.add_row(c.arm, c.measure, c.split, *levels, bootstrap, p, str(len(c.differences)), str(c.facts))
+    console.print(table)
+    render.line(
+        console,
+        "Means at the end of training. In brackets behind a difference: its 95% t interval over seeds. 'Over facts' is a 95% "
+        "bootstrap interval, the seeds being given. The p values are of t tests over seeds, adjusted over this table.",
+        style="dim",
+    )
+    if as_json:
+        render.as_json({"compared": [_row(c) for c in found]})
+
+
+def _row(c: "Comparison") -> dict[str, object]:
+    return {
+        "arm": c.arm,
+        "measure": c.measure,
+        "split": c.split,
+        "first": c.first,
+        "second": c.second,
+        "difference": c.estimate,
+        "differences": c.differences,
+        "facts": c.facts,
+        "p": c.p,
+        "p_holm": c.p_holm,
+    }

@@ -1,0 +1,139 @@
+"""Two runs held against each other: the same arm in both, paired by seed and fact."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from valueattr.plan._evaluation import bootstrap_over_facts
+from valueattr.plan._plan import Plan
+from valueattr.stats import Interval, holm, p_value, t_interval
+
+
+class NothingSharedError(ValueError):
+    """Two runs have nothing that could be paired; the message says what is missing."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A measure of an arm on a split at the end of training: the second run minus the first.
+
+    first, second: means over what is paired, in the unit of the measure. differences: by seed, each the mean over the
+    `facts` that both have. interval: over seeds; p and p_holm: of the t test, and adjusted over all that is compared; None
+    with one seed. bootstrap: over facts, the seeds being given; None with one fact.
+    """
+
+    arm: str
+    measure: str
+    split: str
+    first: float
+    second: float
+    differences: dict[int, float]
+    facts: int
+    interval: Interval | None
+    bootstrap: Interval | None
+    p: float | None
+    p_holm: float | None = None
+
+    @property
+    def estimate(self) -> float:
+        """The mean of the differences over seeds."""
+        return sum(self.differences.values()) / len(self.differences)
+
+
+def compare(first: tuple[Plan, pd.DataFrame], second: tuple[Plan, pd.DataFrame]) -> list[Comparison]:
+    """Compare two runs, each its plan and its table of measures, on all that the first plan's contrasts and checks read.
+
+    Raises:
+        NothingSharedError: they share no arm, no seed, no measure or no fact.
+    """
+    plan, _ = first
+    wanted = dict.fromkeys(
+        [(c.measure, split) for c in plan.contrasts for split in (c.split, c.minus_split) if split]
+        + [(check.measure, check.split) for check in plan.checks]
+    )
+    one, other = (_ends(measures, {measure for measure, _ in wanted}) for _, measures in (first, second))
+    for level, what in (
+        ("measure", "measure that the first plan declares"),
+        ("arm", "arm"),
+        ("seed", "seed"),
+    ):
+        if one.index.unique(level).intersection(other.index.unique(level)).empty:
+            raise NothingSharedError(f"the runs share no {what}")
+    pairs = pd.DataFrame({"first": one, "second": other}).dropna()
+    found = [
+        comparison
+        for arm in plan.arms
+        for measure, split in wanted
+        if (comparison := _compared(pairs, arm.code, measure, split)) is not None
+    ]
+    if not found:
+        raise NothingSharedError(
+            "the runs share no fact of an arm and seed: they are of different worlds or splits"
+        )
+    tested = [i for i, comparison in enumerate(found) if comparison.p is not None]
+    adjusted = holm([found[i].p or 0.0 for i in tested])
+    for i, p in zip(tested, adjusted, strict=True):
+        found[i] = replace(found[i], p_holm=p)
+    return found
+
+
+def differing(first: Plan, second: Plan) -> list[tuple[str, str, str]]:
+    """What the plans do not have in common, apart from arms and contrasts: its name, and what it is in each."""
+    one, other = _conditions(first), _conditions(second)
+    names = dict.fromkeys([*one, *other])
+    return [
+        (name, _shown(one.get(name)), _shown(other.get(name)))
+        for name in names
+        if one.get(name) != other.get(name)
+    ]
+
+
+_DECLARED = {"arms", "contrasts", "ratios", "checks", "settings"}
+
+
+def _conditions(plan: Plan) -> dict[str, Any]:
+    whole, settings = plan.model_dump(mode="json"), plan.settings.model_dump(mode="json")
+    return {name: value for name, value in whole.items() if name not in _DECLARED} | settings
+
+
+_LONGEST = 40
+
+
+def _shown(value: object) -> str:
+    text = "–" if value is None else str(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def _ends(measures: pd.DataFrame, wanted: set[str]) -> "pd.Series[float]":
+    """Means by arm, seed, measure, split and fact at the end of training."""
+    rows = measures[measures["measure"].isin(wanted) & measures["fact"].notna()]
+    last = rows.groupby(["arm", "seed"], observed=True)["step"].transform("max")
+    keys = ["arm", "seed", "measure", "split", "fact"]
+    means: pd.Series[float] = rows[rows["step"] == last].groupby(keys, observed=True)["value"].mean()
+    return means
+
+
+def _compared(pairs: pd.DataFrame, arm: str, measure: str, split: str) -> Comparison | None:
+    levels = ["arm", "measure", "split"]
+    try:
+        own = pairs.xs((arm, measure, split), level=levels)
+    except KeyError:
+        return None
+    by_seed = {seed: own.xs(seed, level="seed") for seed in own.index.unique("seed").tolist()}
+    paired = [[(rows["second"] - rows["first"]).to_numpy()] for rows in by_seed.values()]
+    differences = {seed: float(x[0].mean()) for seed, x in zip(by_seed, paired, strict=True)}
+    values = list(differences.values())
+    many = len(values) > 1
+    return Comparison(
+        arm,
+        measure,
+        split,
+        float(own["first"].mean()),
+        float(own["second"].mean()),
+        differences,
+        len(own.index.unique("fact")),
+        interval=t_interval(values) if many else None,
+        bootstrap=bootstrap_over_facts(paired),
+        p=p_value(values) if many else None,
+    )
