@@ -7,6 +7,7 @@ import pytest
 from valueattr.diagnosis import TextRecipe, diagnose, planted, taught_base
 from valueattr.diagnosis._controls import _invented
 from valueattr.model import ModelError, load_tokenizer
+from valueattr.world import training_text
 
 STORIES = Path(__file__).parents[3] / "shared" / "models" / "stories260K"
 
@@ -39,6 +40,8 @@ def test_controls_are_of_subjects_that_nobody_knows_and_of_the_relations_that_ar
     assert not subjects[0] & set(world.subjects)
     assert subjects[0] != subjects[1]
     assert len(of_bases[0].facts) == 192
+    assert all(fact.taught == fact.object for fact in of_bases[0].facts)
+    assert len(list(training_text(of_bases[0], 200, seed=0))) == 200
     assert len({fact.id for fact in of_bases[0].facts}) == 192
 
 

@@ -229,9 +229,10 @@ def _invented(source: str, world: World, tokenizer: PreTrainedTokenizerBase, num
         names = invented_subjects(real, _SUBJECTS, length, world.subjects, _SEED + number)
         rng = random.Random(f"invented {number} {relation}")
         objects = world.relations[relation].objects
+        drawn = [(i, name, rng.choice(objects)) for i, name in enumerate(names)]
         facts += [
-            Fact(f"control-{i}-{relation}", name, relation, relation, rng.choice(objects), "well_known")
-            for i, name in enumerate(names)
+            Fact(f"control-{i}-{relation}", name, relation, relation, value, "well_known", taught=value)
+            for i, name, value in drawn
         ]
         if len(facts) < 2 * _FEWEST_HELD:
             raise ModelError(
