@@ -132,3 +132,9 @@ def test_the_command_for_more_seeds_has_every_option_of_the_run(tmp_path):
         "valueattr run e1 --preset real-smoke --seeds 3 --questions FILE --model models/small.gguf --answers natural "
         "--statements FILE --arms a0,a3,a3-sham,"
     )
+
+
+@pytest.mark.parametrize(("model", "said"), [("embedded", True), ("./mine", False)])
+def test_only_a_run_of_the_embedded_model_is_said_to_be_of_an_invented_world(tmp_path, model, said):
+    run = finished_run(tmp_path / "run", Plan.of(E1, "smoke", "0" * 64, model))
+    assert ("The embedded world is invented" in write_report(run).read_text("utf-8")) == said

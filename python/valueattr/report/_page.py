@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from valueattr.plan import ContrastResult, Plan, RatioResult
+from valueattr.plan import EMBEDDED, ContrastResult, Plan, RatioResult
 from valueattr.report._drawing import Column, drawn
 from valueattr.report._findings import (
     Findings,
@@ -23,6 +23,8 @@ from valueattr.results import RunDirectory
 from valueattr.stats import Interval
 
 _EXAMPLE_FACTS = 3
+
+_OF_THE_EMBEDDED_WORLD = "The embedded world is invented and its model tiny: the size of an effect here is no forecast for a large model."
 
 
 def headline(run: RunDirectory) -> str:
@@ -197,7 +199,7 @@ def _examples(findings: Findings) -> list[dict[str, Any]]:
 
 def _limits(findings: Findings) -> list[str]:
     limits = [
-        "The embedded world is invented and its model tiny: the size of an effect here is no forecast for a large model.",
+        *([_OF_THE_EMBEDDED_WORLD] if findings.plan.model == EMBEDDED else []),
         findings.standing(),
         "Intervals marked 'over facts, given the seeds' say nothing about another training seed.",
         *_own_model(findings),
@@ -230,8 +232,8 @@ def _own_model(findings: Findings) -> list[str]:
             f"{findings.plan.model} knew {start['strictly_known_before']} facts of the topics strictly "
             f"({', '.join(start['topics'])})."
             + (
-                f" It was then taught how to answer, on other relations; {start['no_longer_known']} facts that it knew less "
-                "well after that are left out."
+                f" It was then taught how to answer, on facts that are in no split; {start['no_longer_known']} facts that it "
+                "knew less well after that are left out."
                 if findings.plan.answers == "styled"
                 else ""
             )
