@@ -38,7 +38,7 @@ FRONTIER_SPLITS = ("penalised", "neutral")
 
 @dataclass(frozen=True)
 class Context:
-    """The inputs of every arm of a run. answers: how the model answers. controls: of a start model of one's own."""
+    """The inputs of every arm of a run. answers: how the model answers."""
 
     experiment: Experiment
     preset: Preset
@@ -46,7 +46,6 @@ class Context:
     start: Path
     statements: Statements | None = None
     answers: Answers = "taught"
-    controls: Path | None = None
 
     @property
     def training(self) -> TrainingConfig:
@@ -132,9 +131,7 @@ class Context:
 
     @cached_property
     def calibration(self) -> Calibration | None:
-        """How often a verdict is wrong; None where there are no controls of such a start model."""
-        if self.controls:
-            return Calibration.saved(self.controls)
+        """How often a verdict is wrong; None where the start model is of another kind than the controls."""
         of_controls = is_embedded_kind(self.load_start(), self.tokenizer)
         return Calibration.shipped() if of_controls else None
 

@@ -7,7 +7,6 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from valueattr.experiments._progress import Bar, Lines, Progress, Timed, steps_o
 from valueattr.experiments._workers import Task, quiet_libraries, run_tasks, start_forkserver
 from valueattr.plan import EMBEDDED, Answers, Arm, Experiment, Plan, Preset
 from valueattr.questions import QuestionSet, TooFewQuestionsError, assign_splits
-from valueattr.results import DirectoryTakenError, RunDirectory, part_name, write_atomically
+from valueattr.results import DirectoryTakenError, RunDirectory, part_name
 from valueattr.world import World, synthesise
 
 if TYPE_CHECKING:
@@ -255,37 +254,14 @@ def _run_arms(
     ]
     if not tasks:
         return
-    own = settings.own_controls and materials.model != EMBEDDED
-    if own and not directory.controls.is_file():
-        _make_controls(display, directory, folder, materials.world)
     with display.phase("arms", len(tasks) * settings.steps, "steps") as bar:
         run_tasks(
             directory,
-            Context(
-                experiment,
-                settings,
-                materials.world,
-                folder,
-                materials.statements,
-                materials.answers,
-                directory.controls if own else None,
-            ),
+            Context(experiment, settings, materials.world, folder, materials.statements, materials.answers),
             tasks,
             gpu,
             _tracker(bar, settings.steps),
         )
-
-
-def _make_controls(display: Progress, directory: RunDirectory, start: Path, world: World) -> None:
-    """Controls of a start model of one's own, without which verdicts are unsure; cached."""
-    from valueattr.diagnosis import own_calibration
-
-    with display.phase("controls", 1, "calibration") as bar, warnings.catch_warnings():
-        quiet_libraries()
-        display.say("making models to measure the verdict's error with; they are cached for later runs")
-        controls = own_calibration(str(start), world, display.say).controls
-        write_atomically(directory.controls, partial(controls.to_parquet, index=False))
-        bar.update(1)
 
 
 def _check_parts(

@@ -17,15 +17,7 @@ EMBEDDED = "embedded"
 INTELLIGIBLE = 0.8
 """The share of answers that must be language for an arm to count."""
 
-_ADDED = (
-    "temperature",
-    "max_completion_length",
-    "lora_rank",
-    "precision",
-    "facts_asked",
-    "styling_steps",
-    "own_controls",
-)
+_ADDED = ("temperature", "max_completion_length", "lora_rank", "precision", "facts_asked", "styling_steps")
 
 
 def as_sealed(model: type[BaseModel], values: dict[str, Any], added: Collection[str]) -> dict[str, Any]:
@@ -43,8 +35,7 @@ class Preset(BaseModel):
     checkpoint_every, drift_every: steps between checkpoints, and between measurements of KL from the start model.
     lora_rank: of the adapter that is trained in place of whole weights (None). precision: of a training step.
     facts_asked, styling_steps: of a model that is taught no fact, facts of each relation that it is asked, and steps in
-    which it is taught how to answer. own_controls: for a model other than the embedded one, controls of its own are made,
-    without which verdicts are unsure.
+    which it is taught how to answer.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -73,7 +64,6 @@ class Preset(BaseModel):
     precision: Literal["float32", "bfloat16"] = "float32"
     facts_asked: int = Field(default=150, gt=0)
     styling_steps: int = Field(default=110, gt=0)
-    own_controls: bool = False
 
     @model_serializer(mode="wrap")
     def _as_sealed(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -155,7 +145,6 @@ REAL = Preset(
     drift_every=5,
     lora_rank=LORA_RANK,
     precision="bfloat16",
-    own_controls=True,
 )
 PRESETS: Mapping[str, Preset] = {
     "smoke": SMOKE,

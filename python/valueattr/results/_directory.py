@@ -188,11 +188,6 @@ class RunDirectory:
             yield
 
     @property
-    def controls(self) -> Path:
-        """Where a run of a model of one's own keeps what its verdicts' error was measured on."""
-        return self.path / "controls.parquet"
-
-    @property
     def plan(self) -> dict[str, Any]:
         """The plan as it stands in plan.json; `plan_is_intact` says whether that is what was sealed."""
         plan: dict[str, Any] = self._json("plan.json")["plan"]
