@@ -2,6 +2,7 @@
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from valueattr.rating import OUTCOMES
 from valueattr.report._drawing import (
@@ -17,6 +18,7 @@ from valueattr.report._drawing import (
 )
 from valueattr.report._findings import Findings, bounded
 
+_MOST_LAYERS_NAMED = 16
 _OUTCOME_COLOURS = dict(zip(OUTCOMES, ["#009E73", "#D55E00", "#F0E442", "#56B4E9", "#BBBBBB"], strict=True))
 
 
@@ -88,7 +90,7 @@ def _layers(findings: Findings) -> Figure | None:
     floor = findings.at_end("attribute_refit", "never_taught")
     floor = floor[floor["arm"] == findings.start].sort_values("layer")
     axes.plot(floor["layer"], floor["estimate"], ":", color="#777777", label="never taught")
-    axes.set_xticks(sorted(rows["layer"].astype(int).unique()))
+    axes.xaxis.set_major_locator(MaxNLocator(_MOST_LAYERS_NAMED, integer=True))
     axes.set_xlabel("layer (0: embeddings)")
     axes.set_ylabel("refit probe, top-1")
     axes.set_ylim(-0.03, 1.03)
@@ -133,8 +135,15 @@ def _along_kl(findings: Findings) -> Figure | None:
 
 def _outcomes(findings: Findings) -> Figure | None:
     figure = Figure(figsize=(9, 0.4 * len(findings.arms) + 1.2))
-    panels = figure.subplots(1, 3, sharey=True)
-    for axes, split in zip(panels, ("penalised", "untouched", "false_belief"), strict=True):
+    splits = [
+        split
+        for split in ("penalised", "untouched", "false_belief")
+        if len(findings.at_end(OUTCOMES[0], split))
+    ]
+    if not splits:
+        return None
+    panels = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
+    for axes, split in zip(panels, splits, strict=True):
         for i, arm in enumerate(findings.arms):
             left = 0.0
             for outcome in OUTCOMES:
@@ -156,8 +165,8 @@ def _outcomes(findings: Findings) -> Figure | None:
         axes.set_xlabel("share of responses")
         axes.grid(False)
     for outcome in OUTCOMES:
-        panels[2].barh([0], [0], color=_OUTCOME_COLOURS[outcome], label=outcome.replace("_", " "))
-    legend_beside(panels[2])
+        panels[-1].barh([0], [0], color=_OUTCOME_COLOURS[outcome], label=outcome.replace("_", " "))
+    legend_beside(panels[-1])
     arm_axis(panels[0], findings)
     return figure
 
