@@ -25,7 +25,7 @@ every_command = pytest.mark.parametrize("name", COMMANDS)
 
 def test_the_commands_are_those_that_are_documented():
     assert set(COMMANDS) == {
-        *("run", "diagnose", "report", "scan", "capture", "probe", "verify", "rebuild"),
+        *("run", "diagnose", "report", "compare", "scan", "capture", "probe", "verify", "rebuild"),
         *("lexicon check", "lexicon list", "lexicon explain", "audit export", "audit import"),
         *("audit agreement", "questions check", "questions known"),
     }

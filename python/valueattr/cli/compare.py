@@ -34,9 +34,9 @@ def compare(
         bool, typer.Option("--json", help="Print one line of JSON for machines at the end.")
     ] = False,
 ) -> None:
-    """Compare the arms that two finished runs have in common, paired by seed and fact.
+    """Compare two finished runs, paired by seed and fact.
 
-    What is compared is what the first run's plan reads, at the end of training.
+    The arms that both have are compared on what the first run's plan reads, at the end of training.
     """
     from valueattr.plan import NothingSharedError, Plan, differing
     from valueattr.plan import compare as compared
