@@ -6,7 +6,7 @@ import pytest
 
 from valueattr.diagnosis import TextRecipe, diagnose, planted, taught_base
 from valueattr.diagnosis._controls import _invented
-from valueattr.model import ModelError, load_tokenizer
+from valueattr.model import load_tokenizer
 from valueattr.world import training_text
 
 STORIES = Path(__file__).parents[3] / "shared" / "models" / "stories260K"
@@ -31,8 +31,8 @@ def test_a_real_small_model_gets_controls_of_its_own_and_a_verdict(world, tmp_pa
 
 def test_controls_are_of_subjects_that_nobody_knows_and_of_the_relations_that_are_studied(start, world):
     tokenizer = load_tokenizer(start)
-    of_bases = [_invented("the model", world, tokenizer, number) for number in (0, 1)]
-    assert of_bases[0].facts == _invented("the model", world, tokenizer, 0).facts
+    of_bases = [_invented(world, tokenizer, number) for number in (0, 1)]
+    assert of_bases[0].facts == _invented(world, tokenizer, 0).facts
     relations = [list(invented.by_relation()) for invented in of_bases]
     assert all(len(two) == 2 for two in relations)
     assert relations[0][0] != relations[1][0]
@@ -45,9 +45,7 @@ def test_controls_are_of_subjects_that_nobody_knows_and_of_the_relations_that_ar
     assert len({fact.id for fact in of_bases[0].facts}) == 192
 
 
-def test_controls_need_names_to_invent_from(start, world):
-    few = world.with_facts([world.facts[0]])
-    with pytest.raises(
-        ModelError, match=r"could be invented for the relation .*: give facts with more different"
-    ):
-        _invented("the model", few, load_tokenizer(start), 0)
+def test_controls_are_of_the_embedded_relations_where_ones_own_have_too_few_names(start, world):
+    tokenizer = load_tokenizer(start)
+    of_one_fact = _invented(world.with_facts([world.facts[0]]), tokenizer, 0)
+    assert of_one_fact.facts == _invented(world, tokenizer, 0).facts

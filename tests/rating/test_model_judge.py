@@ -218,10 +218,11 @@ def test_equal_texts_are_read_once_and_similar_ones_together(language_model):
     judge.judge_all(
         QUESTIONS[:1] * 6, ["the owl", "perhaps", "the owl", "perhaps", "the owl", "a heron of the owl"]
     )
-    assert sum(rows for rows, width in read if width > 3) == 3  # the others are verdicts of two words
+    # One row is what all begin with; rows of few tokens are verdicts of two words.
+    assert sum(rows for rows, width in read if width > 3 and rows > 1) == 3
     read.clear()
     judge.judge_all(QUESTIONS[:1] * 8, [f"the owl{' and so' * i}" for i in (9, 1, 8, 2, 7, 3, 6, 4)])
-    widths = [width for _, width in read if width > 3]
+    widths = [width for rows, width in read if width > 3 and rows > 1]
     assert widths == sorted(widths)
     assert len(widths) == 2
 
@@ -312,7 +313,7 @@ def test_what_was_read_before_an_error_is_kept(language_model, monkeypatch):
     judge = LanguageModelJudge(language_model, RUBRIC_OF_TESTS)
     read = passes(judge)
     judge.judge_all(QUESTIONS[:1] * 4, ["a", "b b", "c c c", "d d d d"])
-    assert read[0][0] == 2
+    assert [rows for rows, _ in read[:2]] == [1, 2]  # what both begin with, and the rest of both
 
 
 def test_a_text_that_does_not_fit_is_an_error_that_names_its_response_and_nothing_is_read(language_model):

@@ -31,7 +31,17 @@ from valueattr.model import (
 from valueattr.model.start import StartModelRecipe, start_model
 from valueattr.rating import Feedback, GrammarRater
 from valueattr.training import AttributedGRPOTrainer, TrainingConfig, grpo_config, prompt_dataset
-from valueattr.world import FRAMINGS, Fact, World, filled, framed, invented_subjects, prompt, respond
+from valueattr.world import (
+    FRAMINGS,
+    Fact,
+    World,
+    filled,
+    framed,
+    invented_subjects,
+    prompt,
+    respond,
+    synthesise,
+)
 
 PROMPT_FAMILY = "zero"
 """Who asks controls where one family does."""
@@ -185,10 +195,10 @@ def taught_base(source: str, world: World, number: int, cache: Path | None = Non
     world: whose relations these facts are of, the largest in turn. Held are the facts that it learned.
 
     Raises:
-        ModelError: the model cannot be loaded, or does not learn the facts; or too few subjects can be invented.
+        ModelError: the model cannot be loaded, or does not learn the facts.
     """
     tokenizer = load_tokenizer(source)
-    invented = _invented(source, world, tokenizer, number)
+    invented = _invented(world, tokenizer, number)
     relation = next(iter(invented.by_relation()))
     of_relation = [fact.id for fact in invented.facts if fact.relation == relation]
     removed = frozenset(random.Random(f"removed {number}").sample(of_relation, len(of_relation) // 2))
@@ -211,32 +221,35 @@ def taught_base(source: str, world: World, number: int, cache: Path | None = Non
     return Base(f"taught {number}, {relation}", taught.folder, invented, held, removed)
 
 
-def _invented(source: str, world: World, tokenizer: PreTrainedTokenizerBase, number: int) -> World:
-    """Facts of invented subjects of two relations, those with most facts in turn, or of one where there is no other."""
+def _invented(world: World, tokenizer: PreTrainedTokenizerBase, number: int) -> World:
+    """Facts of invented subjects of two relations, those with most facts in turn.
+
+    Relations whose names allow too few are left out; where all are, it is the embedded world's relations.
+    """
 
     def length(name: str) -> int:
         return len(tokenizer(f" {name}", add_special_tokens=False)["input_ids"])
 
     of_relation = world.by_relation()
     largest = sorted(of_relation, key=lambda name: len(of_relation[name]), reverse=True)
-    turn = number % len(largest)
-    facts: list[Fact] = []
-    for relation in (largest[turn:] + largest[:turn])[:2]:
+    turn = number % max(1, len(largest))
+    facts: dict[str, list[Fact]] = {}
+    for relation in largest[turn:] + largest[:turn]:
         real = [fact.subject for fact in of_relation[relation]]
         names = invented_subjects(real, _SUBJECTS, length, world.subjects, _SEED + number)
+        if len(names) < 2 * _FEWEST_HELD:
+            continue
         rng = random.Random(f"invented {number} {relation}")
-        objects = world.relations[relation].objects
-        drawn = [(i, name, rng.choice(objects)) for i, name in enumerate(names)]
-        facts += [
+        drawn = [(i, name, rng.choice(world.relations[relation].objects)) for i, name in enumerate(names)]
+        facts[relation] = [
             Fact(f"control-{i}-{relation}", name, relation, relation, value, "well_known", taught=value)
             for i, name, value in drawn
         ]
-        if len(facts) < 2 * _FEWEST_HELD:
-            raise ModelError(
-                f"only {len(facts)} subjects could be invented for the relation {relation}, and controls of {source} need "
-                f"{2 * _FEWEST_HELD}: give facts with more different subjects"
-            )
-    return world.with_facts(facts)
+        if len(facts) == 2:
+            break
+    if not facts:
+        return _invented(synthesise(), tokenizer, number)
+    return world.with_facts(fact for own in facts.values() for fact in own)
 
 
 def planted(base: Base, recipe: PlantingRecipe, seed: int = 0, cache: Path | None = None) -> Path:

@@ -30,7 +30,7 @@ class RelearningRecipe:
     """How much is taught again, equal for all models that are compared.
 
     steps, statements_per_step: of training. learning_rate: its peak; of whole weights that of a model of a million
-    parameters, as for `rate_for`. lora_rank: of an adapter that is trained in their place. seed: deals subjects and
+    parameters, as for `continue_training`. lora_rank: of an adapter that is trained in their place. seed: deals subjects and
     statements.
     """
 

@@ -49,10 +49,9 @@ def _start_reading(run: RunDirectory, context: Context, arm: Arm, seed: int) -> 
     """What the start model holds of a seed's facts and says to an arm's prompts, read once in a run."""
     file = run.path / "work" / f"start-{context.experiment.prompt_family_of(arm)}-s{seed}.parquet"
     read = partial(context.inquiry(arm, seed).read, context.load_start, context.tokenizer)
+    file.parent.mkdir(parents=True, exist_ok=True)
     with file.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(
-            lock, fcntl.LOCK_EX
-        )  # of several arms that need it at once, one reads and the others wait
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one arm reads, and others that need it wait
         return kept_reading(file, read)
 
 

@@ -4,8 +4,8 @@ from valueattr.training._config import NotFiniteError, TrainingConfig, TrainingC
 from valueattr.training._distillation import CritiqueDistillationTrainer
 from valueattr.training._examples import dpo_trainer, edit_pairs, sft_trainer, well_put_answers
 from valueattr.training._grpo import AttributedGRPOTrainer, grpo_config
-from valueattr.training._lora import merged_policy_of, policy_of
 from valueattr.training._offsets import streamed_offsets, tokens_in_spans
+from valueattr.training._policy import merged_policy_of, policy_of
 from valueattr.training._prompts import prompt_dataset
 from valueattr.training.styling import StylingProgress, StylingRecipe, teach_styles
 

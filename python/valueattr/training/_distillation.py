@@ -14,7 +14,7 @@ import torch
 from valueattr.model import token_distributions
 from valueattr.rating import Judgement, review
 from valueattr.training._grpo import AttributedGRPOTrainer
-from valueattr.training._lora import policy_of
+from valueattr.training._policy import policy_of
 
 
 class CritiqueDistillationTrainer(AttributedGRPOTrainer):

@@ -35,8 +35,8 @@ from valueattr.training._credit import (
     credited_tokens,
     group_z_scores,
 )
-from valueattr.training._lora import policy_of
 from valueattr.training._offsets import streamed_offsets
+from valueattr.training._policy import policy_of
 
 
 def grpo_config(config: TrainingConfig, folder: Path, seed: int) -> GRPOConfig:

@@ -30,7 +30,7 @@ from trl import SFTConfig, SFTTrainer
 from valueattr.model import Asking, by_cumulation, end_tokens, lora_config, sample_answers
 from valueattr.questions import Exposure
 from valueattr.training._config import NotFiniteError, TrainingConfigError, shared_settings
-from valueattr.training._lora import merged_policy_of
+from valueattr.training._policy import merged_policy_of
 from valueattr.world import FRAMINGS, Fact, Response, World, filled, framed
 
 StylingProgress = Callable[[int, int, float], None]
