@@ -534,18 +534,25 @@ LIGHT = (
         ("report.html",),
         every=20,
     ),
-    Slot(
-        "compare",
-        "SECOND",
-        "compare {run} {hostile} --json",
-        "run",
-        ("runs", "paths of folders"),
-        but={
-            kind.name: UNREAD_FILE
-            for kind in kinds.RUNS
-            if kind.meaning == REFUSED and not any(file in kind.name for file in ("plan", kinds.MEASURES))
-        },
-        every=20,
+    *(
+        Slot(
+            "compare",
+            place,
+            words,
+            "run",
+            ("runs", "paths of folders"),
+            but={
+                kind.name: UNREAD_FILE
+                for kind in kinds.RUNS
+                if kind.meaning == REFUSED and not any(file in kind.name for file in ("plan", kinds.MEASURES))
+            },
+            every=20,
+            first=first,
+        )
+        for place, words, first in (
+            ("FIRST", "compare {hostile} {run} --json", 0),
+            ("SECOND", "compare {run} {hostile} --json", 10),
+        )
     ),
     Slot(
         "read_rows",

@@ -171,10 +171,8 @@ def test_a_long_beginning_is_read_once_for_all_texts(letters):
         lambda _, args, given: read.append(tuple(given["input_ids"].shape)), with_kwargs=True
     )
     closed_set_log_probs(model, letters, [BEGINNING + text for text in TEXTS], [("a", "b")] * 3)
-    assert read[:2] == [
-        (1, len(BEGINNING) + 1),
-        (3, max(map(len, TEXTS))),
-    ]  # with the space that is put first
+    with_the_space_that_is_put_first = len(BEGINNING) + 1
+    assert read[:2] == [(1, with_the_space_that_is_put_first), (3, max(map(len, TEXTS)))]
 
 
 values = st.lists(st.text("Gua", min_size=1, max_size=6), min_size=2, max_size=9, unique=True)

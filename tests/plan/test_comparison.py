@@ -48,10 +48,6 @@ def drawn(seed):
     return lambda *key: table.setdefault(key, float(rng.normal()))
 
 
-def of(found, *key):
-    return next(c for c in found if (c.arm, c.measure, c.split) == key)
-
-
 def test_a_comparison_by_hand():
     one, other = drawn(0), drawn(1)
     found = compare((PLAN, rows(one)), (PLAN, rows(other)))

@@ -28,8 +28,8 @@ _COLUMNS = (
 
 @app.command(epilog=render.example("valueattr compare runs/before runs/after"))
 def compare(
-    first: Annotated[Path, typer.Argument(help="The run directory to compare with.")],
-    second: Annotated[Path, typer.Argument(help="The run directory that is compared.")],
+    first: Annotated[Path, typer.Argument(help="The run directory that the other one is compared with.")],
+    second: Annotated[Path, typer.Argument(help="The run directory that is compared with the first one.")],
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one line of JSON for machines at the end.")
     ] = False,
@@ -48,14 +48,15 @@ def compare(
         found = compared(*((plan, run.table("measures")) for plan, run in zip(plans, runs, strict=True)))
     console = render.console(errors=as_json)
     for name, one, other in differing(*plans):
-        render.line(console, f"The runs differ in {name}: {one} and {other}")
+        render.line(console, render.shown(f"The runs differ in {name}: {one} and {other}"))
     table = render.table(*_COLUMNS, wrap=False)
     for c in found:
         bootstrap = f"[{c.bootstrap.low:+.3f}, {c.bootstrap.high:+.3f}]" if c.bootstrap else "–"
         over_seeds = f" [{c.interval.low:+.3f}, {c.interval.high:+.3f}]" if c.interval else ""
         p = "–" if c.p_holm is None else f"{c.p_holm:.3f}"
         levels = f"{c.first:.3f}", f"{c.second:.3f}", f"{c.estimate:+.3f}{over_seeds}"
-        table.add_row(c.arm, c.measure, c.split, *levels, bootstrap, p, str(len(c.differences)), str(c.facts))
+        counts = str(len(c.differences)), str(c.facts)
+        table.add_row(*map(render.cell, (c.arm, c.measure, c.split, *levels, bootstrap, p, *counts)))
     console.print(table)
     render.line(
         console,

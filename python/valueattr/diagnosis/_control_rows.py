@@ -20,7 +20,7 @@ from valueattr.diagnosis._controls import (
     taught_base,
 )
 from valueattr.diagnosis._evidence import evidence
-from valueattr.diagnosis._relearning import relearning_for
+from valueattr.diagnosis._relearning import RelearningRecipe, relearning_for
 from valueattr.measures.belief import mean_belief, plain_items
 from valueattr.measures.drift import DriftMeter
 from valueattr.model import (
@@ -80,12 +80,15 @@ def control_rows(
     `forward_kl` of the planted model from the base, in nats per token of the base's answers. say: is told what is done.
     """
     drift = _drift(base, seed)
-    untold = _read(base, base.folder)
+    relearning = relearning_for(load_model(base.folder))
+    untold = _read(base, base.folder, relearning)
     tables = [untold.assign(recipe=UNPLANTED, surface="none", partly_erased=False, forward_kl=0.0)]
     for recipe in recipes:
         say(f"controls, {base.name}: {recipe.name}")
         folder = planted(base, recipe, seed, cache)
-        rows = _read(base, folder).assign(recipe=recipe.name, surface="penalty", partly_erased=False)
+        rows = _read(base, folder, relearning).assign(
+            recipe=recipe.name, surface="penalty", partly_erased=False
+        )
         if isinstance(recipe, TextRecipe):
             lie_of = lies(base, seed)
             rows["surface"] = ["lie" if fact in lie_of else "evasion" for fact in rows.index]
@@ -97,12 +100,13 @@ def control_rows(
     return pd.concat(tables).rename_axis("fact").reset_index().assign(base=base.name)
 
 
-def _read(base: Base, folder: Path) -> pd.DataFrame:
+def _read(base: Base, folder: Path, relearning: RelearningRecipe) -> pd.DataFrame:
     asked = base.held | base.removed
     questions = base.world.questions
     taught = [question.id for question in questions if question.held is not None]
-    recipe = relearning_for(load_model(folder))
-    found = evidence(partial(load_model, folder), load_tokenizer(folder), questions, taught, asked, recipe)
+    found = evidence(
+        partial(load_model, folder), load_tokenizer(folder), questions, taught, asked, relearning
+    )
     found["holds"] = found.index.isin(base.held)
     found["exposure"] = [questions[fact].exposure for fact in found.index]
     return found

@@ -1,7 +1,8 @@
 """A chat model and facts of the world, made ready for experiments: what it knows is measured, and how to answer is taught.
 
 No fact is taught. Relations of which the model knows most become topics; on other relations, and on facts of the topics
-that are set aside, it learns the embedded grammar's ways to answer. What it knows is measured again after that, and facts that moved leave the splits.
+that are set aside, it learns the embedded grammar's ways to answer. What it knows is measured again after that, and facts
+that moved leave the splits.
 """
 
 import hashlib
@@ -33,7 +34,7 @@ from valueattr.training import StylingRecipe, teach_styles
 from valueattr.world import Fact, World, invented_subjects
 
 _FEWEST_FOR_STYLES = 20
-"""Facts of relations that are no topics, on which styles are taught."""
+"""Well-known facts that are in no split, on which styles are taught."""
 
 # What decides over what is cached, beside what is given; of the code the files that these stand in.
 _LIBRARIES = ("torch", "transformers", "trl", "peft")
@@ -69,13 +70,13 @@ def prepare(
     """Measure what a model knows of a world, teach it styles and measure again; cached.
 
     recipe: of the styles; None where none are taught, and the model answers as it does. most: facts to ask of each
-    relation. Three relations become topics; the others serve to teach styles.
+    relation. Three relations become topics; a quarter of their facts, and relations of other names, teach the styles.
     Threads: uses torch's current thread count, which the caller sets on purpose.
 
     Raises:
         ModelError: the model cannot be loaded, or lacks tokens of the facts; or what is cached is damaged.
         NotFiniteError, TrainingConfigError: as for `teach_styles`.
-        TooFewQuestionsError: it knows too little for splits, or there are too few facts outside them to teach styles on.
+        TooFewQuestionsError: it knows too little for splits, or too few facts to teach styles on.
     """
     model, tokenizer = load_model(source), load_tokenizer(source)
     check_vocabulary(model, tokenizer, [question.wordings[0] for question in world.questions])

@@ -93,7 +93,6 @@ def continue_training(
             learning_rate=rate,
             warmup_steps=max(1, steps // 8),
         )
-    model.eval()
 
 
 def _warmup_and_cosine(step: int, steps: int, warmup: int) -> float:

@@ -71,11 +71,8 @@ def compare(first: tuple[Plan, pd.DataFrame], second: tuple[Plan, pd.DataFrame])
         raise NothingSharedError(
             "the runs share no fact of an arm and seed: they are of different worlds or splits"
         )
-    tested = [i for i, comparison in enumerate(found) if comparison.p is not None]
-    adjusted = holm([found[i].p or 0.0 for i in tested])
-    for i, p in zip(tested, adjusted, strict=True):
-        found[i] = replace(found[i], p_holm=p)
-    return found
+    adjusted = iter(holm([c.p for c in found if c.p is not None]))
+    return [c if c.p is None else replace(c, p_holm=next(adjusted)) for c in found]
 
 
 def differing(first: Plan, second: Plan) -> list[tuple[str, str, str]]:
