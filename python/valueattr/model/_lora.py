@@ -55,7 +55,9 @@ def trainable(model: PreTrainedModel, rank: int | None) -> Iterator[Any]:
     from peft import get_peft_model
 
     adapted = get_peft_model(model, config)
-    with RoundedWeights(adapted).in_place(), torch.autocast(model.device.type, torch.bfloat16):
+    # Autocast keeps its rounded copies of weights until it ends, and would go on with those of the first step.
+    autocast = torch.autocast(model.device.type, torch.bfloat16, cache_enabled=False)
+    with RoundedWeights(adapted).in_place(), autocast:
         yield adapted
     adapted.merge_and_unload().requires_grad_(True)  # peft froze them
 
