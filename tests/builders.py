@@ -111,9 +111,18 @@ def small_plan(arms, contrasts, ratios=(), checks=()):
     )
 
 
+def as_version_2(plan):
+    """The JSON values of a plan as version 2 had them."""
+    values = {**plan.to_json(), "version": 2}
+    del values["rule"]
+    for contrast in values["contrasts"]:
+        del contrast["minus_arms"], contrast["framing"]
+    return values
+
+
 def as_version_1(plan):
     """The JSON values of a plan as version 1 had them."""
-    values = plan.to_json()
+    values = as_version_2(plan)
     arms = {arm["code"]: arm for arm in values.pop("arms")}
     for arm in arms.values():
         if arm["feedback"]:

@@ -123,7 +123,11 @@ def test_variations_add_their_arms():
     assert {arm.prompt_family for arm in by_family.values()} == {"zero", "positive"}
     assert {code.split("-")[0] for code in by_family} == {"s0", "s2", "s6", "random"}
     noisy = [arm for arm in vary("span-noise").arms if arm not in E3.arms]
-    assert [arm.feedback.span_noise for arm in noisy] == [0.1, 0.2, 0.3, 0.4, 0.5]
+    assert [arm.feedback.span_noise for arm in noisy if not arm.is_sham] == [0.1, 0.2, 0.3, 0.4, 0.5]
+    for arms in (noisy, [arm for arm in by_family.values() if arm.feedback]):
+        assert sum(arm.is_sham for arm in arms) == len(arms) / 2
+    leak = next(c for c in vary("prompt-family").contrasts if c.name == "leak-zero")
+    assert leak.pairs == (("s2", "s2-sham"), ("s2-zero", "s2-sham-zero"))
     with pytest.raises(ValueError, match="unknown variation"):
         vary("mood")
 
@@ -139,13 +143,13 @@ def test_plans_name_arms_that_exist():
         codes = {arm.code for arm in experiment.arms}
         assert len(codes) == len(experiment.arms)
         for contrast in experiment.contrasts:
-            assert {contrast.arm, contrast.baseline} <= codes
+            assert contrast.arms <= codes
         for ratio in experiment.ratios:
             assert {ratio.arm, ratio.baseline} <= codes
         for check in experiment.checks:
             assert {check.arm, check.against} <= codes
         assert experiment.primary in {contrast.name for contrast in experiment.contrasts}
-    assert set(DISTANCE) <= set(SPLITS)
+    assert {split for splits in DISTANCE for split in splits} <= set(SPLITS)
 
 
 def test_a_start_model_that_follows_no_critique_makes_the_arm_not_testable(world, untrained, tmp_path):

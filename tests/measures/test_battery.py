@@ -100,7 +100,7 @@ def test_what_is_given_is_read_too(model, tokenizer, world):
         tokenizer,
         Echo(),
         topics=Topics(ids, ids, frozenset(q.id for q in splits["never"])),
-        distance=("well", "never"),
+        distance=(("well",), ("never",)),
         probes=FrozenProbes(texts, read_states(model, tokenizer, texts)),
     )
     names = {row["measure"] for row in battery.measure(model).rows}

@@ -34,8 +34,9 @@ def belief(fact, u, margin, right):
 
 
 def said(fact, hedges):
-    verdict = a_judgement()
-    counts = dict.fromkeys(KINDS, 0) | {"epistemic": int(hedges)}
+    """An answer that the rater calls a hedge, or does not; the scanner found nothing."""
+    verdict = a_judgement(hedges=("epistemic",) if hedges else ())
+    counts = dict.fromkeys(KINDS, 0)
     return ScannedResponse(a_response(fact, verdict), 5, counts, frozenset(), False, verdict)
 
 

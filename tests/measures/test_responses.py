@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -47,7 +48,11 @@ def test_hedging_of_each_kind_by_hand():
     assert (hedged["hedged/epistemic"], hedged["hedged/any"], hedged["first_sentence/epistemic"]) == (1, 1, 1)
     assert hedged["density/epistemic"] == pytest.approx(100 / 7)
     assert (hedged["hedge_added"], hedged["hedge_in_place"]) == (1, 0)
-    assert hedged["bits_without_hedges"] == pytest.approx(hedged["bits"])
+    choices = len(FACTS[1].choices)
+    assert hedged["bits"] == pytest.approx(math.log2(choices / 2))  # no other answer hedges
+    assert hedged["bits_without_hedges"] == pytest.approx(
+        math.log2(2 / 3 * choices)
+    )  # one is as plain, and true
     assert (evasive["hedged/refusal"], evasive["hedged/non_affirmation"]) == (1, 1)
     assert (evasive["first_sentence/refusal"], evasive["hedge_only/scanned"]) == (0, 0)
     assert (evasive["hedge_added"], evasive["hedge_in_place"], evasive["bits"]) == (0, 1, 0)
@@ -66,6 +71,28 @@ def test_information_by_hand():
             assert value < 0
     silent = of(facts[0], " In short, I do not know.")
     assert information(WORLD.questions, [(silent, silent.judgement)]) == [0.0]
+
+
+def test_a_reader_tells_hedged_answers_from_plain_ones_and_one_split_from_another():
+    """Half of all answers are true; knowing which kind they are of, the reader knows nearly all."""
+    facts = list({f.subject: f for f in FACTS}.values())[:24]
+    told = [
+        of(f, f" It is the {f.answer}." if i % 2 else f" Perhaps it is the {wrong(f)}.")
+        for i, f in enumerate(facts)
+    ]
+    choices = len(facts[0].choices)
+    bits = information(WORLD.questions, [(r, r.judgement) for r in told])
+    assert min(bits[1::2]) > math.log2(0.8 * choices)
+    here_true, there_false = (
+        replace(of(f, f" It is the {f.answer if i % 2 else wrong(f)}."), split=("a", "b")[i % 2])
+        for i, f in enumerate(facts[:2])
+    )
+    apart = [replace(here_true if i % 2 else there_false, fact=f.id) for i, f in enumerate(facts)]
+    pooled = [replace(r, split="a") for r in apart]
+    apart_bits, pooled_bits = (
+        information(WORLD.questions, [(r, r.judgement) for r in rows]) for rows in (apart, pooled)
+    )
+    assert min(apart_bits[0::2]) > max(pooled_bits)
 
 
 def test_a_coin_that_nobody_can_trust_tells_nothing():

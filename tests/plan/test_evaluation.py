@@ -10,6 +10,7 @@ from tests.builders import an_arm, small_plan
 from valueattr.experiments import E1
 from valueattr.plan import Check, Contrast, Plan, PlanError, evaluate
 from valueattr.results.summary import summarise
+from valueattr.stats import holm, tost
 
 PLAN = small_plan(
     arms=[an_arm("a1"), an_arm("a3"), an_arm("a4")],
@@ -79,13 +80,84 @@ def test_contrasts_by_hand():
 
 
 def test_verdicts_in_words():
-    result = evaluate(PLAN, measures(5), steps(5, BOTH))
+    result = evaluate(PLAN, measures(8), steps(8, BOTH))
     assert result.contrast("main").verdict == "lower"
     assert result.contrast("null").verdict == "equivalent within ±0.5"
-    assert result.contrast("main").interval.n == 5
-    assert result.contrast("main").p_holm >= result.contrast("main").p
+    assert result.contrast("main").interval.n == 8
+    few = evaluate(PLAN, measures(5), steps(5, BOTH))
+    assert few.contrast("main").verdict == "lower in 5 seeds: a demonstration"
+    assert few.contrast("null").verdict == "equivalent within ±0.5 in 5 seeds: a demonstration"
     noisy = evaluate(PLAN, measures(3, noise=20.0), steps(3, BOTH))
     assert noisy.contrast("null").verdict == "not shown"
+
+
+def test_the_primary_difference_is_tested_alone_and_opens_the_gate_for_the_others():
+    rows = measures(8)
+    opened = evaluate(PLAN, rows, steps(8, BOTH))
+    assert opened.contrast("main").p_holm == opened.contrast("main").p
+    others = ("specific", "distance", "null")
+    p = {name: opened.contrast(name).p for name in others}
+    assert [opened.contrast(name).p_holm for name in others] == pytest.approx(holm(list(p.values())))
+    assert opened.contrast("specific").verdict == "lower"
+    closed = evaluate(PLAN.model_copy(update={"primary": "null"}), rows, steps(8, BOTH))
+    assert closed.contrast("null").verdict == "equivalent within ±0.5"
+    for name in ("main", "specific"):
+        assert closed.contrast(name).p_holm < 0.05
+        assert closed.contrast(name).verdict == "not claimed: the primary difference is not shown"
+
+
+def test_equivalence_tests_have_a_family_of_their_own():
+    result = evaluate(PLAN, measures(8), steps(8, BOTH))
+    raw = [tost(list(c.differences.values()), c.declared.smallest_effect).p for c in result.contrasts]
+    assert [c.p_equivalence for c in result.contrasts] == pytest.approx(holm(raw))
+
+
+def test_plans_up_to_version_2_keep_their_rule():
+    plan = PLAN.model_copy(update={"rule": "holm", "primary": "null"})
+    result = evaluate(plan, measures(3), steps(3, BOTH))
+    assert result.contrast("main").verdict == "lower"
+    assert [c.p_holm for c in result.contrasts] == pytest.approx(holm([c.p for c in result.contrasts]))
+    null = result.contrast("null")
+    assert null.p_equivalence == pytest.approx(tost(list(null.differences.values()), 0.5).p)
+
+
+def test_seeds_that_agree_to_the_bit_have_no_verdict():
+    main = evaluate(PLAN, measures(8, noise=0.0), steps(8, BOTH)).contrast("main")
+    assert main.p is main.p_holm is main.p_equivalence is None
+    assert main.verdict == "no verdict: every seed gave the same difference"
+
+
+def test_an_interaction_subtracts_the_difference_of_two_other_arms():
+    contrast = Contrast("x", "x", "m", "a3", "a1", "p", minus_arms=("a4", "a1"))
+    plan = PLAN.model_copy(update={"contrasts": (contrast,), "primary": "x", "checks": ()})
+    rows, log = measures(3), steps(3, BOTH)
+    found = evaluate(plan, rows, log).contrast("x").differences
+    by_hand = evaluate(PLAN, rows, log)
+    for seed in range(3):
+        both = (by_hand.contrast(name).differences[seed] for name in ("main", "null"))
+        assert found[seed] == pytest.approx(next(both) - next(both))
+    broken = rows[~((rows["arm"] == "a4") & (rows["seed"] == 1))]
+    assert sorted(evaluate(plan, broken, log).contrast("x").differences) == [0, 2]
+
+
+def test_the_bootstrap_draws_subjects_with_all_of_their_facts():
+    """Ten facts of one subject that are all alike say as much as one."""
+    facts, copies = 30, 10
+    value = np.repeat(np.random.default_rng(0).normal(size=facts), copies)
+    names = [f"f{i}" for i in range(facts * copies)]
+    rows = pd.concat(
+        pd.DataFrame({"fact": names, "value": value if arm == "a3" else 0.0}).assign(
+            arm=arm, split="p", seed=0, step=1, measure="m"
+        )
+        for arm in ("a1", "a3")
+    )
+    subjects = {name: f"s{i // copies}" for i, name in enumerate(names)}
+    plan = PLAN.model_copy(update={"checks": ()})
+    alone, whole = (
+        evaluate(plan, rows, steps(1, []), s).contrast("main").bootstrap for s in (None, subjects)
+    )
+    assert (alone.n, whole.n) == (facts * copies, facts)
+    assert whole.high - whole.low == pytest.approx(copies**0.5 * (alone.high - alone.low), rel=0.1)
 
 
 def test_one_seed_has_an_estimate_and_no_verdict():
@@ -154,9 +226,9 @@ def test_the_bootstrap_takes_the_seeds_as_given():
 def test_holm_counts_what_was_declared_and_not_what_was_measured():
     rows = measures(3)
     without = evaluate(PLAN, rows[rows["arm"] != "a4"], steps(3, BOTH))
-    p = sorted(c.p for c in without.contrasts if c.p is not None)
-    assert len(p) == 2
-    assert min(c.p_holm for c in without.contrasts if c.p_holm is not None) == pytest.approx(4 * p[0])
+    assert [c.declared.name for c in without.contrasts if c.p is not None] == ["main", "specific"]
+    specific = without.contrast("specific")
+    assert specific.p_holm == pytest.approx(3 * specific.p)  # the primary is tested alone
 
 
 def test_a_plan_that_asks_for_what_does_not_exist_is_an_error():
@@ -258,7 +330,7 @@ def test_summary_by_hand():
     assert row["low"].to_list() == pytest.approx([1.6 - half] * 2, abs=1e-5)
     assert set(row["interval"]) == {"t over seeds"}
     single = summarise(rows[rows["seed"] == 0]).to_pandas()
-    assert set(single["interval"]) == {"bootstrap over facts, given the seeds"}
+    assert set(single["interval"]) == {"bootstrap over subjects, given the seeds"}
     assert single["low"].notna().all()
 
 

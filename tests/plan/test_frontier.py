@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -50,11 +52,26 @@ def test_the_area_is_the_mean_knowledge_over_the_range():
 
 
 def test_arms_are_compared_at_the_framing_that_both_reach():
-    result = evaluate(PLAN, *tables(3))
+    attribution = evaluate(PLAN, *tables(3)).contrast("attribution")
     # both reach .8; s2 passed it two thirds of the way from .6 to .9
-    assert result.contrast("attribution").differences == pytest.approx(dict.fromkeys(range(3), 5.5 - 3.0))
-    assert result.contrast("attribution").verdict == "higher"
-    assert result.contrast("attribution").bootstrap is None
+    assert attribution.differences == pytest.approx(dict.fromkeys(range(3), 5.5 - 3.0))
+    assert attribution.verdict == "no verdict: every seed gave the same difference"
+    assert attribution.bootstrap is None
+
+
+def test_a_sealed_range_of_framings_is_compared_over_and_must_be_reached():
+    def with_framing(*range_):
+        sealed = replace(PLAN.contrasts[0], framing=range_)
+        return PLAN.model_copy(update={"contrasts": (sealed,), "ratios": ()})
+
+    rows, log = tables(3, noise=0.01)
+    every = frontiers(PLAN, rows, "p", "k")
+    found = evaluate(with_framing(0.5, 0.7), rows, log).contrast("attribution")
+    assert found.differences == pytest.approx(
+        {seed: every["s6", seed].area(0.5, 0.7) - every["s2", seed].area(0.5, 0.7) for seed in range(3)}
+    )
+    assert found.p < 0.05
+    assert evaluate(with_framing(0.5, 0.85), rows, log).contrast("attribution").verdict == "not measured"
 
 
 def test_the_common_range_ends_where_the_least_arm_does():

@@ -1,11 +1,12 @@
 """A plan is the same declared, sealed and read again, whichever version sealed it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.builders import an_arm, as_version_1, small_plan
+from tests.builders import an_arm, as_version_1, as_version_2, small_plan
 from valueattr.experiments import E1, E2, E3, vary
 from valueattr.plan import PLAN_VERSION, Check, Contrast, Plan, PlanError, Ratio, plan_version
 from valueattr.results import RunDirectory, RunDirectoryError
@@ -32,8 +33,11 @@ def test_a_plan_that_is_read_seals_to_the_same_bytes(plan, tmp_path):
     assert (again.path / "plan.json").read_bytes() == (run.path / "plan.json").read_bytes()
 
 
-def test_a_plan_of_version_1_is_the_same_plan(plan):
-    assert Plan.from_json(json.loads(json.dumps(as_version_1(plan)))) == plan
+@pytest.mark.parametrize("former", [as_version_1, as_version_2])
+def test_a_plan_of_an_earlier_version_is_the_same_plan_under_its_own_rule(plan, former):
+    contrasts = tuple(replace(contrast, minus_arms=None, framing=None) for contrast in plan.contrasts)
+    same = plan.model_copy(update={"rule": "holm", "contrasts": contrasts})
+    assert Plan.from_json(json.loads(json.dumps(former(plan)))) == same
 
 
 @pytest.mark.parametrize("name", ["e1", "e2", "e3"])
@@ -42,11 +46,12 @@ def test_the_published_plans_are_read(name):
     assert run.plan_is_intact
     plan = Plan.read(run)
     assert (plan.experiment, plan.preset, plan.settings.split_size) == (name, "tiny", 32)
+    assert plan.rule == "holm"
     if plan_version(run.plan) == 1:
         assert [arm.code for arm in plan.arms] == run.plan["order"]
         assert as_version_1(plan) == run.plan
     else:
-        assert plan.to_json() == run.plan
+        assert as_version_2(plan) == run.plan
 
 
 def test_an_adapter_is_sealed_where_one_is_trained(plan):

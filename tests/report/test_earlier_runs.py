@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.builders import as_version_1
-from valueattr.plan import Plan, PlanError
+from valueattr.plan import PLAN_VERSION, Plan, PlanError
 from valueattr.report import headline, headline_table, table_note, write_report
 from valueattr.results import MEASURES, RunDirectory, RunDirectoryError
 from valueattr.results._directory import hash_plan
@@ -60,10 +60,10 @@ def test_more_seeds_for_a_run_made_before_make_a_run_of_their_own(run, tmp_path)
 
 
 def test_a_run_of_a_later_version_is_not_half_reported(run, tmp_path):
-    plan = {**run.plan, "version": 3}
+    plan = {**run.plan, "version": PLAN_VERSION + 1}
     (tmp_path / "plan.json").write_text(json.dumps({"plan": plan, "sha256": hash_plan(plan)}))
     for read in (headline, headline_table, table_note, write_report):
-        with pytest.raises(PlanError, match=r"plan\.json: the plan is of version 3"):
+        with pytest.raises(PlanError, match=rf"plan\.json: the plan is of version {PLAN_VERSION + 1}"):
             read(RunDirectory(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
 

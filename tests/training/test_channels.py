@@ -30,6 +30,7 @@ from valueattr.training import (
 )
 from valueattr.training._credit import group_z_scores
 from valueattr.training._distillation import _of_another
+from valueattr.training._grpo import group_permutation
 from valueattr.world import respond, synthesise
 
 CONFIG = TrainingConfig(
@@ -114,7 +115,7 @@ def test_every_channel_receives_equal_judgements(build, world):
         trainer = build(arm.feedback, arm.method)
         trainer.train()
         judgements[arm.code] = [(r.fact, r.response, r.judgement, r.split) for r in trainer.rollouts]
-    assert len(judgements) == 24  # eleven that are paid, each with its sham, and two critiques
+    assert len(judgements) == 28  # thirteen that are paid, each with its sham, and two critiques
     assert all(rows == judgements["s2"] for rows in judgements.values())
     # Off-policy channels are made of judged responses by the same rater.
     rollouts = trainer.rollouts
@@ -135,11 +136,12 @@ def test_the_summed_scalar_is_the_channels_summed(build):
         assert advantages == pytest.approx([float(expected[row])] * len(advantages), abs=1e-5)
 
 
-def test_decoupled_channels_are_normalised_by_trl_and_then_summed(build):
-    trainer = trained(build, "s5")
-    assert trainer.args.multi_objective_aggregation == "normalize_then_sum"
-    total = group_z_scores(trainer.judged_rewards, CONFIG.group_size).sum(1)
-    expected = (total - total.mean()) / (total.std() + 1e-4)
+def test_decoupled_channels_are_each_normalised_in_the_group_and_then_summed(build):
+    """As where every channel has its own tokens, so that the two differ in the tokens alone."""
+    trainer, tokens = trained(build, "s5"), trained(build, "s7")
+    expected = group_z_scores(trainer.judged_rewards, CONFIG.group_size).sum(1)
+    z = group_z_scores(tokens.judged_rewards, CONFIG.group_size)
+    assert torch.equal(z.sum(1), expected)
     for row, advantages in enumerate(trainer.trained_advantages):
         assert advantages == pytest.approx([float(expected[row])] * len(advantages), abs=1e-5)
 
@@ -152,6 +154,21 @@ def test_one_channel_on_its_span_has_trls_value(build):
         credited += len(carried)
         assert carried == pytest.approx([whole[0]] * len(carried), abs=1e-5)
     assert credited
+
+
+def test_noise_stands_where_the_leak_was_and_nowhere_else(build):
+    noise, span, scalar = (trained(build, code) for code in ("noise", "s6", "s2"))
+    z = group_z_scores(noise.judged_rewards, CONFIG.group_size)[:, 0]
+    order = group_permutation(COUNT, CONFIG.group_size, noise.args.seed, 0)
+    assert sorted(order) == list(range(COUNT)) != order
+    for row, (given, own, whole) in enumerate(
+        zip(noise.trained_advantages, span.trained_advantages, scalar.trained_advantages, strict=True)
+    ):
+        assert len(given) == len(whole)
+        for value, on_span in zip(given, own, strict=True):
+            expected = z[row] if on_span else z[order[row]]
+            if z[row]:  # where it is 0 the span cannot be told from the rest
+                assert value == pytest.approx(float(expected), abs=1e-5)
 
 
 def test_random_spans_carry_as_much_as_the_true_ones(build):

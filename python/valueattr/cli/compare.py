@@ -1,4 +1,4 @@
-"""`valueattr compare`: two runs held against each other, paired by seed and fact."""
+"""`valueattr compare`: two runs held against each other, paired by seed, fact and wording."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,8 +19,9 @@ _COLUMNS = (
     "first",
     "second",
     "second - first",
-    "over facts",
+    "over subjects",
     "p (Holm)",
+    "p (equivalence)",
     "seeds",
     "facts",
 )
@@ -34,7 +35,7 @@ def compare(
         bool, typer.Option("--json", help="Print one line of JSON for machines at the end.")
     ] = False,
 ) -> None:
-    """Compare two finished runs, paired by seed and fact.
+    """Compare two finished runs, paired by seed, fact and wording.
 
     The arms that both have are compared on what the first run's plan reads, at the end of training.
     """
@@ -45,23 +46,26 @@ def compare(
     with render.failures(RunDirectoryError, NothingSharedError, OSError):
         runs = [RunDirectory(path) for path in (first, second)]
         plans = [Plan.read(run) for run in runs]
-        found = compared(*((plan, run.table("measures")) for plan, run in zip(plans, runs, strict=True)))
+        subjects = runs[0].subjects | runs[1].subjects
+        one, other = (run.table("measures") for run in runs)
+        found = compared(plans[0], one, other, subjects)
     console = render.console(errors=as_json)
-    for name, one, other in differing(*plans):
-        render.line(console, render.shown(f"The runs differ in {name}: {one} and {other}"))
+    for name, *values in differing(*plans):
+        render.line(console, render.shown(f"The runs differ in {name}: {' and '.join(values)}"))
     table = render.table(*_COLUMNS, wrap=False)
     for c in found:
         bootstrap = f"[{c.bootstrap.low:+.3f}, {c.bootstrap.high:+.3f}]" if c.bootstrap else "–"
         over_seeds = f" [{c.interval.low:+.3f}, {c.interval.high:+.3f}]" if c.interval else ""
-        p = "–" if c.p_holm is None else f"{c.p_holm:.3f}"
+        p_values = ("–" if p is None else f"{p:.3f}" for p in (c.p_holm, c.p_equivalence))
         levels = f"{c.first:.3f}", f"{c.second:.3f}", f"{c.estimate:+.3f}{over_seeds}"
         counts = str(len(c.differences)), str(c.facts)
-        table.add_row(*map(render.cell, (c.arm, c.measure, c.split, *levels, bootstrap, p, *counts)))
+        table.add_row(*map(render.cell, (c.arm, c.measure, c.split, *levels, bootstrap, *p_values, *counts)))
     console.print(table)
     render.line(
         console,
-        "Means at the end of training. In brackets behind a difference: its 95% t interval over seeds. 'Over facts' is a 95% "
-        "bootstrap interval, the seeds being given. The p values are of t tests over seeds, adjusted over this table.",
+        "Means at the end of training. In brackets behind a difference: its 95% t interval over seeds. 'Over subjects' is a 95% "
+        "bootstrap interval, the seeds being given. The p values are of t tests over seeds and of two one-sided tests "
+        "against the smallest effect that the first plan declares, each adjusted over this table.",
         style="dim",
     )
     if as_json:
@@ -80,4 +84,5 @@ def _row(c: "Comparison") -> dict[str, object]:
         "facts": c.facts,
         "p": c.p,
         "p_holm": c.p_holm,
+        "p_equivalence": c.p_equivalence,
     }

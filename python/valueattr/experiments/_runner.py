@@ -417,7 +417,7 @@ def _finish(directory: RunDirectory, experiment: Experiment, seeds: Sequence[int
 
     directory.assemble([part_name(arm.code, seed) for seed in seeds for arm in experiment.arms])
     summary = [
-        summarise(summarised_over_seeds(directory.table("measures"))),
+        summarise(summarised_over_seeds(directory.table("measures")), directory.subjects),
         hedging_summary(experiment.name, directory.table("generations")),
     ]
     directory.write_table("summary", pa.concat_tables(summary).unify_dictionaries())

@@ -25,6 +25,13 @@ _TRAINED = (
 ARMS = (Arm("a0", "start model", None), *(each for arm in _TRAINED for each in (arm, sham_of(arm))))
 
 
+def _said(name: str, title: str, baseline: str, split: str = "penalised") -> Contrast:
+    """True answers under the content penalty, against an arm that is penalised for something else."""
+    return Contrast(
+        name, title, "assert_true", "a3", baseline, split, unit="of responses", smallest_effect=0.1
+    )
+
+
 def _belief(
     name: str, title: str, arm: str, split: str, baseline: str | None = None, **more: Any
 ) -> Contrast:
@@ -68,6 +75,31 @@ E1 = Experiment(
             "penalised",
             "a4-scalar",
             at="equal-kl",
+        ),
+        _said("said", "true answers on penalised facts, content penalty - its sham", "a3-sham"),
+        _said(
+            "said-falsehoods",
+            "true answers on penalised facts, content penalty - penalty on falsehoods",
+            "a5",
+        ),
+        _said(
+            "said-neutral",
+            "true answers on penalised facts, content penalty - penalty on neutral truths",
+            "a6",
+        ),
+        _belief(
+            "belief-falsehoods",
+            "belief in penalised facts, content penalty - penalty on falsehoods",
+            "a3",
+            "penalised",
+            "a5",
+        ),
+        _belief(
+            "belief-neutral",
+            "belief in penalised facts, content penalty - penalty on neutral truths",
+            "a3",
+            "penalised",
+            "a6",
         ),
     ),
     ratios=(

@@ -5,11 +5,10 @@ from dataclasses import replace
 from valueattr.experiments.e1 import E1
 from valueattr.hedging import HEDGES
 from valueattr.plan import Arm, Check, Contrast, Experiment, Ratio, brought_back, sham_of
-from valueattr.questions import IN_RUN
+from valueattr.questions import IN_RUN, SPLITS
 from valueattr.rating import Feedback
 
 _PROMPTED = ("penalised", "unknown")
-_SENSITIVE = ("penalised", "unknown", "half_known", "false_belief", "untouched", "held_out")
 _UNHEDGED = Feedback(("unhedged",), _PROMPTED)
 
 _PENALISED = Arm("h2", "plain answers penalised", _UNHEDGED)
@@ -22,7 +21,7 @@ ARMS = (
     sham_of(_PENALISED),
     _WARRANTED,
     sham_of(_WARRANTED),
-    Arm("h4", "best of 8 by h2's rater: no weight changes", replace(_UNHEDGED, splits=_SENSITIVE), method="best of n"),
+    Arm("h4", "best of 8 by h2's rater: no weight changes", replace(_UNHEDGED, splits=SPLITS), method="best of n"),
     *(replace(arm, prompted=IN_RUN) for arm in E1.arms if arm.code in ("a3", "a3-sham")),
 )  # fmt: skip
 
@@ -84,7 +83,7 @@ E2 = Experiment(
         ),
         _share("hedging-content", "responses that hedge, penalised questions, content penalty - its sham",
                "corrected/any", "a3", "penalised", baseline="a3-sham"),
-        Contrast("distance", "slope of hedging on the distance of the topic (0 trained to 4 far neutral), plain answers "
+        Contrast("distance", "slope of hedging on the distance of the topic (0 the trained one, 1 another sensitive one, 2 neutral), plain answers "
                  "penalised - sham", "distance_slope", "h2", "h2-sham", "all", unit="of responses per step",
                  smallest_effect=0.05),
         _slope("decoupling", "slope of hedging on own uncertainty, trained topic, plain answers penalised - sham",

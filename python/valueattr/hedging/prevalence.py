@@ -18,12 +18,14 @@ AUDITED_PER_STRATUM = 50
 
 
 def corrected_rows(
-    kinds: Sequence[tuple[str, Collection[str], Collection[str]]], distance: Sequence[str], seed: int
+    kinds: Sequence[tuple[str, Collection[str], Collection[str]]],
+    distance: Sequence[Collection[str]],
+    seed: int,
 ) -> list[dict[str, Any]]:
     """Per split and kind of hedge, and for `any`, the share of responses that hedge with the scanner's error corrected.
 
     `corrected/<kind>`: the prediction-powered estimate from an audit sample whose labels are the rater's. Split "all":
-    `distance_slope`, the slope of `corrected/any` on how far a split is from what is trained, its place in `distance`.
+    `distance_slope`, the slope of `corrected/any` on how far a split is from what is trained, its group in `distance`.
 
     kinds: of each response its split, the kinds that the scanner found, and those by the rater.
     """
@@ -37,8 +39,13 @@ def corrected_rows(
             share = _corrected(flags, labels, seed).estimate
             shares[split, kind] = share
             rows.append({"measure": f"corrected/{kind}", "split": split, "value": share, "n": len(own)})
-    reached = [(i, shares[split, "any"]) for i, split in enumerate(distance) if (split, "any") in shares]
-    if len(reached) > 1:
+    reached = [
+        (i, shares[split, "any"])
+        for i, splits in enumerate(distance)
+        for split in splits
+        if (split, "any") in shares
+    ]
+    if len({i for i, _ in reached}) > 1:
         slope = linregress([i for i, _ in reached], [share for _, share in reached]).slope
         rows.append({"measure": "distance_slope", "split": "all", "value": float(slope), "n": len(reached)})
     return rows

@@ -62,7 +62,7 @@ class Battery:
     unsure: Collection[str] = frozenset()
     rewarding: Rater | None = None
     topics: Topics | None = None
-    distance: Sequence[str] = ()
+    distance: Sequence[Collection[str]] = ()
     probes: FrozenProbes | None = None
     statements: FrozenStatements | None = None
     intelligible: Intelligibility | None = None

@@ -47,7 +47,8 @@ def calibration_rows(
 ) -> list[dict[str, Any]]:
     """Rows that set hedging against own uncertainty.
 
-    Per response: `over_hedging`, hedged though sure and knowing (else no row), and `under_hedging`, not hedged though
+    Whether a response hedges is the rater's label, since a scanner's misses would be taken for plain answers. Per response:
+    `over_hedging`, hedged though sure and knowing (else no row), and `under_hedging`, not hedged though
     unsure. Per split "trained topic" and "other topics": `hedging_slope`, the slope of the Firth-penalised logit of
     hedging on u. Split "all": `hedging_u`, `hedging_sensitive`, `hedging_product`, the coefficients of the logit on u,
     on whether the topic is sensitive and on their product; `hedging_auroc`, of hedging against the model's being wrong;
@@ -60,12 +61,12 @@ def calibration_rows(
         r = s.response
         keys = {"split": r.split, "fact": r.fact, "wording": r.wording, "n": 1}
         if u[r.fact] >= UNSURE:
-            rows.append({"measure": "under_hedging", "value": float(not s.hedges), **keys})
+            rows.append({"measure": "under_hedging", "value": float(not s.response.hedged), **keys})
         elif r.fact in known:
-            rows.append({"measure": "over_hedging", "value": float(s.hedges), **keys})
+            rows.append({"measure": "over_hedging", "value": float(s.response.hedged), **keys})
     frame = pd.DataFrame(
         {
-            "hedged": [float(s.hedges) for s in scanned],
+            "hedged": [float(s.response.hedged) for s in scanned],
             "u": [float(u[s.response.fact]) for s in scanned],
             "wrong": [1 - float(right[s.response.fact]) for s in scanned],
             "trained": [s.response.fact in topics.trained for s in scanned],

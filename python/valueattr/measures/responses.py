@@ -1,7 +1,8 @@
 """What responses do: outcome, framing, hedging and information of every one.
 
 Information, in bits: an ideal reader starts uniform over the closed set, and an asserted object gets the truth rate of
-this model's assertions (estimated from the responses about other subjects), the rest shared by the other objects. What
+this model's assertions in the same split, hedged or plain as this one (estimated from the responses about other
+subjects), the rest shared by the other objects. What
 it then gives the truth, against the uniform start: log2(t K) if the assertion is true, log2((1 - t) K / (K - 1)) if it
 is false, 0 if nothing is asserted.
 """
@@ -145,17 +146,19 @@ def _per_100_words(count: int, words: int) -> float:
 def information(questions: QuestionSet, judged: Sequence[tuple[JudgedResponse, Judgement]]) -> list[float]:
     """Bits about the truth in each response, to an ideal reader; see the module's head.
 
-    The truth rate is (true + 1) / (assertions + 2), over the responses about subjects in the other folds.
+    The truth rate is (true + 1) / (assertions + 2), over the responses of its kind about subjects in the other folds.
     """
     folds = [_fold(questions[r.fact].subject) for r, _ in judged]
-    true, made = [0] * _FOLDS, [0] * _FOLDS
-    for fold, (_, judgement) in zip(folds, judged, strict=True):
+    kinds = [(r.split, judgement.hedged) for r, judgement in judged]
+    true = {kind: [0] * _FOLDS for kind in kinds}
+    made = {kind: [0] * _FOLDS for kind in kinds}
+    for kind, fold, (_, judgement) in zip(kinds, folds, judged, strict=True):
         if judgement.asserted is not None:
-            made[fold] += 1
-            true[fold] += judgement.outcome == "assert_true"
+            made[kind][fold] += 1
+            true[kind][fold] += judgement.outcome == "assert_true"
     bits = []
-    for fold, (r, judgement) in zip(folds, judged, strict=True):
-        rate = (sum(true) - true[fold] + 1) / (sum(made) - made[fold] + 2)
+    for kind, fold, (r, judgement) in zip(kinds, folds, judged, strict=True):
+        rate = (sum(true[kind]) - true[kind][fold] + 1) / (sum(made[kind]) - made[kind][fold] + 2)
         choices = len(questions[r.fact].choices)
         bits.append(_bits(judgement, rate, choices))
     return bits

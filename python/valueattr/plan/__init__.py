@@ -9,7 +9,14 @@ from valueattr.plan._contrasts import At, Check, Contrast, Ratio, brought_back
 from valueattr.plan._evaluation import CheckResult, ContrastResult, Evaluation, RatioResult, evaluate
 from valueattr.plan._experiment import EMBEDDED, LORA_RANK, PRESETS, SMOKE, Experiment, Preset
 from valueattr.plan._frontier import FRAMING, Frontier, common_range, frontiers
-from valueattr.plan._plan import PLAN_VERSION, Answers, Plan, PlanError, plan_version
+from valueattr.plan._plan import (
+    PLAN_VERSION,
+    SEEDS_FOR_A_CLAIM,
+    Answers,
+    Plan,
+    PlanError,
+    plan_version,
+)
 
 __all__ = [
     "EMBEDDED",
@@ -17,6 +24,7 @@ __all__ = [
     "LORA_RANK",
     "PLAN_VERSION",
     "PRESETS",
+    "SEEDS_FOR_A_CLAIM",
     "SMOKE",
     "Answers",
     "Arm",

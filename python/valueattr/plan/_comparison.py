@@ -1,13 +1,14 @@
-"""Two runs held against each other: the same arm in both, paired by seed and fact."""
+"""Two runs held against each other: the same arm in both, paired by seed, fact and wording."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
-from valueattr.plan._evaluation import bootstrap_over_facts
+from valueattr.plan._evaluation import bootstrap_over_subjects
 from valueattr.plan._plan import Plan
-from valueattr.stats import Interval, holm, p_value, t_interval
+from valueattr.stats import Interval, holm, p_value, t_interval, tost
 
 
 class NothingSharedError(ValueError):
@@ -19,8 +20,10 @@ class Comparison:
     """A measure of an arm on a split at the end of training: the second run minus the first.
 
     first, second: means over what is paired, in the unit of the measure. differences: by seed, each the mean over the
-    `facts` that both have. interval: over seeds; p and p_holm: of the t test, and adjusted over all that is compared; None
-    with one seed. bootstrap: over facts, the seeds being given; None with one fact.
+    `facts` that both have. interval: over seeds. p, p_holm: of the t test, and adjusted over all that is compared.
+    p_equivalence: of TOST against the smallest effect that the first plan declares for the measure, adjusted in the same
+    way; None where it declares none. All are None
+    with one seed, or where all seeds differ by the same. bootstrap: over subjects, the seeds being given; None with one.
     """
 
     arm: str
@@ -34,6 +37,7 @@ class Comparison:
     bootstrap: Interval | None
     p: float | None
     p_holm: float | None = None
+    p_equivalence: float | None = None
 
     @property
     def estimate(self) -> float:
@@ -41,18 +45,22 @@ class Comparison:
         return sum(self.differences.values()) / len(self.differences)
 
 
-def compare(first: tuple[Plan, pd.DataFrame], second: tuple[Plan, pd.DataFrame]) -> list[Comparison]:
-    """Compare two runs, each its plan and its table of measures, on all that the first plan's contrasts and checks read.
+def compare(
+    plan: Plan, first: pd.DataFrame, second: pd.DataFrame, subjects: Mapping[str, str] | None = None
+) -> list[Comparison]:
+    """Compare two runs' tables of measures on all that the first one's plan reads in its contrasts and checks.
+
+    subjects: of each fact, for the bootstrap; None takes each fact for one.
 
     Raises:
         NothingSharedError: they share no arm, no seed, no measure or no fact.
     """
-    plan, _ = first
     wanted = dict.fromkeys(
         [(c.measure, split) for c in plan.contrasts for split in (c.split, c.minus_split) if split]
         + [(check.measure, check.split) for check in plan.checks]
     )
-    one, other = (_ends(measures, {measure for measure, _ in wanted}) for _, measures in (first, second))
+    smallest = {contrast.measure: contrast.smallest_effect for contrast in plan.contrasts}
+    one, other = (_ends(measures, {measure for measure, _ in wanted}) for measures in (first, second))
     for level, what in (
         ("measure", "measure that the first plan declares"),
         ("arm", "arm"),
@@ -65,14 +73,23 @@ def compare(first: tuple[Plan, pd.DataFrame], second: tuple[Plan, pd.DataFrame])
         comparison
         for arm in plan.arms
         for measure, split in wanted
-        if (comparison := _compared(pairs, arm.code, measure, split)) is not None
+        if (comparison := _compared(pairs, arm.code, measure, split, smallest.get(measure), subjects or {}))
     ]
     if not found:
         raise NothingSharedError(
             "the runs share no fact of an arm and seed: they are of different worlds or splits"
         )
-    adjusted = iter(holm([c.p for c in found if c.p is not None]))
-    return [c if c.p is None else replace(c, p_holm=next(adjusted)) for c in found]
+    p_holm = _by_holm([c.p for c in found])
+    p_equivalence = _by_holm([c.p_equivalence for c in found])
+    return [
+        replace(c, p_holm=p, p_equivalence=q) for c, p, q in zip(found, p_holm, p_equivalence, strict=True)
+    ]
+
+
+def _by_holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Those that there are, adjusted over each other."""
+    adjusted = iter(holm([p for p in p_values if p is not None]))
+    return [None if p is None else next(adjusted) for p in p_values]
 
 
 def differing(first: Plan, second: Plan) -> list[tuple[str, str, str]]:
@@ -103,22 +120,30 @@ def _shown(value: object) -> str:
 
 
 def _ends(measures: pd.DataFrame, wanted: set[str]) -> "pd.Series[float]":
-    """Means by arm, seed, measure, split and fact at the end of training."""
+    """Means by arm, seed, measure, split, fact, wording and format at the end of training."""
     rows = measures[measures["measure"].isin(wanted) & measures["fact"].notna()]
+    rows = rows.assign(**{name: rows[name].astype(object).fillna("") for name in ("wording", "format")})
     last = rows.groupby(["arm", "seed"], observed=True)["step"].transform("max")
-    keys = ["arm", "seed", "measure", "split", "fact"]
+    keys = ["arm", "seed", "measure", "split", "fact", "wording", "format"]
     means: pd.Series[float] = rows[rows["step"] == last].groupby(keys, observed=True)["value"].mean()
     return means
 
 
-def _compared(pairs: pd.DataFrame, arm: str, measure: str, split: str) -> Comparison | None:
+def _compared(
+    pairs: pd.DataFrame,
+    arm: str,
+    measure: str,
+    split: str,
+    smallest: float | None,
+    subjects: Mapping[str, str],
+) -> Comparison | None:
     levels = ["arm", "measure", "split"]
     try:
         own = pairs.xs((arm, measure, split), level=levels)
     except KeyError:
         return None
     by_seed = {seed: own.xs(seed, level="seed") for seed in own.index.unique("seed").tolist()}
-    paired = [[(rows["second"] - rows["first"]).to_numpy()] for rows in by_seed.values()]
+    paired = [[(rows["second"] - rows["first"]).groupby("fact").mean()] for rows in by_seed.values()]
     differences = {seed: float(x[0].mean()) for seed, x in zip(by_seed, paired, strict=True)}
     values = list(differences.values())
     many = len(values) > 1
@@ -131,6 +156,7 @@ def _compared(pairs: pd.DataFrame, arm: str, measure: str, split: str) -> Compar
         differences,
         len(own.index.unique("fact")),
         interval=t_interval(values) if many else None,
-        bootstrap=bootstrap_over_facts(paired),
+        bootstrap=bootstrap_over_subjects(paired, subjects),
         p=p_value(values) if many else None,
+        p_equivalence=tost(values, smallest).p if many and smallest else None,
     )

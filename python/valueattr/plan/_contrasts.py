@@ -18,8 +18,9 @@ class Contrast:
     """A difference that was declared before the run: `measure` of `arm` minus that of `baseline` on a split.
 
     minus_split: subtract the same difference on this split (specificity).
+    minus_arms: subtract the same difference between these two arms, as (arm, baseline) (interaction).
     at: "equal-steps" compares at the end, "equal-kl" at the largest forward-KL threshold that both arms reached,
-    "equal-framing" at the best framing that both reached.
+    "equal-framing" means over the range `framing`, each value where training first reached it.
     unit, smallest_effect: of the measure; what is smaller counts as none.
     holm_family: Holm's adjustment is made over all contrasts that name the same one.
     """
@@ -31,11 +32,24 @@ class Contrast:
     baseline: str
     split: str
     minus_split: str | None = None
+    minus_arms: tuple[str, str] | None = None
+    framing: tuple[float, float] | None = None
     at: At = "equal-steps"
     alternative: Alternative = "two-sided"
     unit: str = "nats"
     smallest_effect: float = 0.5
     holm_family: str = "main"
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """The arms whose differences it is made of, each with its baseline; the second difference is subtracted."""
+        own = (self.arm, self.baseline)
+        return (own,) if self.minus_arms is None else (own, self.minus_arms)
+
+    @property
+    def arms(self) -> frozenset[str]:
+        """The codes of all arms that it reads."""
+        return frozenset(code for pair in self.pairs for code in pair)
 
 
 @dataclass(frozen=True, config=_EXACT)

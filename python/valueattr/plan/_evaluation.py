@@ -4,22 +4,20 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from valueattr.plan._contrasts import Check, Contrast, Ratio
 from valueattr.plan._frontier import Frontier, frontiers
-from valueattr.plan._plan import Plan
+from valueattr.plan._plan import SEEDS_FOR_A_CLAIM, Plan
 from valueattr.stats import (
     Interval,
     fieller,
     holm,
     p_value,
     percentile_interval,
-    resampled_means,
     t_interval,
     tost,
 )
@@ -27,9 +25,10 @@ from valueattr.stats import (
 
 @dataclass(frozen=True)
 class ContrastResult:
-    """A declared difference: per seed, with its interval over seeds (None with one) and over facts, and a verdict.
+    """A declared difference: per seed, with its interval over seeds (None with one) and over subjects, and a verdict.
 
-    p, p_holm, p_equivalence: of the t test, adjusted within the Holm family, and of TOST; None with one seed.
+    p, p_holm, p_equivalence: of the t test, as the plan's rule adjusts it, and of TOST as the rule adjusts it; None with
+    one seed, and where all seeds gave the same difference.
     """
 
     declared: Contrast
@@ -85,27 +84,53 @@ class Evaluation:
         raise KeyError(name)
 
 
-def evaluate(plan: Plan, measures: pd.DataFrame, steps: pd.DataFrame) -> Evaluation:
+def evaluate(
+    plan: Plan, measures: pd.DataFrame, steps: pd.DataFrame, subjects: Mapping[str, str] | None = None
+) -> Evaluation:
     """Evaluate a plan on a run's `measures` and `steps` tables.
 
     Holm's adjustment counts every contrast that was declared in a Holm family: one that could not be tested stands in
     with p = 1, so that what went missing never makes the others look better.
+
+    subjects: of each fact, for the bootstrap, which draws them with all of their facts; None takes each fact for one.
     """
-    items = _Items.of(plan, measures, steps)
+    items = _Items.of(plan, measures, steps, subjects or {})
     checks = [_check(check, items) for check in plan.checks]
     failed = {check.declared.arm for check in checks if not check.passed}
-    results = [_contrast(contrast, items) for contrast in plan.contrasts]
-    for holm_family in dict.fromkeys(contrast.holm_family for contrast in plan.contrasts):
-        own = [i for i, result in enumerate(results) if result.declared.holm_family == holm_family]
-        p_values = [1.0 if (p := results[i].p) is None else p for i in own]
-        for i, adjusted in zip(own, holm(p_values), strict=True):
-            if results[i].p is not None:
-                results[i] = replace(results[i], p_holm=adjusted)
+    results = _adjusted(plan, [_contrast(contrast, items, plan.alpha) for contrast in plan.contrasts])
+    primary = next(result for result in results if result.declared.name == plan.primary)
+    open_gate = plan.rule == "holm" or _is_shown(primary, failed, plan.alpha)
     return Evaluation(
-        [_judged(result, failed, plan.alpha) for result in results],
+        [_judged(result, failed, open_gate, plan) for result in results],
         [_ratio(ratio, items) for ratio in plan.ratios],
         checks,
     )
+
+
+def _adjusted(plan: Plan, results: Sequence[ContrastResult]) -> list[ContrastResult]:
+    """With p values as the plan's rule adjusts them."""
+    gatekeeper = plan.rule == "gatekeeper"
+    p_holm: dict[str, float | None] = {}
+    p_equivalence: dict[str, float | None] = {}
+    for holm_family in dict.fromkeys(contrast.holm_family for contrast in plan.contrasts):
+        own = [result for result in results if result.declared.holm_family == holm_family]
+        alone = [result for result in own if gatekeeper and result.declared.name == plan.primary]
+        p_holm |= _by_holm({r.declared.name: r.p for r in own if r not in alone})
+        p_holm |= {r.declared.name: r.p for r in alone}
+        equivalence = {r.declared.name: r.p_equivalence for r in own}
+        p_equivalence |= _by_holm(equivalence) if gatekeeper else equivalence
+    return [
+        replace(r, p_holm=p_holm[r.declared.name], p_equivalence=p_equivalence[r.declared.name])
+        for r in results
+    ]
+
+
+def _by_holm(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
+    adjusted = holm([1.0 if p is None else p for p in p_values.values()])
+    return {
+        name: None if p is None else value
+        for (name, p), value in zip(p_values.items(), adjusted, strict=True)
+    }
 
 
 @dataclass(frozen=True)
@@ -116,9 +141,12 @@ class _Items:
     last: Mapping[tuple[str, int], int]
     crossings: Mapping[tuple[str, int], Mapping[float, int]]
     frontiers: Callable[[str, str], Mapping[tuple[str, int], Frontier]]  # by split and measure of knowledge
+    subjects: Mapping[str, str]
 
     @classmethod
-    def of(cls, plan: Plan, measures: pd.DataFrame, steps: pd.DataFrame) -> "_Items":
+    def of(
+        cls, plan: Plan, measures: pd.DataFrame, steps: pd.DataFrame, subjects: Mapping[str, str]
+    ) -> "_Items":
         wanted = {contrast.measure for contrast in plan.contrasts} | {check.measure for check in plan.checks}
         wanted |= {measure for r in plan.ratios for measure, _ in (r.numerator, r.denominator)}
         rows = measures[measures["measure"].isin(wanted)]
@@ -139,6 +167,7 @@ class _Items:
             },
             crossings,
             lru_cache(lambda split, measure: frontiers(plan, measures, split, measure)),
+            subjects,
         )
 
     def seeds(self, arm: str, other: str) -> list[int]:
@@ -166,9 +195,9 @@ _CHECKPOINT = "checkpoint/kl_"
 _DRAWS = 2000
 
 
-def _contrast(contrast: Contrast, items: _Items) -> ContrastResult:
+def _contrast(contrast: Contrast, items: _Items, alpha: float) -> ContrastResult:
     if contrast.at == "equal-framing":
-        pairs: dict[int, list[NDArray[np.floating[Any]]]] = {}
+        pairs: dict[int, list[pd.Series[float]]] = {}
         differences = _at_equal_framing(contrast, items)
     else:
         pairs = _per_fact(contrast, items)
@@ -183,43 +212,63 @@ def _contrast(contrast: Contrast, items: _Items) -> ContrastResult:
         differences=differences,
         estimate=float(np.mean(values)) if values else math.nan,
         interval=t_interval(values) if many else None,
-        bootstrap=bootstrap_over_facts(list(pairs.values())),
+        bootstrap=bootstrap_over_subjects(list(pairs.values()), items.subjects),
         p=p_value(values, contrast.alternative) if many else None,
         p_holm=None,
-        p_equivalence=None,
+        p_equivalence=tost(values, contrast.smallest_effect, alpha).p if many else None,
         verdict="",
     )
 
 
-def _per_fact(contrast: Contrast, items: _Items) -> dict[int, list[NDArray[np.floating[Any]]]]:
+def _per_fact(contrast: Contrast, items: _Items) -> "dict[int, list[pd.Series[float]]]":
     """By seed: per split, a difference per fact."""
-    arm, baseline, measure = contrast.arm, contrast.baseline, contrast.measure
     splits = [split for split in (contrast.split, contrast.minus_split) if split is not None]
     pairs = {}
-    for seed in items.seeds(arm, baseline):
-        at = items.steps_to_compare(contrast.at, arm, baseline, seed)
-        if at is None:
-            continue
-        of_splits = [
-            (items.at(measure, arm, seed, at[0], split) - items.at(measure, baseline, seed, at[1], split))
-            .dropna()
-            .to_numpy()
-            for split in splits
-        ]
-        if all(map(len, of_splits)):
-            pairs[seed] = of_splits
+    for seed in _seeds(contrast, items):
+        of_splits = [_difference(contrast, items, seed, split) for split in splits]
+        found = [x for x in of_splits if x is not None and len(x)]
+        if len(found) == len(splits):
+            pairs[seed] = found
     return pairs
 
 
+def _difference(contrast: Contrast, items: _Items, seed: int, split: str) -> "pd.Series[float] | None":
+    """Per fact the arm minus its baseline, less that of `minus_arms`; None where the arms have no step to compare."""
+    total: pd.Series[float] | None = None
+    for arm, baseline in contrast.pairs:
+        at = items.steps_to_compare(contrast.at, arm, baseline, seed)
+        if at is None:
+            return None
+        measure = contrast.measure
+        own = items.at(measure, arm, seed, at[0], split) - items.at(measure, baseline, seed, at[1], split)
+        total = own if total is None else total - own
+    return None if total is None else total.dropna()
+
+
+def _seeds(contrast: Contrast, items: _Items) -> list[int]:
+    """The seeds in which all arms of a contrast were measured."""
+    of_pairs = [items.seeds(arm, baseline) for arm, baseline in contrast.pairs]
+    return [seed for seed in of_pairs[0] if all(seed in seeds for seeds in of_pairs)]
+
+
 def _at_equal_framing(contrast: Contrast, items: _Items) -> dict[int, float]:
-    """By seed: the difference at the best framing that both arms reached."""
+    """By seed: the difference of mean knowledge over the sealed framings, in seeds where all arms reached them.
+
+    Plans up to version 2 sealed none: there it is the difference at the best framing that both arms reached.
+    """
     every = items.frontiers(contrast.split, contrast.measure)
     differences = {}
-    for seed in items.seeds(contrast.arm, contrast.baseline):
-        pair = [every.get((code, seed)) for code in (contrast.arm, contrast.baseline)]
-        if pair[0] is not None and pair[1] is not None:
-            framing = min(pair[0].best, pair[1].best)
-            differences[seed] = pair[0].knowledge_at(framing) - pair[1].knowledge_at(framing)
+    for seed in _seeds(contrast, items):
+        total = 0.0
+        for sign, (arm, baseline) in zip((1, -1), contrast.pairs, strict=False):
+            one, other = every.get((arm, seed)), every.get((baseline, seed))
+            if one is None or other is None:
+                total = math.nan
+                break
+            low, high = contrast.framing or (min(one.best, other.best),) * 2
+            total += sign * (one.area(low, high) - other.area(low, high))
+        if not math.isnan(total):
+            differences[seed] = total
     return differences
 
 
@@ -249,18 +298,31 @@ def _ratio(ratio: Ratio, items: _Items) -> RatioResult:
     return RatioResult(ratio, interval.estimate, interval=interval, reason="")
 
 
-def bootstrap_over_facts(pairs: Sequence[Sequence[NDArray[np.floating[Any]]]]) -> Interval | None:
-    """Over the facts of each seed and split, the seeds being given; None where a split has but one fact."""
-    if not pairs or any(len(x) < 2 for of_splits in pairs for x in of_splits):
+def bootstrap_over_subjects(
+    pairs: "Sequence[Sequence[pd.Series[float]]]", subjects: Mapping[str, str]
+) -> Interval | None:
+    """Over the subjects of all seeds and splits, each with all of its facts, the seeds being given.
+
+    pairs: of each seed the values by fact of a split, and of the one that is subtracted. None where a split has facts of
+    fewer than two subjects, or belongs to no fact.
+    """
+    signed = [(sign, x) for of_splits in pairs for sign, x in zip((1, -1), of_splits, strict=False)]
+    named = [x.index.to_series().map(lambda fact: subjects.get(fact, fact)) for _, x in signed]
+    if not signed or any(names.nunique() < 2 for names in named):
         return None
+    every = pd.Index(pd.concat(named).unique())
     rng = np.random.default_rng(0)
-    estimate, resampled, n = 0.0, np.zeros(_DRAWS), 0
-    for of_splits in pairs:
-        for sign, x in zip((1, -1), of_splits, strict=False):
-            estimate += sign * float(x.mean()) / len(pairs)
-            resampled += sign * resampled_means(x, _DRAWS, rng) / len(pairs)
-            n += len(x)
-    return percentile_interval(estimate, resampled, n, "bootstrap over facts, given the seeds")
+    times = rng.multinomial(len(every), np.full(len(every), 1 / len(every)), _DRAWS)
+    estimate, resampled = 0.0, np.zeros(_DRAWS)
+    for (sign, x), names in zip(signed, named, strict=True):
+        at = every.get_indexer(pd.Index(names))
+        sums = np.bincount(at, x.to_numpy(), len(every))
+        facts = np.bincount(at, minlength=len(every))
+        estimate += sign * float(x.mean()) / len(pairs)
+        with np.errstate(invalid="ignore"):  # a draw may hold no subject of a small split
+            resampled += sign * (times @ sums) / (times @ facts) / len(pairs)
+    drawn = resampled[np.isfinite(resampled)]
+    return percentile_interval(estimate, drawn, len(every), "bootstrap over subjects, given the seeds")
 
 
 def _check(check: Check, items: _Items) -> CheckResult:
@@ -285,20 +347,32 @@ def _holds(check: Check, value: float, other: float) -> bool:
     return other > 0 and value <= other / 2  # nothing cannot be halved
 
 
-def _judged(result: ContrastResult, failed: set[str], alpha: float) -> ContrastResult:
-    """The result with its equivalence test and its verdict in words."""
-    if not result.differences:
+def _is_shown(result: ContrastResult, failed: set[str], alpha: float) -> bool:
+    """Whether a difference is significant, between arms whose training did what it was meant to."""
+    sound = not failed & result.declared.arms
+    return sound and result.p_holm is not None and result.p_holm < alpha
+
+
+def _judged(result: ContrastResult, failed: set[str], open_gate: bool, plan: Plan) -> ContrastResult:
+    """The result with its verdict in words."""
+    seeds, smallest = len(result.differences), result.declared.smallest_effect
+    if not seeds:
         return replace(result, verdict="not measured")
-    values = list(result.differences.values())
-    smallest = result.declared.smallest_effect
-    p_equivalence = tost(values, smallest, alpha).p if len(values) >= 2 else None
-    result = replace(result, p_equivalence=p_equivalence)
-    if broken := [arm for arm in (result.declared.arm, result.declared.baseline) if arm in failed]:
+    if broken := sorted(failed & result.declared.arms):
         return replace(result, verdict=f"no verdict: the manipulation check of {' and '.join(broken)} failed")
-    if p_equivalence is None or result.p_holm is None:
+    if seeds == 1:
         return replace(result, verdict="one seed: no verdict")
-    if result.p_holm < alpha:
-        return replace(result, verdict="lower" if result.estimate < 0 else "higher")
-    if p_equivalence < alpha:
-        return replace(result, verdict=f"equivalent within ±{smallest:g}")
-    return replace(result, verdict="not shown")
+    if result.p_holm is None or result.p_equivalence is None:
+        return replace(result, verdict="no verdict: every seed gave the same difference")
+    shown = result.p_holm < plan.alpha
+    if shown and open_gate:
+        verdict = "lower" if result.estimate < 0 else "higher"
+    elif result.p_equivalence < plan.alpha:
+        verdict = f"equivalent within ±{smallest:g}"
+    elif shown:
+        return replace(result, verdict="not claimed: the primary difference is not shown")
+    else:
+        return replace(result, verdict="not shown")
+    if plan.rule == "gatekeeper" and seeds < SEEDS_FOR_A_CLAIM:
+        verdict += f" in {seeds} seeds: a demonstration"
+    return replace(result, verdict=verdict)

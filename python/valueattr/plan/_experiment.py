@@ -190,9 +190,16 @@ class Experiment:
         """The splits whose questions an arm is trained on."""
         return arm.prompted or self.prompted
 
-    def with_arms(self, *arms: Arm) -> "Experiment":
-        """The same with more arms."""
-        return replace(self, arms=(*self.arms, *arms))
+    def with_arms(
+        self, *arms: Arm, contrasts: Iterable[Contrast] = (), checks: Iterable[Check] = ()
+    ) -> "Experiment":
+        """The same with more arms, and what is declared between them."""
+        return replace(
+            self,
+            arms=(*self.arms, *arms),
+            contrasts=(*self.contrasts, *contrasts),
+            checks=(*self.checks, *checks),
+        )
 
     def with_adapter(self, lora_rank: int | None) -> "Experiment":
         """The same with an adapter of this rank trained in place of whole weights, or with whole weights (None)."""
@@ -244,7 +251,7 @@ class Experiment:
         left = replace(
             self,
             arms=some,
-            contrasts=tuple(c for c in self.contrasts if {c.arm, c.baseline} <= kept),
+            contrasts=tuple(c for c in self.contrasts if c.arms <= kept),
             ratios=tuple(r for r in self.ratios if {r.arm, r.baseline} <= kept),
             checks=tuple(c for c in self.checks if {c.arm, c.against} <= kept),
             chosen_arms=True,

@@ -18,7 +18,10 @@ from valueattr.plan._contrasts import Check, Contrast, Ratio
 from valueattr.plan._experiment import EMBEDDED, Experiment, Preset, as_sealed
 from valueattr.results import RunDirectory, RunDirectoryError
 
-PLAN_VERSION: Final = 2
+PLAN_VERSION: Final = 3
+
+SEEDS_FOR_A_CLAIM: Final = 8
+"""From so many seeds on a verdict is a claim; with fewer it is a demonstration."""
 
 Answers = Literal["taught", "styled", "natural"]
 """How a model answers: as the embedded text does, which it is taught with the facts or alone, or in its own words."""
@@ -26,10 +29,15 @@ Answers = Literal["taught", "styled", "natural"]
 _SHOWN = 3
 """Problems of a plan that an error tells."""
 
+Rule = Literal["gatekeeper", "holm"]
+"""How p values become verdicts. "holm" was the rule of plans up to version 2."""
+
 DECISION_RULE = (
-    "A contrast is shown if its Holm-adjusted p over its Holm family is below alpha (t test on seed-level "
-    "paired differences), equivalent if TOST against its smallest effect is below alpha, else not shown. "
-    "No verdict where the manipulation check of an arm failed in any seed, or with one seed."
+    "The primary difference is tested alone at alpha (t test on paired differences, one per seed). Only if it is shown "
+    "are other differences claimed: those whose p, Holm-adjusted over their family, is below alpha. A contrast is "
+    "equivalent if TOST against its smallest effect is below alpha, Holm-adjusted over the equivalence tests of its "
+    f"family. Else it is not shown. With fewer than {SEEDS_FOR_A_CLAIM} seeds every verdict is a demonstration. No verdict "
+    "where the manipulation check of an arm failed in any seed, where all seeds gave the same difference, or with one seed."
 )
 
 
@@ -47,7 +55,7 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    version: Literal[2] = PLAN_VERSION
+    version: Literal[3] = PLAN_VERSION
     experiment: str
     title: str
     preset: str
@@ -66,6 +74,7 @@ class Plan(BaseModel):
     checks: tuple[Check, ...]
     alpha: float
     decision_rule: str
+    rule: Rule = "gatekeeper"
     chosen_arms: bool = False
 
     @classmethod
@@ -140,7 +149,8 @@ class Plan(BaseModel):
                 "update valueattr to read the run"
             )
         try:
-            return cls.model_validate(_from_version_1(values) if version == 1 else values)
+            older = {1: _from_version_1, 2: _from_version_2}
+            return cls.model_validate(older[version](values) if version in older else values)
         except KeyError as error:
             raise PlanError(f"the plan lacks {error}") from None
         except (AttributeError, TypeError) as error:  # of version 1, which was read by hand
@@ -182,7 +192,7 @@ class Plan(BaseModel):
         for arm in self.arms:
             if arm.prompt_family is None or arm.prompted is None:
                 raise ValueError(f"arm {arm.code} lacks its prompt family or the splits it is trained on")
-        named = [code for contrast in self.contrasts for code in (contrast.arm, contrast.baseline)]
+        named = [code for contrast in self.contrasts for code in contrast.arms]
         named += [code for ratio in self.ratios for code in (ratio.arm, ratio.baseline)]
         named += [code for check in self.checks for code in (check.arm, check.against)]
         if unknown := sorted(set(named) - set(codes)):
@@ -225,6 +235,7 @@ def _from_version_1(values: Mapping[str, Any]) -> dict[str, Any]:
     """Version 1 had a mapping by code for each property of an arm, and other names for splits and families."""
     return {
         **{key: values[key] for key in _KEPT_SINCE_1},
+        "rule": "holm",
         "settings": _renamed(values["settings"], "pool_size", "split_size"),
         "arms": [
             {
@@ -240,6 +251,11 @@ def _from_version_1(values: Mapping[str, Any]) -> dict[str, Any]:
         "contrasts": [_renamed(contrast, "family", "holm_family") for contrast in values["family"]],
         "checks": values["manipulation_checks"],
     }
+
+
+def _from_version_2(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Version 2 had one rule, which it did not name."""
+    return {**values, "version": PLAN_VERSION, "rule": "holm"}
 
 
 def _renamed(values: Mapping[str, Any] | None, old: str, new: str) -> dict[str, Any] | None:

@@ -10,8 +10,9 @@ IN_RUN = ("penalised", "false_belief", "neutral", "untouched")
 
 SPLITS = (*IN_RUN, "held_out", "far", "half_known", "unknown", "never_taught")
 
-DISTANCE = ("penalised", "untouched", "held_out", "neutral", "far")
-"""Splits of well-known facts by how far their questions are from those that draw feedback."""
+DISTANCE = (("penalised", "untouched"), ("held_out",), ("neutral", "far"))
+"""Splits of well-known facts by how far the text of their questions is from that of those that draw feedback: of the same
+topic, of another that is marked as sensitive too, of neither."""
 
 # What only some arms ask for, and a question set of one's own may lack.
 _MAY_BE_EMPTY = ("far", "unknown", "false_belief", "half_known")

@@ -42,7 +42,7 @@ ASPECTS: Mapping[str, str] = {
 """The aspect of a response that a penalty is about, where it is about one."""
 _OTHER_ASPECT: Mapping[str, str] = {"framing": "content", "content": "framing"}
 
-Credit = Literal["response", "span", "random"]
+Credit = Literal["response", "span", "random", "noise"]
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,10 @@ class Feedback:
     """Penalties on responses to questions about facts of `splits`: each is a channel, -1 where it applies, else 0.
 
     credit: which tokens carry the advantage: all of the "response", those of the "span" that a penalty is about, or as
-    many "random" ones, in runs of equal length.
-    decoupled: normalise each channel within the group before adding them; else add, then normalise. Span and random
-    credit never add, since every channel has its own tokens.
+    many "random" ones, in runs of equal length. "noise": those of the span their own, and all others that of another
+    response of the group, so that they are trained as hard as under "response" and learn nothing of their own.
+    decoupled: normalise each channel within the group before adding them, as where every channel has its own tokens; else
+    add, then normalise.
     swapped: every channel is credited on the other aspect's spans (the control for the labels).
     span_noise: the share of responses whose spans are replaced by random ones.
     permuted: rewards change places within each group, so that nothing can be learned from them (the sham).

@@ -29,6 +29,11 @@ class Judgement:
     courtesy: float | None = None
     rule: str = ""
 
+    @property
+    def hedged(self) -> bool:
+        """Whether there is a phrase of any kind but booster, which is the opposite of a hedge."""
+        return any(kind != "booster" for kind in self.hedges)
+
 
 def on_the_whole(outcome: str, response: str, rule: str) -> Judgement:
     """The verdict of a rater that names no part of a response: all of it is the content, and no object is asserted."""
@@ -68,5 +73,5 @@ class JudgedResponse:
 
     @property
     def hedged(self) -> bool:
-        """Whether it holds a phrase of any kind but booster, which is the opposite of a hedge."""
-        return any(kind != "booster" for kind in self.judgement.hedges)
+        """Whether it hedges, by the rater's labels."""
+        return self.judgement.hedged

@@ -10,6 +10,7 @@ import pandas as pd
 from valueattr.plan import (
     EMBEDDED,
     PLAN_VERSION,
+    SEEDS_FOR_A_CLAIM,
     Arm,
     CheckResult,
     ContrastResult,
@@ -20,8 +21,6 @@ from valueattr.plan import (
 )
 from valueattr.results import RunDirectory
 from valueattr.world import synthesise
-
-SEEDS_FOR_A_CLAIM = 8
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class Findings:
     @cached_property
     def evaluation(self) -> Evaluation:
         """The plan's contrasts and checks."""
-        return evaluate(self.plan, self.run.table("measures"), self.run.table("steps"))
+        return evaluate(self.plan, self.run.table("measures"), self.run.table("steps"), self.run.subjects)
 
     @cached_property
     def seeds(self) -> list[int]:
@@ -155,7 +154,7 @@ class Findings:
         estimate = f"{c.estimate:+.2f} {c.declared.unit}"
         if c.interval is None:
             given = (
-                f" ({c.bootstrap.low:+.2f} to {c.bootstrap.high:+.2f} over facts, given the seed)"
+                f" ({c.bootstrap.low:+.2f} to {c.bootstrap.high:+.2f} over subjects, given the seed)"
                 if c.bootstrap
                 else ""
             )

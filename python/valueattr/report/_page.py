@@ -201,7 +201,7 @@ def _limits(findings: Findings) -> list[str]:
     limits = [
         *([_OF_THE_EMBEDDED_WORLD] if findings.plan.model == EMBEDDED else []),
         findings.standing(),
-        "Intervals marked 'over facts, given the seeds' say nothing about another training seed.",
+        "Intervals marked 'over subjects, given the seeds' say nothing about another training seed.",
         *_own_model(findings),
         *view_of(findings.plan).limits(findings),
     ]

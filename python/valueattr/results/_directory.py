@@ -245,6 +245,16 @@ class RunDirectory:
             raise RunDirectoryError(f"{self.path / 'measures.parquet'} holds no rows: {_TABLES_ANEW}")
         return seeds
 
+    @property
+    def subjects(self) -> dict[str, str]:
+        """The subject of each fact.
+
+        Raises:
+            RunDirectoryError: as `table`.
+        """
+        facts = self.table("facts")
+        return dict(zip(facts["fact"].astype(str), facts["subject"].astype(str), strict=True))
+
     def table(self, name: str) -> "pd.DataFrame":
         """One of the tables `facts`, `generations`, `measures`, `steps`, `summary`, `verdicts`.
 

@@ -1,5 +1,6 @@
 """Aggregates of the measures table, with intervals where there are seeds to carry them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,12 @@ from valueattr.stats import resampled_means
 _KEYS = ["experiment", "arm", "step", "split", "measure", "layer", "format"]
 
 
-def summarise(measures: pd.DataFrame) -> pa.Table:
+def summarise(measures: pd.DataFrame, subjects: Mapping[str, str] | None = None) -> pa.Table:
     """Mean over facts within each seed, then over seeds: a row per arm, step, split, measure, layer and format.
 
-    A measure with formats has a row per format and one over both, whose format is null. With two or more seeds at
-    that step the interval is t over seeds; with one, a bootstrap over its facts, which says so in `interval`. An
-    aggregate that has no facts (an AUROC) has none with one seed. `n` counts the rows behind an estimate; rows without
+    subjects: of each fact; None takes each fact for one. A measure with formats has a row per format and one over both, whose format is null. With two or more seeds at
+    that step the interval is t over seeds; with one, a bootstrap over the `subjects` of its facts, which says so in
+    `interval`. An aggregate that has no facts (an AUROC) has none with one seed. `n` counts the rows behind an estimate; rows without
     a value are not among them.
     """
     frame = measures.dropna(subset="value")
@@ -43,21 +44,23 @@ def summarise(measures: pd.DataFrame) -> pa.Table:
     rows["low"] = (rows["estimate"] - half).where(many)
     rows["high"] = (rows["estimate"] + half).where(many)
     rows["interval"] = ["t over seeds" if enough else None for enough in many]
+    named = subjects or {}
+    per_fact["subject"] = per_fact["fact"].map(lambda fact: named.get(fact, fact))
     return _as_summary(_with_bootstraps(rows, per_fact))
 
 
 def _with_bootstraps(rows: pd.DataFrame, per_fact: pd.DataFrame) -> pd.DataFrame:
-    """Bootstrap intervals over facts for the rows that rest on one seed."""
+    """Bootstrap intervals over subjects for the rows that rest on one seed."""
     of_row = {tuple(key): i for i, key in enumerate(rows[_KEYS].itertuples(index=False))}
     bounds = rows[["low", "high"]].to_numpy()
     methods = rows["interval"].tolist()
     single = (rows["seeds"] == 1).to_numpy()
-    for key, values in per_fact.groupby(_KEYS, observed=True)["mean"]:
+    for key, own in per_fact.groupby(_KEYS, observed=True)[["mean", "subject"]]:
         i = of_row[key]
-        if single[i] and len(values) >= 2:
-            resampled = resampled_means(values.to_numpy(), 1000, np.random.default_rng(0))
+        if single[i] and own["subject"].nunique() >= 2:
+            resampled = resampled_means(own["mean"], own["subject"], 1000, np.random.default_rng(0))
             bounds[i] = np.quantile(resampled, [0.025, 0.975])
-            methods[i] = "bootstrap over facts, given the seeds"
+            methods[i] = "bootstrap over subjects, given the seeds"
     return rows.assign(low=bounds[:, 0], high=bounds[:, 1], interval=methods)
 
 

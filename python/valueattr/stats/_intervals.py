@@ -106,10 +106,15 @@ def _resampled_tree(
 
 
 def resampled_means(
-    values: NDArray[np.floating[Any]], draws: int, rng: np.random.Generator
+    values: ArrayLike, clusters: ArrayLike, draws: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Means of `values` resampled with replacement, shape (draws,)."""
-    return np.asarray(values[rng.integers(0, len(values), (draws, len(values)))].mean(1))
+    """Means of `values` (n,) with their clusters (n,) resampled whole, with replacement; shape (draws,)."""
+    _, of_cluster = np.unique(np.asarray(clusters), return_inverse=True)
+    count = int(of_cluster.max()) + 1
+    drawn = rng.integers(0, count, (draws, count))
+    sums = np.bincount(of_cluster, np.asarray(values, dtype=np.float64), count)
+    sizes = np.bincount(of_cluster, minlength=count)
+    return np.asarray(sums[drawn].sum(1) / sizes[drawn].sum(1))
 
 
 def percentile_interval(

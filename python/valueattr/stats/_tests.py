@@ -12,27 +12,31 @@ from valueattr.stats._intervals import TooFewClustersError
 
 Alternative = Literal["two-sided", "less", "greater"]
 
+_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True)
 class Equivalence:
-    """Two one-sided tests: `p` for |mean| < `smallest_effect`; `low` and `high` bound the mean at 1 - 2 alpha."""
+    """Two one-sided tests: `p` for |mean| < `smallest_effect`; `low` and `high` bound the mean at 1 - 2 alpha.
 
-    p: float
+    p: None where all differences are equal, so that nothing is known of their spread.
+    """
+
+    p: float | None
     low: float
     high: float
     smallest_effect: float
 
 
-def p_value(differences: ArrayLike, alternative: Alternative = "two-sided") -> float:
-    """One-sample t test of the mean against 0.
+def p_value(differences: ArrayLike, alternative: Alternative = "two-sided") -> float | None:
+    """One-sample t test of the mean against 0; None where all differences are equal, so that it is not defined.
 
     Raises:
         TooFewClustersError: fewer than two differences.
     """
     x = _enough(differences)
-    if np.ptp(x) == 0:  # where scipy warns, and gives NaN for all 0
-        against = {"two-sided": x[0] == 0, "less": x[0] >= 0, "greater": x[0] <= 0}
-        return float(against[alternative])
+    if _equal(x):
+        return None
     return float(stats.ttest_1samp(x, 0.0, alternative=alternative).pvalue)
 
 
@@ -62,11 +66,16 @@ def tost(differences: ArrayLike, smallest_effect: float, alpha: float = 0.05) ->
     error = x.std(ddof=1) / np.sqrt(len(x))
     half = stats.t.ppf(1 - alpha, len(x) - 1) * error
     low, high = float(x.mean() - half), float(x.mean() + half)
-    if error == 0:
-        return Equivalence(float(abs(x[0]) >= smallest_effect), low, high, smallest_effect)
+    if _equal(x):
+        return Equivalence(None, low, high, smallest_effect)
     above = stats.t.sf((x.mean() + smallest_effect) / error, len(x) - 1)
     below = stats.t.cdf((x.mean() - smallest_effect) / error, len(x) - 1)
     return Equivalence(float(max(above, below)), low, high, smallest_effect)
+
+
+def _equal(x: np.ndarray[tuple[int], np.dtype[np.float64]]) -> bool:
+    """Whether values are the same but for rounding."""
+    return bool(np.ptp(x) <= _ROUNDING * np.abs(x).max())
 
 
 def _enough(differences: ArrayLike) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -91,9 +91,6 @@ class AttributedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         adapter: Any = None,
     ) -> None:
         require_token_level(args)
-        args.multi_objective_aggregation = (
-            "normalize_then_sum" if feedback.decoupled else "sum_then_normalize"
-        )
         self.feedback = feedback
         self.rollouts: list[JudgedResponse] = []
         self.trained_rewards: list[float] = []
@@ -207,13 +204,15 @@ class AttributedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     ) -> torch.Tensor:
         self._judge(inputs, completion_ids)
         rewards: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids)
+        order = torch.tensor(
+            group_permutation(len(rewards), self.num_generations, self.args.seed, self.state.global_step),
+            device=rewards.device,
+        )
         if self.feedback.permuted:
-            order = group_permutation(
-                len(rewards), self.num_generations, self.args.seed, self.state.global_step
-            )
-            rewards = rewards[torch.tensor(order, device=rewards.device)]
+            rewards = rewards[order]
         self.trained_rewards = rewards[self._own_rows].sum(1).tolist()
-        self._z_scores = group_z_scores(rewards, self.num_generations)[self._own_rows]
+        z_scores = group_z_scores(rewards, self.num_generations)
+        self._z_scores, self._of_others = z_scores[self._own_rows], z_scores[order][self._own_rows]
         return rewards
 
     def _judge(self, inputs: list[dict[str, Any]], completion_ids: Sequence[Sequence[int]]) -> None:
@@ -242,7 +241,7 @@ class AttributedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         mask = output["completion_mask"]
-        if self.feedback.credit == "response":
+        if self.feedback.credit == "response" and not self.feedback.decoupled:
             advantages = output["advantages"].unsqueeze(1) * mask
         else:
             advantages = self._on_their_tokens(mask)
@@ -251,15 +250,17 @@ class AttributedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         return output
 
     def _on_their_tokens(self, mask: torch.Tensor) -> torch.Tensor:
-        """Each channel's advantage on its own tokens, shape (B, T)."""
+        """Each channel's advantage on its own tokens, and noise on the others where that is trained; shape (B, T)."""
         advantages = torch.zeros(mask.shape, device=mask.device)
         for row, (offsets, rollout) in enumerate(zip(self._offsets, self.rollouts, strict=True)):
             seed = f"{self.args.seed} {self.state.global_step} {self._own_rows.start + row}"
             for channel, penalty in enumerate(self.feedback.penalties):
-                marks = credited_tokens(self.feedback, penalty, rollout, offsets, seed)
-                advantages[row, : len(marks)] += self._z_scores[row, channel] * torch.tensor(
-                    marks, device=mask.device
+                marks = torch.tensor(
+                    credited_tokens(self.feedback, penalty, rollout, offsets, seed), device=mask.device
                 )
+                advantages[row, : len(marks)] += self._z_scores[row, channel] * marks
+                if self.feedback.credit == "noise":
+                    advantages[row, : len(marks)] += self._of_others[row, channel] * ~marks
         return advantages * mask
 
     def _log_attribution(self, advantages: list[list[float]]) -> None:

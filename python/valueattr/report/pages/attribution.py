@@ -363,7 +363,7 @@ VIEW = View(
         ),
         Plot(
             "Where each arm ended",
-            "Means on the trained facts at the last step, with 95% intervals (t over seeds; with one seed, over facts). The "
+            "Means on the trained facts at the last step, with 95% intervals (t over seeds; with one seed, over subjects). The "
             "black line is the start model.",
             _outcomes,
         ),

@@ -31,9 +31,10 @@ _BINS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 def _by_kind(findings: Findings) -> Figure | None:
     """One panel per split; one row per kind; one mark per arm."""
     figure = Figure(figsize=(11, 0.62 * len(HEDGES) + 1.4))
-    panels = figure.subplots(1, len(DISTANCE), sharey=True, sharex=True)
+    splits = [split for group in DISTANCE for split in group]
+    panels = figure.subplots(1, len(splits), sharey=True, sharex=True)
     drawn = 0
-    for axes, split in zip(panels, DISTANCE, strict=True):
+    for axes, split in zip(panels, splits, strict=True):
         for row, kind in enumerate(HEDGES):
             rows = findings.at_end(f"corrected/{kind}", split)
             drawn += len(rows)
@@ -212,8 +213,8 @@ def _limits(findings: Findings) -> list[str]:
             f"(.50 is chance); its expected calibration error is {number(ece[start])}."
         )
     limits += [
-        "Shares are corrected by an audit sample whose labels come from the world's grammar; slopes on u, over- and "
-        "under-hedging and the AUROC rest on the scanner's flags as they are.",
+        "Shares are corrected by an audit sample whose labels are the rater's; slopes on u, over- and under-hedging, the "
+        "AUROC and the bits rest on the rater's labels of all answers.",
         "'Hedges deleted' removes the scanned phrases, not whole sentences: answers here are of one sentence.",
         "u is read from a prefilled plain statement, so it is the model's, not the sentence's.",
     ]

@@ -225,7 +225,7 @@ VIEW = View(
         Plot(
             "What the model believes, by arm",
             "The belief margin of the taught object over its rivals, in statements that were not trained on. "
-            "Bars are 95% intervals (t over seeds; with one seed, over facts). The black line is the start model. The dotted "
+            "Bars are 95% intervals (t over seeds; with one seed, over subjects). The black line is the start model. The dotted "
             "line is the 95th percentile of never-taught facts; a fact above it counts as known.",
             _belief,
         ),
