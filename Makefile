@@ -3,6 +3,7 @@
 # make test-slow           the tests that take minutes each
 # make fuzz                every reader on damaged files, MINUTES each
 # make start-model         trains the embedded start model anew, into the package
+# make start-models        trains the start models of 8 seeds into the cache, one on each core at a time
 # make real-model          fetches a small real chat model in GGUF and converts it; prints what to give as --model
 # make controls            trains the models behind the verdict's error anew, into the package
 # make bench  set up and run the trainer's bench
@@ -41,7 +42,7 @@ WORKERS ?= 2
 DATA ?= ../shared/data
 MODELS ?= ../shared/models
 
-.PHONY: demo start-model real-model controls test test-slow fuzz python rust $(CHECKS) bench bench-belief bench-real-step bench-scan bench-store bench-styles bench-probe bench-truth bench-verdict bench-raters bench-scan-quality tools clean
+.PHONY: demo start-model start-models real-model controls test test-slow fuzz python rust $(CHECKS) bench bench-belief bench-real-step bench-scan bench-store bench-styles bench-probe bench-truth bench-verdict bench-raters bench-scan-quality tools clean
 
 # The start model; the content penalty and the framing penalty on the framing tokens, each with its own sham.
 DEMO_ARMS := a0,a3,a3-sham,a4-span,a4-span-sham
@@ -98,6 +99,9 @@ fuzz: .venv/.dev
 start-model: .venv/.train
 	rm -rf python/valueattr/model/embedded
 	$(BIN)/python -m valueattr.model.start python/valueattr/model/embedded
+
+start-models: .venv/.train
+	$(BIN)/python -m valueattr.model.start --seeds 8
 
 # SmolLM2-135M-Instruct, which lies in the wheel of a package whose code and dependencies are left alone. Converted, it
 # takes 540 MB of the cache.

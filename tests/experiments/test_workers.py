@@ -53,10 +53,12 @@ def run(tmp_path):
 
 def test_every_task_is_done_and_its_steps_are_told(run):
     told = []
-    run_tasks(run, "context", TASKS, False, lambda task, step: told.append((task, step)), in_two_steps)
+    run_tasks(
+        run, ["context", "another"], TASKS, False, lambda task, step: told.append((task, step)), in_two_steps
+    )
     for task in TASKS:
         assert [step for of, step in told if of == task] == [0, 1, 2, -1]
-        assert (run.path / f"{task.arm}-{task.seed}").read_text() == "context"
+        assert (run.path / f"{task.arm}-{task.seed}").read_text() == ("another" if task.seed else "context")
 
 
 @pytest.mark.parametrize(
@@ -71,7 +73,7 @@ def test_every_task_is_done_and_its_steps_are_told(run):
 )
 def test_a_worker_that_ends_early_leaves_one_line_and_a_log(run, capfd, work, context, arm, why):
     with pytest.raises(ArmFailedError) as failed:
-        run_tasks(run, context, TASKS, False, lambda task, step: None, work)
+        run_tasks(run, [context], TASKS, False, lambda task, step: None, work)
     said = str(failed.value)
     assert said.startswith(arm)
     assert why in said

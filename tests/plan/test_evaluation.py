@@ -10,7 +10,7 @@ from tests.builders import an_arm, small_plan
 from valueattr.experiments import E1
 from valueattr.plan import Check, Contrast, Plan, PlanError, evaluate
 from valueattr.results.summary import summarise
-from valueattr.stats import holm, tost
+from valueattr.stats import holm, p_value, t_interval, tost
 
 PLAN = small_plan(
     arms=[an_arm("a1"), an_arm("a3"), an_arm("a4")],
@@ -138,6 +138,21 @@ def test_an_interaction_subtracts_the_difference_of_two_other_arms():
         assert found[seed] == pytest.approx(next(both) - next(both))
     broken = rows[~((rows["arm"] == "a4") & (rows["seed"] == 1))]
     assert sorted(evaluate(plan, broken, log).contrast("x").differences) == [0, 2]
+
+
+def test_seeds_that_share_a_start_model_count_as_one():
+    settings = PLAN.settings.model_copy(update={"starts": 3})
+    rows, log = measures(6), steps(6, BOTH)
+    rows.loc[(rows["arm"] == "a3") & (rows["measure"] == "m"), "value"] += rows["seed"] % 3
+    alone = evaluate(PLAN, rows, log).contrast("main")
+    shared = evaluate(PLAN.model_copy(update={"settings": settings}), rows, log).contrast("main")
+    assert (alone.interval.n, shared.interval.n) == (6, 3)
+    by_hand = [np.mean([alone.differences[seed] for seed in (start, start + 3)]) for start in range(3)]
+    assert shared.interval == t_interval(by_hand)
+    assert shared.p == pytest.approx(p_value(by_hand))
+    assert shared.differences == alone.differences
+    assert alone.share_of_starts is None
+    assert shared.share_of_starts > 0.9
 
 
 def test_the_bootstrap_draws_subjects_with_all_of_their_facts():

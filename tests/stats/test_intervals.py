@@ -14,6 +14,7 @@ from valueattr.stats import (
     p_value,
     t_interval,
     tost,
+    variance_share,
 )
 
 values = st.lists(st.floats(-100, 100).map(lambda x: round(x, 3)), min_size=2, max_size=12)
@@ -204,6 +205,17 @@ def test_fieller_covers_at_its_nominal_rate():
 def test_ratios_of_what_is_not_paired_are_an_error():
     with pytest.raises(ValueError, match="found 3 over 2"):
         fieller([1.0, 2.0, 3.0], [4.0, 5.0])
+
+
+def test_the_share_of_variance_between_groups_is_found_where_it_is_known():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(400), 3)
+    for share in (0.0, 0.3, 0.8):
+        values = rng.normal(0, share**0.5, 400)[groups] + rng.normal(0, (1 - share) ** 0.5, 1200)
+        assert variance_share(values, groups) == pytest.approx(share, abs=0.06)
+    assert variance_share([1.0, 2.0], [0, 1]) is variance_share([1.0, 2.0], [0, 0]) is None
+    assert variance_share([1.0, 1.0, 2.0, 2.0], [0, 0, 1, 1]) == 1.0
+    assert variance_share([1.0, 1.0, 1.0, 1.0], [0, 0, 1, 1]) is None
 
 
 def test_a_one_sided_test_looks_at_its_side():

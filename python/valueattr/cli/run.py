@@ -77,6 +77,13 @@ def run(
             help="Train an adapter (LoRA) or whole weights; by default as the preset says.",
         ),
     ] = None,
+    starts: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Number of start models of the embedded world that seeds take in turn; by default as the preset says.",
+        ),
+    ] = None,
     vary: Annotated[
         str | None,
         typer.Option(help="Add arms to e3 that differ in one thing: prompt-family or span-noise."),
@@ -95,7 +102,7 @@ def run(
     """
     from valueattr.experiments import ArmFailedError, UnknownPresetError, run_all
     from valueattr.experiments import run as run_experiment
-    from valueattr.plan import LORA_RANK
+    from valueattr.plan import EMBEDDED, LORA_RANK
     from valueattr.questions import TooFewQuestionsError
     from valueattr.results import DirectoryTakenError, RunDirectoryError
     from valueattr.world import WorldError
@@ -104,6 +111,10 @@ def run(
     declared = _declared(experiment, vary, arms)
     if lora is not None:
         declared = [each.with_adapter(LORA_RANK if lora else None) for each in declared]
+    if starts is not None:
+        if model != EMBEDDED:
+            raise typer.BadParameter(f"--starts is for the embedded start model, not for {model}")
+        declared = [each.with_starts(starts) for each in declared]
     if answers is Answers.natural:
         _check_natural(declared)
     folder = out or Path("runs", f"{experiment}{f'-{vary}' if vary else ''}-{preset}")

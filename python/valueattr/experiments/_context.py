@@ -38,7 +38,7 @@ FRONTIER_SPLITS = ("penalised", "neutral")
 
 @dataclass(frozen=True)
 class Context:
-    """The inputs of every arm of a run. answers: how the model answers."""
+    """The inputs of every arm of a run. answers: how the model answers. controls: of a start model of one's own."""
 
     experiment: Experiment
     preset: Preset
@@ -46,6 +46,7 @@ class Context:
     start: Path
     statements: Statements | None = None
     answers: Answers = "taught"
+    controls: Path | None = None
 
     @property
     def training(self) -> TrainingConfig:
@@ -131,7 +132,9 @@ class Context:
 
     @cached_property
     def calibration(self) -> Calibration | None:
-        """How often a verdict is wrong; None where the start model is of another kind than the controls."""
+        """How often a verdict is wrong; None where there are no controls of such a start model."""
+        if self.controls:
+            return Calibration.saved(self.controls)
         of_controls = is_embedded_kind(self.load_start(), self.tokenizer)
         return Calibration.shipped() if of_controls else None
 

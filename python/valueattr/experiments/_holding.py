@@ -36,7 +36,8 @@ def record_verdicts(
     except RelearningError:  # without it there is no P(holds), and every verdict is unsure
         after = inquiry.without_relearning().read(load, context.tokenizer, context.start_probes)
         after = Reading(after.evidence.assign(relearned=np.nan), after.said)
-    table = verdicts(before, after, context.calibration, records.last("forward_kl"))
+    calibration = context.calibration and context.calibration.by_readings_of(before.evidence)
+    table = verdicts(before, after, calibration, records.last("forward_kl"))
     split_of = context.split_of(seed)
     records.verdicts = [
         {"split": split_of[str(row["fact"])], **row} for row in _plain_rows(table.reset_index())

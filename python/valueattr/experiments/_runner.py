@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from valueattr.experiments._progress import Bar, Lines, Progress, Timed, steps_o
 from valueattr.experiments._workers import Task, quiet_libraries, run_tasks, start_forkserver
 from valueattr.plan import EMBEDDED, Answers, Arm, Experiment, Plan, Preset
 from valueattr.questions import QuestionSet, TooFewQuestionsError, assign_splits
-from valueattr.results import DirectoryTakenError, RunDirectory, part_name
+from valueattr.results import DirectoryTakenError, RunDirectory, part_name, write_atomically
 from valueattr.world import World, synthesise
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ def run(
     materials = materials or Materials()
     if materials.answers == "natural":
         experiment = experiment.in_natural_answers()
+    if materials.model != EMBEDDED:
+        experiment = experiment.with_starts(1)
     settings = experiment.presets[preset]
     wanted = list(range(settings.seeds if seeds is None else seeds))
     materials, start = _prepared(display, settings, materials)
@@ -239,10 +242,13 @@ def _run_arms(
     transformers.utils.logging.disable_progress_bar()  # ours says more
     gpu = torch.cuda.is_available()
     _use_all_cores()
-    folder, known = (start.folder, start.summary) if start else _start(display, settings, materials)
-    digest = file_hash(folder / "model.safetensors")
-    _check_same_start(directory, digest)
-    directory.write_json("start_model.json", {"path": str(folder), "sha256": digest, **known})
+    folders, known = (
+        ([start.folder], start.summary) if start else _starts(display, settings, materials, seeds)
+    )
+    first, *others = [file_hash(folder / "model.safetensors") for folder in folders]
+    _check_same_start(directory, [first, *others])
+    made = {"path": str(folders[0]), "sha256": first, "others": others, **known}
+    directory.write_json("start_model.json", made)
     missing = [(arm, seed) for arm, seed in wanted if not directory.has_part(part_name(arm.code, seed))]
     _check_parts(display, directory, experiment, wanted, missing)
     if kept := len(wanted) - len(missing):
@@ -254,14 +260,40 @@ def _run_arms(
     ]
     if not tasks:
         return
+    own = settings.own_controls and materials.model != EMBEDDED
+    if own and not directory.controls.is_file():
+        _make_controls(display, directory, folders[0], materials.world)
     with display.phase("arms", len(tasks) * settings.steps, "steps") as bar:
         run_tasks(
             directory,
-            Context(experiment, settings, materials.world, folder, materials.statements, materials.answers),
+            [
+                Context(
+                    experiment,
+                    settings,
+                    materials.world,
+                    folder,
+                    materials.statements,
+                    materials.answers,
+                    directory.controls if own else None,
+                )
+                for folder in folders
+            ],
             tasks,
             gpu,
             _tracker(bar, settings.steps),
         )
+
+
+def _make_controls(display: Progress, directory: RunDirectory, start: Path, world: World) -> None:
+    """Controls of a start model of one's own, without which verdicts are unsure; cached."""
+    from valueattr.diagnosis import own_calibration
+
+    with display.phase("controls", 1, "calibration") as bar, warnings.catch_warnings():
+        quiet_libraries()
+        display.say("making models to measure the verdict's error with; they are cached for later runs")
+        controls = own_calibration(str(start), world, display.say).controls
+        write_atomically(directory.controls, partial(controls.to_parquet, index=False))
+        bar.update(1)
 
 
 def _check_parts(
@@ -319,11 +351,13 @@ def _prepared(
     return replace(materials, world=prepared.world), prepared
 
 
-def _start(display: Progress, settings: Preset, materials: Materials) -> tuple[Path, dict[str, float]]:
-    """The folder of the start model, and for a model of one's own what it knows."""
+def _starts(
+    display: Progress, settings: Preset, materials: Materials, seeds: Sequence[int]
+) -> tuple[list[Path], dict[str, float]]:
+    """The folders of the start models, which seeds take in turn, and for a model of one's own what it knows."""
     from valueattr.measures.belief import share_known
     from valueattr.model import TeachingRecipe, taught_model
-    from valueattr.model.start import StartModelRecipe, is_cached, start_model
+    from valueattr.model.start import StartModelRecipe, is_cached, start_models
 
     if materials.model != EMBEDDED:
         display.say(
@@ -341,13 +375,17 @@ def _start(display: Progress, settings: Preset, materials: Materials) -> tuple[P
             f"of the taught facts it knew {taught.known_before:.0%} before and knows {taught.known_after:.0%} now, "
             "in wordings that it was not taught"
         )
-        return taught.folder, {"known_before": taught.known_before, "known_after": taught.known_after}
-    recipe = StartModelRecipe(settings.hidden_size, settings.layers, documents=settings.documents)
-    if is_cached(materials.world, recipe):
-        return start_model(materials.world, recipe), {}
-    display.say("training the start model on first use; it is cached for every later run")
-    with display.phase("start model", 1, "steps") as bar:
-        return start_model(materials.world, recipe, progress=steps_on(bar)), {}
+        return [taught.folder], {"known_before": taught.known_before, "known_after": taught.known_after}
+    recipes = [
+        StartModelRecipe(settings.hidden_size, settings.layers, documents=settings.documents, seed=seed)
+        for seed in range(min(settings.starts, max(seeds) + 1))
+    ]
+    missing = sum(not is_cached(materials.world, recipe) for recipe in recipes)
+    if not missing:
+        return start_models(materials.world, recipes), {}
+    display.say(f"training {missing} start model(s) on first use; each is cached for every later run")
+    with display.phase("start models", missing, "models") as bar:
+        return start_models(materials.world, recipes, done=bar.update), {}
 
 
 def _adopt_twins(
@@ -360,7 +398,7 @@ def _adopt_twins(
             twin = _twin(plan, arm, Plan.read(other))
             if (
                 twin
-                and other.start_model["sha256"] == directory.start_model["sha256"]
+                and other.start_of(seed) == directory.start_of(seed)
                 and other.has_part(part_name(twin, seed))
             ):
                 directory.adopt(
@@ -400,9 +438,10 @@ def _tracker(bar: Bar, steps: int) -> Any:
     return on_step
 
 
-def _check_same_start(directory: RunDirectory, digest: str) -> None:
-    if (directory.path / "start_model.json").is_file():
-        before = directory.start_model["sha256"]
+def _check_same_start(directory: RunDirectory, digests: Sequence[str]) -> None:
+    if not (directory.path / "start_model.json").is_file():
+        return
+    for before, digest in zip(directory.starts, digests, strict=False):  # seeds may have been added
         if before != digest:
             raise DirectoryTakenError(
                 f"{directory.path} was started from another start model ({before[:12]}, this one is {digest[:12]}; "

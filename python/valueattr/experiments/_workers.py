@@ -65,13 +65,15 @@ def start_forkserver() -> None:
 
 def run_tasks(
     run: RunDirectory,
-    context: "Context",
+    contexts: "Sequence[Context]",
     tasks: Sequence[Task],
     gpu: bool,
     on_step: OnStep,
     work: Work | None = None,
 ) -> None:
     """Run every task; `on_step(task, step)` is called as they move, with step -1 at the end of a task.
+
+    contexts: one for each start model, which seeds take in turn.
 
     What workers print goes to logs in the run's folder `work`.
 
@@ -91,7 +93,7 @@ def run_tasks(
             workers.append(_Worker.start(log, None if gpu else core, waiting.popleft()))
         threads = len(cores) if gpu else 1
         for worker in workers:
-            worker.send((threads, run, context, work or _run_arm, worker.task))
+            worker.send((threads, run, contexts, work or _run_arm, worker.task))
         busy = {worker.pipe: worker for worker in workers}
         while busy:
             for pipe in wait(list(busy)):
@@ -184,11 +186,11 @@ def _serve(pipe: Connection, log: Path, core: int | None) -> None:
     if core is not None:
         os.sched_setaffinity(0, {core})
     try:
-        threads, run, context, work, task = pipe.recv()
+        threads, run, contexts, work, task = pipe.recv()
         os.environ.update(dict.fromkeys(_THREAD_SETTINGS, str(threads)))
         while task is not None:
             pipe.send(0)
-            work(run, context, task, pipe.send)
+            work(run, contexts[task.seed % len(contexts)], task, pipe.send)
             pipe.send(-1)
             task = pipe.recv()
     except RunDirectoryError as error:

@@ -14,6 +14,7 @@ from valueattr.model import _pretraining
 from valueattr.model._asking import Asking
 from valueattr.model._cache import cache_directory, cached_folder
 from valueattr.model._loading import load_model, load_tokenizer
+from valueattr.model._lora import trainable
 from valueattr.model._pretraining import Progress, packed, pretrain, rate_for, text_digest
 from valueattr.world import World, training_text
 
@@ -29,7 +30,7 @@ class TeachingRecipe:
     """Continued pretraining: documents of the world's text in rows of tokens, as for the start model.
 
     documents: None is 220 per fact, as the embedded start model takes, and 30,000 at least.
-    learning_rate: of a model of a million parameters, which falls with the root of the size.
+    learning_rate, lora_rank: as for `continue_training`.
     """
 
     documents: int | None = None
@@ -37,6 +38,7 @@ class TeachingRecipe:
     rows_per_step: int = 8
     learning_rate: float = 4e-3
     warmup_steps: int = 50
+    lora_rank: int | None = None
     seed: int = 0
 
     def documents_for(self, world: World) -> int:
@@ -116,14 +118,16 @@ def _teach(
     """Train in place; the number of steps."""
     width = min(recipe.row_tokens, getattr(model.config, "max_position_embeddings", recipe.row_tokens))
     torch.manual_seed(recipe.seed)
-    return pretrain(
-        model,
-        packed(tokenizer, texts, width),
-        rows_per_step=recipe.rows_per_step,
-        learning_rate=rate_for(model, recipe.learning_rate),
-        warmup_steps=recipe.warmup_steps,
-        progress=progress,
-    )
+    rate = recipe.learning_rate if recipe.lora_rank else rate_for(model, recipe.learning_rate)
+    with trainable(model, recipe.lora_rank) as policy:
+        return pretrain(
+            policy,
+            packed(tokenizer, texts, width),
+            rows_per_step=recipe.rows_per_step,
+            learning_rate=rate,
+            warmup_steps=recipe.warmup_steps,
+            progress=progress,
+        )
 
 
 def in_format(asking: Asking, document: str) -> str:

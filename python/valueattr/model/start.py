@@ -9,9 +9,12 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from itertools import chain
+from multiprocessing import get_context
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +76,41 @@ def start_model(
         lambda folder: train_start_model(world, recipe, folder, progress),
         cache or cache_directory(),
     )
+
+
+def start_models(
+    world: World,
+    recipes: Sequence[StartModelRecipe],
+    *,
+    done: Callable[[int], None] = lambda count: None,
+    cache: Path | None = None,
+) -> list[Path]:
+    """The folders of several start models; those that are not there are trained, one on each core at a time.
+
+    done: called with the number of models that have been trained so far.
+    """
+    missing = [recipe for recipe in recipes if not is_cached(world, recipe, cache)]
+    at_once = 1 if device().type != "cpu" else min(len(missing), len(os.sched_getaffinity(0)))
+    if at_once > 1:
+        context = get_context("forkserver")
+        cores = context.SimpleQueue()
+        for core in sorted(os.sched_getaffinity(0))[:at_once]:
+            cores.put(core)
+        with ProcessPoolExecutor(at_once, context, _on_one_core, (cores,)) as pool:
+            trained = [pool.submit(start_model, world, recipe, cache=cache) for recipe in missing]
+            for count, model in enumerate(as_completed(trained), 1):
+                model.result()
+                done(count)
+    else:
+        for count, recipe in enumerate(missing, 1):
+            start_model(world, recipe, cache=cache)
+            done(count)
+    return [start_model(world, recipe, cache=cache) for recipe in recipes]
+
+
+def _on_one_core(cores: "SimpleQueue[int]") -> None:
+    os.sched_setaffinity(0, {cores.get()})
+    torch.set_num_threads(1)
 
 
 def is_cached(world: World, recipe: StartModelRecipe | None = None, cache: Path | None = None) -> bool:
@@ -203,10 +241,17 @@ def _versions() -> dict[str, str]:
 
 def _main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m valueattr.model.start", description="Train the embedded start model anew."
+        prog="python -m valueattr.model.start", description="Train start models of the embedded world."
     )
-    parser.add_argument("folder", type=Path, help="Folder that the model is written to.")
-    folder = parser.parse_args().folder
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("folder", type=Path, nargs="?", help="Folder that the shipped model is written to.")
+    where.add_argument(
+        "--seeds", type=int, help="Number of seeds whose start models are trained, into the cache of runs."
+    )
+    arguments = parser.parse_args()
+    if arguments.seeds:
+        start_models(synthesise(), [StartModelRecipe(seed=seed) for seed in range(arguments.seeds)])
+        return
     if not _SAME_EVERYWHERE.items() <= os.environ.items():  # they are read once, when torch begins
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **_SAME_EVERYWHERE})
     torch.set_num_threads(1)
@@ -216,8 +261,8 @@ def _main() -> None:
         if step % 50 == 0 or step == steps:
             print(f"{step}/{steps} steps, loss {loss:.2f}", file=sys.stderr, flush=True)
 
-    train_start_model(world, recipe, folder, show)
-    write_origin(world, recipe, folder)
+    train_start_model(world, recipe, arguments.folder, show)
+    write_origin(world, recipe, arguments.folder)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The contrasts and checks that a plan declares, computed from the tables as the plan says."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import cast
@@ -20,6 +20,7 @@ from valueattr.stats import (
     percentile_interval,
     t_interval,
     tost,
+    variance_share,
 )
 
 
@@ -27,6 +28,8 @@ from valueattr.stats import (
 class ContrastResult:
     """A declared difference: per seed, with its interval over seeds (None with one) and over subjects, and a verdict.
 
+    Where several seeds share a start model, the units of all tests are the means of start models, and `share_of_starts` is
+    the share of variance that lies between these; None where no two seeds share one.
     p, p_holm, p_equivalence: of the t test, as the plan's rule adjusts it, and of TOST as the rule adjusts it; None with
     one seed, and where all seeds gave the same difference.
     """
@@ -36,6 +39,7 @@ class ContrastResult:
     estimate: float
     interval: Interval | None
     bootstrap: Interval | None
+    share_of_starts: float | None
     p: float | None
     p_holm: float | None
     p_equivalence: float | None
@@ -142,6 +146,7 @@ class _Items:
     crossings: Mapping[tuple[str, int], Mapping[float, int]]
     frontiers: Callable[[str, str], Mapping[tuple[str, int], Frontier]]  # by split and measure of knowledge
     subjects: Mapping[str, str]
+    starts: int
 
     @classmethod
     def of(
@@ -168,7 +173,19 @@ class _Items:
             crossings,
             lru_cache(lambda split, measure: frontiers(plan, measures, split, measure)),
             subjects,
+            plan.settings.starts,
         )
+
+    def starts_of(self, seeds: Iterable[int]) -> list[int]:
+        """The start model that each seed begins with; with one for all, seeds are repetitions given that model."""
+        return [seed % self.starts if self.starts > 1 else seed for seed in seeds]
+
+    def units(self, of_seeds: Mapping[int, float]) -> list[float]:
+        """What tests take for independent: a value of each start model, the mean over its seeds."""
+        of_start: dict[int, list[float]] = {}
+        for start, value in zip(self.starts_of(of_seeds), of_seeds.values(), strict=True):
+            of_start.setdefault(start, []).append(value)
+        return [float(np.mean(values)) for values in of_start.values()]
 
     def seeds(self, arm: str, other: str) -> list[int]:
         """The seeds in which both arms were measured."""
@@ -205,12 +222,13 @@ def _contrast(contrast: Contrast, items: _Items, alpha: float) -> ContrastResult
             seed: float(of_splits[0].mean() - sum(minus.mean() for minus in of_splits[1:]))
             for seed, of_splits in pairs.items()
         }
-    values = list(differences.values())
+    values = items.units(differences)
     many = len(values) >= 2
     return ContrastResult(
         contrast,
         differences=differences,
         estimate=float(np.mean(values)) if values else math.nan,
+        share_of_starts=variance_share(list(differences.values()), items.starts_of(differences)),
         interval=t_interval(values) if many else None,
         bootstrap=bootstrap_over_subjects(list(pairs.values()), items.subjects),
         p=p_value(values, contrast.alternative) if many else None,
@@ -274,7 +292,7 @@ def _at_equal_framing(contrast: Contrast, items: _Items) -> dict[int, float]:
 
 def _ratio(ratio: Ratio, items: _Items) -> RatioResult:
     arm, baseline = ratio.arm, ratio.baseline
-    parts: list[list[float]] = [[], []]
+    of_seeds: tuple[dict[int, float], dict[int, float]] = ({}, {})
     for seed in items.seeds(arm, baseline):
         changes = [
             (
@@ -284,8 +302,9 @@ def _ratio(ratio: Ratio, items: _Items) -> RatioResult:
             for measure, split in (ratio.numerator, ratio.denominator)
         ]
         if not any(map(math.isnan, changes)):
-            parts[0].append(ratio.sign * changes[0])
-            parts[1].append(changes[1])
+            of_seeds[0][seed] = ratio.sign * changes[0]
+            of_seeds[1][seed] = changes[1]
+    parts = [items.units(values) for values in of_seeds]
     if not parts[0]:
         return RatioResult(ratio, None, interval=None, reason="not measured")
     if len(parts[0]) == 1:

@@ -17,7 +17,16 @@ EMBEDDED = "embedded"
 INTELLIGIBLE = 0.8
 """The share of answers that must be language for an arm to count."""
 
-_ADDED = ("temperature", "max_completion_length", "lora_rank", "precision", "facts_asked", "styling_steps")
+_ADDED = (
+    "temperature",
+    "max_completion_length",
+    "lora_rank",
+    "precision",
+    "facts_asked",
+    "styling_steps",
+    "own_controls",
+    "starts",
+)
 
 
 def as_sealed(model: type[BaseModel], values: dict[str, Any], added: Collection[str]) -> dict[str, Any]:
@@ -35,7 +44,8 @@ class Preset(BaseModel):
     checkpoint_every, drift_every: steps between checkpoints, and between measurements of KL from the start model.
     lora_rank: of the adapter that is trained in place of whole weights (None). precision: of a training step.
     facts_asked, styling_steps: of a model that is taught no fact, facts of each relation that it is asked, and steps in
-    which it is taught how to answer.
+    which it is taught how to answer. starts: start models of the embedded kind, which seeds take in turn. own_controls: for a model other than the embedded one, controls of its own are made,
+    without which verdicts are unsure.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -64,6 +74,8 @@ class Preset(BaseModel):
     precision: Literal["float32", "bfloat16"] = "float32"
     facts_asked: int = Field(default=150, gt=0)
     styling_steps: int = Field(default=110, gt=0)
+    own_controls: bool = False
+    starts: int = Field(default=1, gt=0)
 
     @model_serializer(mode="wrap")
     def _as_sealed(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -85,6 +97,7 @@ SMOKE = Preset(
 )
 TINY = Preset(
     seeds=3,
+    starts=8,
     split_size=32,
     samples_per_fact=2,
     steps=40,
@@ -97,6 +110,7 @@ TINY = Preset(
 )
 SMALL = Preset(
     seeds=3,
+    starts=8,
     split_size=72,
     samples_per_fact=4,
     steps=100,
@@ -145,6 +159,7 @@ REAL = Preset(
     drift_every=5,
     lora_rank=LORA_RANK,
     precision="bfloat16",
+    own_controls=True,
 )
 PRESETS: Mapping[str, Preset] = {
     "smoke": SMOKE,
@@ -203,9 +218,14 @@ class Experiment:
 
     def with_adapter(self, lora_rank: int | None) -> "Experiment":
         """The same with an adapter of this rank trained in place of whole weights, or with whole weights (None)."""
-        presets = {
-            name: preset.model_copy(update={"lora_rank": lora_rank}) for name, preset in self.presets.items()
-        }
+        return self._with_settings(lora_rank=lora_rank)
+
+    def with_starts(self, starts: int) -> "Experiment":
+        """The same with so many start models, which seeds take in turn."""
+        return self._with_settings(starts=starts)
+
+    def _with_settings(self, **settings: Any) -> "Experiment":
+        presets = {name: preset.model_copy(update=settings) for name, preset in self.presets.items()}
         return replace(self, presets=presets)
 
     def checked_for_noise(self) -> "Experiment":

@@ -123,8 +123,10 @@ class Findings:
     def standing(self) -> str:
         """What so many seeds are enough for."""
         n = len(self.seeds)
+        starts = min(n, self.plan.settings.starts)
+        what = "this start model" if starts == 1 else f"start models of this recipe ({starts} of them)"
         if n >= SEEDS_FOR_A_CLAIM:
-            return f"{n} seeds: enough for a claim about this model and world."
+            return f"{n} seeds: enough for a claim about {what} and this world."
         return (
             f"{n} seed{'s' if n > 1 else ''}: a demonstration, not a claim (that takes {SEEDS_FOR_A_CLAIM})."
         )
@@ -163,8 +165,18 @@ class Findings:
                 f"{what}{estimate}{given}.{failed} One seed carries no seed-level interval, so no verdict: "
                 f"{self.more_seeds}"
             )
-        bounds = f"95% t interval {c.interval.low:+.2f} to {c.interval.high:+.2f}, n = {c.interval.n} seeds"
+        units = "seeds" if c.interval.n == len(c.differences) else "start models"
+        bounds = f"95% t interval {c.interval.low:+.2f} to {c.interval.high:+.2f}, n = {c.interval.n} {units}"
         return f"{what}{estimate} ({bounds}): {VERDICTS.get(c.verdict, c.verdict)}."
+
+    def between_starts(self) -> str | None:
+        """The share of the primary contrast's variance between start models; None where no two seeds share one."""
+        share = self.primary.share_of_starts
+        return (
+            None
+            if share is None
+            else f"Of the variance of the primary contrast {share:.0%} lies between start models."
+        )
 
 
 VERDICTS = {

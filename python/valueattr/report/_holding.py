@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from valueattr.diagnosis import Calibration, corrected_share, known_before, said_instead
+from valueattr.diagnosis import EVIDENCE, Calibration, corrected_share, known_before, said_instead
 from valueattr.report._findings import Findings
 from valueattr.stats import Interval
 
@@ -39,7 +39,7 @@ def holding_sentence(findings: Findings) -> str:
     if facts["p_holds"].isna().all():
         return NO_CONTROLS
     before, after = (float(facts[f"said_held_{when}"].mean()) for when in ("before", "after"))
-    held = _still_held(facts)
+    held = _still_held(findings, facts)
     return (
         f"{findings.in_words(arm)}: the model {_says(before, after)} the {split.replace('_', ' ')} facts "
         f"({before:.0%} of answers before, {after:.0%} after); it {_holds(held.estimate)} "
@@ -56,7 +56,7 @@ def holding_rows(findings: Findings) -> list[list[str]]:
         for split in arm.feedback.splits if arm.feedback else ():
             facts = _known(findings, arm.code, split)
             if len(facts) and facts["p_holds"].notna().any():
-                rows.append([findings.label(arm.code), split.replace("_", " "), *_cells(facts)])
+                rows.append([findings.label(arm.code), split.replace("_", " "), *_cells(findings, facts)])
     return rows
 
 
@@ -66,12 +66,17 @@ def _known(findings: Findings, arm: str, split: str) -> pd.DataFrame:
     return known_before(table[(table["arm"] == arm) & (table["split"] == split)])
 
 
-def _still_held(facts: pd.DataFrame) -> Interval:
-    return corrected_share(facts["p_holds"].dropna(), Calibration.shipped().rates())
+def _still_held(findings: Findings, facts: pd.DataFrame) -> Interval:
+    """Corrected by the error of the readings that the run has."""
+    own = findings.run.controls
+    calibration = Calibration.saved(own) if own.is_file() else Calibration.shipped()
+    every = findings.run.table("verdicts")
+    read = every[[f"{name}_before" for name in EVIDENCE]].set_axis(list(EVIDENCE), axis=1)
+    return corrected_share(facts["p_holds"].dropna(), calibration.by_readings_of(read).rates())
 
 
-def _cells(facts: pd.DataFrame) -> list[str]:
-    held = _still_held(facts)
+def _cells(findings: Findings, facts: pd.DataFrame) -> list[str]:
+    held = _still_held(findings, facts)
     shares = [
         f"{float((facts['verdict'] == name).mean()):.0%}" for name in ("kept", "hidden", "lost", "unsure")
     ]

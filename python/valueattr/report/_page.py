@@ -201,6 +201,7 @@ def _limits(findings: Findings) -> list[str]:
     limits = [
         *([_OF_THE_EMBEDDED_WORLD] if findings.plan.model == EMBEDDED else []),
         findings.standing(),
+        *([between] if (between := findings.between_starts()) else []),
         "Intervals marked 'over subjects, given the seeds' say nothing about another training seed.",
         *_own_model(findings),
         *view_of(findings.plan).limits(findings),
@@ -259,7 +260,7 @@ def _provenance(findings: Findings) -> list[tuple[str, str]]:
                 ", ".join(map(str, added)) + " (a departure if results were seen before)",
             )
         )
-    rows.append(("start model", run.start_model["sha256"][:16]))
+    rows.append(("start models", ", ".join(digest[:16] for digest in run.starts)))
     rows.append(
         ("machine", f"{environment['machine']}, {environment['device']}, Python {environment['python']}")
     )

@@ -188,6 +188,11 @@ class RunDirectory:
             yield
 
     @property
+    def controls(self) -> Path:
+        """Where a run of a model of one's own keeps what its verdicts' error was measured on."""
+        return self.path / "controls.parquet"
+
+    @property
     def plan(self) -> dict[str, Any]:
         """The plan as it stands in plan.json; `plan_is_intact` says whether that is what was sealed."""
         plan: dict[str, Any] = self._json("plan.json")["plan"]
@@ -224,8 +229,17 @@ class RunDirectory:
 
     @property
     def start_model(self) -> dict[str, Any]:
-        """Where the start model lies, and the SHA-256 of its weights."""
+        """Where the start model lies, the SHA-256 of its weights, and of the others that later seeds begin with."""
         return self._json("start_model.json")
+
+    @property
+    def starts(self) -> list[str]:
+        """The SHA-256 of each start model."""
+        return [self.start_model["sha256"], *self.start_model.get("others", [])]
+
+    def start_of(self, seed: int) -> str:
+        """The SHA-256 of the start model that a seed begins with: they take turns."""
+        return self.starts[seed % len(self.starts)]
 
     @property
     def seeds(self) -> list[int]:

@@ -35,12 +35,14 @@ class Environment(BaseModel):
 class StartModel(BaseModel):
     """start_model.json: where the start model lies, the SHA-256 of its weights, and what a model of the user's own knew.
 
+    others: the SHA-256 of those that seeds from 1 on begin with, where there are several.
     known_before, known_after: shares of taught facts. Of one that was taught no fact, its topics, and numbers of their
     facts: strictly_known_before and strictly_known_after the styles, no_longer_known and newly_known.
     """
 
     path: str
     sha256: str
+    others: list[str] = []
     known_before: float | None = None
     known_after: float | None = None
     topics: list[str] | None = None

@@ -11,6 +11,7 @@ from valueattr.stats._intervals import (
     percentile_interval,
     resampled_means,
     t_interval,
+    variance_share,
 )
 from valueattr.stats._tests import Alternative, Equivalence, holm, p_value, tost
 
@@ -33,4 +34,5 @@ __all__ = [
     "resampled_means",
     "t_interval",
     "tost",
+    "variance_share",
 ]

@@ -44,6 +44,25 @@ def t_interval(values: ArrayLike, level: float = 0.95) -> Interval:
     return Interval(float(x.mean()), float(x.mean() - half), float(x.mean() + half), len(x), "t")
 
 
+def variance_share(values: ArrayLike, groups: ArrayLike) -> float | None:
+    """The share of variance that lies between groups, from 0 to 1; None where no group has two values, or there is but one.
+
+    values, groups: shape (n,). By the mean squares of a one-way analysis of variance; where those between groups are the
+    smaller ones it is 0. Searle, Casella and McCulloch (1992), Variance Components, section 3.6.
+    """
+    x = pd.Series(np.asarray(values, dtype=np.float64))
+    of_group = x.groupby(np.asarray(groups))
+    n, count = len(x), of_group.ngroups
+    if count < 2 or count == n:
+        return None
+    sizes = of_group.size().to_numpy()
+    within = float(((x - of_group.transform("mean")) ** 2).sum()) / (n - count)
+    between = float((sizes * (of_group.mean().to_numpy() - x.mean()) ** 2).sum()) / (count - 1)
+    per_group = (n - float((sizes**2).sum()) / n) / (count - 1)
+    component = max(0.0, (between - within) / per_group)
+    return component / (component + within) if component + within else None
+
+
 def hierarchical_bootstrap(
     frame: pd.DataFrame,
     levels: Sequence[str],
