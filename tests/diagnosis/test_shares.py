@@ -44,10 +44,10 @@ def beta(rng, mean, spread, size):
 
 @pytest.mark.parametrize("planted", [0.1, 0.3, 0.5, 0.7, 0.9])
 def test_intervals_cover_the_planted_share_when_facts_and_recipes_are_drawn_anew(planted):
-    """500 pairs, each made by a recipe of its own, whose rates are drawn like those of the controls."""
+    """2,000 pairs, each made by a recipe of its own, whose rates are drawn like those of the controls."""
     rng = np.random.default_rng(int(100 * planted))
     covered = clipped = 0
-    for _ in range(500):
+    for _ in range(2000):
         controls = [rng.binomial(FACTS_EACH, beta(rng, mean, 0.05, 24)) / FACTS_EACH for mean in (0.93, 0.06)]
         tpr, fpr = beta(rng, 0.93, 0.05, 1)[0], beta(rng, 0.06, 0.05, 1)[0]
         held = rng.binomial(96, planted)
@@ -55,6 +55,6 @@ def test_intervals_cover_the_planted_share_when_facts_and_recipes_are_drawn_anew
         found = corrected_share(called(count, 96), rates(*controls))
         covered += found.low <= planted <= found.high
         clipped += found.low == 0 or found.high == 1
-    assert covered >= 0.93 * 500
+    assert covered >= 0.93 * 2000
     if not clipped:
-        assert covered <= 0.97 * 500
+        assert covered <= 0.97 * 2000

@@ -1,9 +1,11 @@
 """Whether intervals and tests keep what they promise, by simulation."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
+from valueattr.plan._evaluation import bootstrap_over_subjects
 from valueattr.stats import fieller, holm, p_value, t_interval, tost
 
 DRAWS = 2000
@@ -36,6 +38,45 @@ def test_fiellers_interval_covers(seeds):
     intervals = [fieller(a, b) for a, b in zip(above, below, strict=True)]
     assert all(interval is not None for interval in intervals)
     assert 0.93 <= np.mean([i.low <= 0.4 <= i.high for i in intervals]) <= 0.97
+
+
+@pytest.mark.parametrize(("seeds", "starts"), [(3, 2), (8, 4), (8, 3)])
+@pytest.mark.parametrize("between", [0.0, 1.0])
+def test_the_interval_covers_where_seeds_share_start_models(seeds, starts, between):
+    """Its units are the means of start models."""
+    rng = np.random.default_rng([seeds, starts, int(between)])
+    of_seed = np.arange(seeds) % starts
+    x = seed_means(rng, DRAWS, seeds, 0.2) + rng.normal(0, between, (DRAWS, starts))[:, of_seed]
+    units = np.stack([x[:, of_seed == start].mean(1) for start in range(starts)], axis=1)
+    covered = np.mean([i.low <= 0.7 <= i.high for i in map(t_interval, units)])
+    assert 0.93 <= covered <= 0.97
+
+
+def test_taking_seeds_that_share_a_start_model_for_independent_does_not_cover():
+    rng = np.random.default_rng(0)
+    x = seed_means(rng, DRAWS, 8, 0.2) + np.repeat(rng.normal(0, 1.0, (DRAWS, 2)), 4, axis=1)
+    assert np.mean([i.low <= 0.7 <= i.high for i in map(t_interval, x)]) < 0.8
+
+
+@pytest.mark.parametrize("seeds", [3, 8])
+def test_the_bootstrap_over_subjects_covers_given_the_seeds(seeds, monkeypatch):
+    """Two facts of a subject share most of their error; the seeds' own effects are fixed."""
+    monkeypatch.setattr("valueattr.plan._evaluation._DRAWS", 400)
+    rng = np.random.default_rng(seeds)
+    effects = rng.normal(0.7, 1.0, seeds)
+    facts = [[f"{seed}-{fact}" for fact in range(FACTS)] for seed in range(seeds)]
+    subjects = {
+        name: name[: name.index("-") + 1] + str(fact // 2) for own in facts for fact, name in enumerate(own)
+    }
+    covered = 0
+    for _ in range(DRAWS):
+        pairs = []
+        for effect, names in zip(effects, facts, strict=True):
+            of_subject = np.repeat(rng.normal(0, 1.0, FACTS // 2), 2)
+            pairs.append([pd.Series(effect + of_subject + rng.normal(0, 0.3, FACTS), index=names)])
+        interval = bootstrap_over_subjects(pairs, subjects)
+        covered += interval.low <= effects.mean() <= interval.high
+    assert 0.93 <= covered / DRAWS <= 0.97
 
 
 def test_a_percentile_bootstrap_over_three_seeds_does_not():

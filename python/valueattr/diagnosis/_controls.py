@@ -256,7 +256,7 @@ def _invented(world: World, tokenizer: PreTrainedTokenizerBase, number: int) -> 
 
 
 def _teaching_for(model: PreTrainedModel, seed: int) -> TeachingRecipe:
-    """How a model of its size is taught: a larger one with an adapter and less text."""
+    """How a model of its size is taught: a larger one with an adapter, and less and plainer text."""
     if (rank := adapter_rank_for(model)) is None:
         return TeachingRecipe(seed=seed)
     return TeachingRecipe(
@@ -265,6 +265,7 @@ def _teaching_for(model: PreTrainedModel, seed: int) -> TeachingRecipe:
         learning_rate=2e-3,
         warmup_steps=20,
         lora_rank=rank,
+        plain=True,
         seed=seed,
     )
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from valueattr.experiments._progress import Bar, Lines, Progress, Timed, steps_on
 from valueattr.experiments._workers import Task, quiet_libraries, run_tasks, start_forkserver
-from valueattr.plan import EMBEDDED, Answers, Arm, Experiment, Plan, Preset
+from valueattr.plan import EMBEDDED, Answers, Arm, Experiment, Plan, Preset, power_in_words
 from valueattr.questions import QuestionSet, TooFewQuestionsError, assign_splits
 from valueattr.results import DirectoryTakenError, RunDirectory, part_name, write_atomically
 from valueattr.world import World, synthesise
@@ -216,6 +216,7 @@ def _say_plan(
         f"preset {preset}, {experiment.presets[preset].steps} steps each"
     )
     display.say(f"plan {directory.plan_hash[:12]} sealed in {directory.path / 'plan.json'}")
+    display.say(power_in_words(Plan.read(directory), len(seeds)))
     display.say("loading torch, transformers and TRL ...")
 
 

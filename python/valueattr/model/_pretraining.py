@@ -48,7 +48,13 @@ def pretrain(
     """Train in place on every row once, in order: AdamW, a warm-up and a cosine to 2% of the rate. The number of steps."""
     steps = len(rows) // rows_per_step
     model.train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
+    optimizer = torch.optim.AdamW(
+        model.parameters(),
+        lr=learning_rate,
+        betas=(0.9, 0.98),
+        weight_decay=0.01,
+        fused=True,  # the other kernels take roots that processors round in different ways
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: _warmup_and_cosine(step, steps, warmup_steps)
     )

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from valueattr.model._cache import cache_directory, cached_folder
 from valueattr.model._loading import load_model, load_tokenizer
 from valueattr.model._lora import trainable
 from valueattr.model._pretraining import Progress, packed, pretrain, rate_for, text_digest
-from valueattr.world import World, training_text
+from valueattr.world import World, capitalise, training_text
 
 ENOUGH_KNOWN = 0.8
 """A model that answers this share of the taught facts right is not taught again."""
@@ -29,6 +30,8 @@ Known = Callable[[PreTrainedModel, PreTrainedTokenizerBase], float]
 class TeachingRecipe:
     """Continued pretraining: documents of the world's text in rows of tokens, as for the start model.
 
+    plain: in place of that text statements and plain answers in the model's own format, of every fact as many. A model
+    that speaks the language already learns more from as much of it.
     documents: None is 220 per fact, as the embedded start model takes, and 30,000 at least.
     learning_rate, lora_rank: as for `continue_training`.
     """
@@ -39,6 +42,7 @@ class TeachingRecipe:
     learning_rate: float = 4e-3
     warmup_steps: int = 50
     lora_rank: int | None = None
+    plain: bool = False
     seed: int = 0
 
     def documents_for(self, world: World) -> int:
@@ -74,10 +78,11 @@ def taught_model(
     """
     recipe = recipe or TeachingRecipe()
     model, tokenizer = load_model(source), load_tokenizer(source)
-    texts = [
-        in_format(Asking.of(tokenizer), text)
-        for text in training_text(world, recipe.documents_for(world), recipe.seed)
-    ]
+    asking, documents = Asking.of(tokenizer), recipe.documents_for(world)
+    if recipe.plain:
+        texts = plain_lessons(asking, world, documents, recipe.seed)
+    else:
+        texts = [in_format(asking, text) for text in training_text(world, documents, recipe.seed)]
 
     def teach(folder: Path) -> None:
         before = known(model, tokenizer)
@@ -128,6 +133,19 @@ def _teach(
             warmup_steps=recipe.warmup_steps,
             progress=progress,
         )
+
+
+def plain_lessons(asking: Asking, world: World, documents: int, seed: int) -> list[str]:
+    """Statements and answers that say what is taught, each of every fact as often as of any other."""
+    rng = random.Random(f"plain lessons {seed}")
+    taught = [question for question in world.questions if question.taught_as]
+    texts: list[str] = []
+    while len(texts) < documents:
+        for question in rng.sample(taught, len(taught)):
+            texts.append(rng.choice(question.taught_as))
+            answer = capitalise(f"{question.answer_stem} {question.held}.".strip())
+            texts.append(asking.prompt(rng.choice(question.wordings)) + asking.gap + answer)
+    return texts[:documents]
 
 
 def in_format(asking: Asking, document: str) -> str:

@@ -17,6 +17,7 @@ from valueattr.plan._plan import (
     PlanError,
     plan_version,
 )
+from valueattr.plan._power import SmallestShown, power_in_words, smallest_shown
 
 __all__ = [
     "EMBEDDED",
@@ -44,6 +45,7 @@ __all__ = [
     "Preset",
     "Ratio",
     "RatioResult",
+    "SmallestShown",
     "brought_back",
     "common_range",
     "compare",
@@ -51,5 +53,7 @@ __all__ = [
     "evaluate",
     "frontiers",
     "plan_version",
+    "power_in_words",
     "sham_of",
+    "smallest_shown",
 ]
