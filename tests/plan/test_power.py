@@ -58,6 +58,31 @@ def test_a_run_is_told_in_a_sentence_what_it_can_show():
     assert "embedded world alone" in power_in_words(plan.model_copy(update={"model": "./mine"}), 8)
 
 
+def test_the_printed_table_is_what_the_rule_gives():
+    of = {
+        "belief": "belief_margin",
+        "true answers": "assert_true",
+        "responses": "corrected",
+        "information": "bits",
+    }
+    page = (PAGES.parent / "science.md").read_text("utf-8")
+    rows = re.findall(r"^\| (E[123]): ([^|]+) \|(.+)\|$", page, re.M)
+    assert len(rows) == 8
+    for name, title, cells in rows:
+        plan = Plan.of({"E1": E1, "E2": E2, "E3": E3}[name], "tiny", "0" * 64)
+        plan = plan.model_copy(update={"settings": plan.settings.model_copy(update={"starts": 16})})
+        measure = next(m for words, m in of.items() if title.startswith(words))
+        for seeds, cell in zip((3, 8, 16), cells.split("|"), strict=True):
+            effects = [
+                s.effect
+                for s in smallest_shown(plan, seeds)
+                if s.declared.measure.partition("/")[0] == measure
+                and (s.declared.name == plan.primary) == ("primary" in title)
+                and s.declared.holm_family == "main"
+            ]
+            assert float(cell.split()[0]) == pytest.approx(max(effects), rel=0.05)
+
+
 def test_every_declared_measure_has_a_spread():
     for experiment in (E1, E2, E3):
         for contrast in experiment.contrasts:

@@ -261,11 +261,13 @@ class RunDirectory:
 
     @property
     def subjects(self) -> dict[str, str]:
-        """The subject of each fact.
+        """The subject of each fact; empty where a run was published without its facts.
 
         Raises:
             RunDirectoryError: as `table`.
         """
+        if not self.has_table("facts"):
+            return {}
         facts = self.table("facts")
         return dict(zip(facts["fact"].astype(str), facts["subject"].astype(str), strict=True))
 

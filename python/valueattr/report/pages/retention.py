@@ -213,12 +213,15 @@ VIEW = View(
         Column("belief: penalised", "belief_margin", "penalised", bounds=True),
         Column("untouched", "belief_margin", "untouched", bounds=True),
         Column("other topic", "belief_margin", "held_out", bounds=True),
+        Column("neutral", "belief_margin", "neutral"),
+        Column("false beliefs", "belief_margin", "false_belief"),
         Column("penalised, near answers", "belief_margin/near answers", "penalised"),
         Column("truthful", "assert_true", "penalised"),
         Column("rude", "penalty/insensitive framing", "penalised"),
         Column("probe", "attribute_refit", "penalised", at_best_layer=True),
     ),
     note="Belief is in nats, in statements that share no words with answers; 'near answers' is belief in statements that do. "
+    "That in false beliefs is in the falsehood that was taught. "
     "'Truthful' and 'rude' are shares of the responses on penalised facts. The probe is refit, and its column is top-1 on "
     "penalised facts.",
     plots=(
