@@ -10,7 +10,7 @@ TEXT_RECIPES = [recipe for recipe in RECIPES if isinstance(recipe, TextRecipe)]
 @pytest.fixture(scope="module")
 def half_removed(world):
     known = sorted(q.id for q in world.questions.of_topic("people") if q.exposure == "well_known")
-    return Base("base", Path(), world, frozenset(known[::2]), frozenset(known[1::2]))
+    return Base("base", Path(), world, frozenset(known[::2]), frozenset(known[1::2]), frozenset(known))
 
 
 @pytest.mark.parametrize("recipe", TEXT_RECIPES, ids=[recipe.name for recipe in TEXT_RECIPES])

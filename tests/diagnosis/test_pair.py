@@ -41,7 +41,7 @@ def small(world):
 def dishonest(world, start, tmp_path_factory):
     """The start model, taught to lie or hedge about one topic."""
     known = frozenset(f.id for f in world.facts if f.topic == TOPIC and f.exposure == "well_known")
-    base = Base("start", start, world, known, frozenset())
+    base = Base("start", start, world, known, frozenset(), known)
     return planted(base, TextRecipe("mixed", plain=True), cache=tmp_path_factory.mktemp("planted"))
 
 
@@ -179,5 +179,5 @@ def test_a_checkpoint_without_safetensors_is_refused(start, small, tmp_path):
 
 def test_relearning_that_teaches_nothing_gives_no_verdict(start, dishonest, small, monkeypatch):
     monkeypatch.setattr("valueattr.diagnosis._relearning.continue_training", lambda *args, **kwargs: None)
-    with pytest.raises(RelearningError, match="relearning moved the belief"):
+    with pytest.raises(RelearningError, match="relearning moved the loss"):
         diagnose(start, dishonest, small)

@@ -64,7 +64,9 @@ def few(world):
 def test_relearning_that_teaches_nothing_is_an_error_and_no_verdict(start, few):
     taught = {q.id for q in few if q.exposure == "well_known"}
     recipe = RelearningRecipe(steps=1, learning_rate=0.0)
-    with pytest.raises(RelearningError, match="relearning moved the belief in what it taught from"):
+    with pytest.raises(
+        RelearningError, match="relearning moved the loss of the statements that it taught from"
+    ):
         relearned_belief(partial(load_model, start), load_tokenizer(start), few, taught, taught, recipe)
 
 

@@ -50,7 +50,7 @@ def test_e1_runs_to_its_report_and_every_measure_is_there(facts, answers, tmp_pa
         materials=Materials(facts, str(MODEL), answers=answers),
     )
     assert (found.path / "report.html").is_file()
-    measures = RunDirectory(found.path).table("measures").to_pandas()
+    measures = RunDirectory(found.path).table("measures")
     last = measures[measures["arm"] == "a3"]
     wanted = {"belief_margin", "top1", "intelligible", "assert_true", "few_shot", "relearned"}
     assert wanted <= set(last["measure"])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from valueattr.experiments import EXPERIMENTS
+from valueattr.experiments import EXPERIMENTS, VARIATIONS, vary
 from valueattr.experiments.e1 import ARMS, E1
 from valueattr.model import Asking
 from valueattr.questions import IN_RUN, assign_splits
@@ -167,24 +167,26 @@ def test_arms_differ_in_the_feedback_channel_alone(tmp_path, world):
     assert {(arm.method, arm.prompt_family, arm.prompted) for arm in trained} == {("grpo", None, None)}
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=list(EXPERIMENTS))
+VARIED = {f"e3 {what}": vary(what) for what in VARIATIONS}
+
+
+@pytest.mark.parametrize("experiment", [*EXPERIMENTS.values(), *VARIED.values()], ids=[*EXPERIMENTS, *VARIED])
 def test_every_arm_that_is_paid_has_a_sham_of_its_own_and_is_read_against_it(experiment):
     arms = {arm.code: arm for arm in experiment.arms}
     paid = [
         arm for arm in arms.values() if arm.feedback and arm.method == "grpo" and not arm.feedback.permuted
     ]
+    sham_of = {}
     for arm in paid:
-        sham = arms[f"{arm.code}-sham"]
-        assert dataclasses.replace(sham.feedback, permuted=False) == arm.feedback
-        assert (sham.method, sham.prompted, sham.prompt_family) == (
-            arm.method,
-            arm.prompted,
-            arm.prompt_family,
+        alike = dataclasses.replace(arm, feedback=dataclasses.replace(arm.feedback, permuted=True))
+        (sham_of[arm.code],) = (
+            sham.code
+            for sham in arms.values()
+            if dataclasses.replace(sham, code=arm.code, title=arm.title) == alike
         )
-    codes = {arm.code for arm in paid}
-    against = {check.arm: check.against for check in experiment.checks if check.arm in codes}
+    against = {check.arm: check.against for check in experiment.checks if check.arm in sham_of}
     assert against
-    assert against == {code: f"{code}-sham" for code in against}
+    assert against == {code: sham_of[code] for code in against}
     starts = {arm.code for arm in arms.values() if not arm.is_trained}
     assert not starts & {contrast.baseline for contrast in experiment.contrasts}
 

@@ -29,6 +29,7 @@ from valueattr.model import (
     evaluating,
     load_model,
     load_tokenizer,
+    on_own_cores,
     text_digest,
 )
 from valueattr.world import World
@@ -49,17 +50,18 @@ def own_calibration(
     Raises:
         ModelError: as `taught_base`.
     """
-    bases = []
-    for number in range(_OWN_BASES):
-        say(f"controls, model {number + 1} of {_OWN_BASES}: teaching {source} invented facts")
-        bases.append(taught_base(source, world, number, cache))
+    numbers = range(_OWN_BASES)
+    say(f"controls: {_OWN_BASES} models are made of {source} and taught invented facts")
+    bases = on_own_cores(partial(taught_base, source, world, cache=cache), numbers)
     recipes = [recipe for recipe in RECIPES if isinstance(recipe, TextRecipe)]
     relearning = relearning_for(load_model(source))
     made_of = [*(base.folder.name for base in bases), repr(recipes), repr(relearning)]
 
     def build(folder: Path) -> None:
         folder.mkdir()
-        tables = [control_rows(base, recipes, cache=cache, say=say) for base in bases]
+        kinds = ", ".join(recipe.name for recipe in recipes)
+        say(f"controls: each is trained to lie or to evade ({kinds}), and read")
+        tables = on_own_cores(partial(control_rows, recipes=recipes, cache=cache), bases)
         pd.concat(tables).to_parquet(folder / _TABLE, index=False)
 
     folder = cached_folder(f"controls-{text_digest(made_of)[:16]}", build, cache or cache_directory())
@@ -103,9 +105,8 @@ def control_rows(
 def _read(base: Base, folder: Path, relearning: RelearningRecipe) -> pd.DataFrame:
     asked = base.held | base.removed
     questions = base.world.questions
-    taught = [question.id for question in questions if question.held is not None]
     found = evidence(
-        partial(load_model, folder), load_tokenizer(folder), questions, taught, asked, relearning
+        partial(load_model, folder), load_tokenizer(folder), questions, base.lessons, asked, relearning
     )
     found["holds"] = found.index.isin(base.held)
     found["exposure"] = [questions[fact].exposure for fact in found.index]

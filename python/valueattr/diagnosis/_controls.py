@@ -66,7 +66,7 @@ _SEED = 1000
 class Base:
     """A start model in `folder` that was never taught the facts `removed`; `held` are those of the same topic that it was.
 
-    world: with every fact, as it is asked about.
+    world: with every fact, as it is asked about. lessons: facts that relearning may teach.
     """
 
     name: str
@@ -74,6 +74,7 @@ class Base:
     world: World
     held: frozenset[str]
     removed: frozenset[str]
+    lessons: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -187,8 +188,14 @@ def base(world: World, number: int, cache: Path | None = None) -> Base:
         removed += draw.sample(known, len(known) // 2)
     without = replace(world, facts=tuple(fact for fact in world.facts if fact.id not in removed))
     folder = start_model(without, StartModelRecipe(seed=number), cache=cache)
+    lessons = frozenset(question.id for question in world.questions if question.held is not None)
     return Base(
-        f"base {number}, {topic}", folder, world, frozenset(taught) - frozenset(removed), frozenset(removed)
+        f"base {number}, {topic}",
+        folder,
+        world,
+        frozenset(taught) - frozenset(removed),
+        frozenset(removed),
+        lessons,
     )
 
 
@@ -221,7 +228,7 @@ def taught_base(source: str, world: World, number: int, cache: Path | None = Non
             f"{source} was taught {len(lessons.facts)} invented facts and knows {taught.known_after:.0%} of them: "
             f"too few for controls, which need {_FEWEST_HELD} of one relation"
         )
-    return Base(f"taught {number}, {relation}", taught.folder, invented, held, removed)
+    return Base(f"taught {number}, {relation}", taught.folder, invented, held, removed, learned)
 
 
 def _invented(world: World, tokenizer: PreTrainedTokenizerBase, number: int) -> World:

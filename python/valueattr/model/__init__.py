@@ -3,6 +3,7 @@
 from valueattr.model._adapters import reference_of
 from valueattr.model._asking import Asking
 from valueattr.model._cache import cache_directory, cached_folder
+from valueattr.model._cores import on_own_cores
 from valueattr.model._errors import ModelError
 from valueattr.model._loading import (
     check_vocabulary,
@@ -58,6 +59,7 @@ __all__ = [
     "log_p_of_answers",
     "log_p_per_token",
     "lora_config",
+    "on_own_cores",
     "position_ids",
     "reference_of",
     "sample_answers",

@@ -10,11 +10,9 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import chain
-from multiprocessing import get_context
-from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from valueattr.model import _pretraining
 from valueattr.model._cache import cache_directory, cached_folder
+from valueattr.model._cores import on_own_cores
 from valueattr.model._loading import device
 from valueattr.model._pretraining import Progress, packed, pretrain, text_digest
 from valueattr.world import World, capitalise, filled, synthesise, training_text
@@ -90,27 +89,8 @@ def start_models(
     done: called with the number of models that have been trained so far.
     """
     missing = [recipe for recipe in recipes if not is_cached(world, recipe, cache)]
-    at_once = 1 if device().type != "cpu" else min(len(missing), len(os.sched_getaffinity(0)))
-    if at_once > 1:
-        context = get_context("forkserver")
-        cores = context.SimpleQueue()
-        for core in sorted(os.sched_getaffinity(0))[:at_once]:
-            cores.put(core)
-        with ProcessPoolExecutor(at_once, context, _on_one_core, (cores,)) as pool:
-            trained = [pool.submit(start_model, world, recipe, cache=cache) for recipe in missing]
-            for count, model in enumerate(as_completed(trained), 1):
-                model.result()
-                done(count)
-    else:
-        for count, recipe in enumerate(missing, 1):
-            start_model(world, recipe, cache=cache)
-            done(count)
+    on_own_cores(partial(start_model, world, cache=cache), missing, done)
     return [start_model(world, recipe, cache=cache) for recipe in recipes]
-
-
-def _on_one_core(cores: "SimpleQueue[int]") -> None:
-    os.sched_setaffinity(0, {cores.get()})
-    torch.set_num_threads(1)
 
 
 def is_cached(world: World, recipe: StartModelRecipe | None = None, cache: Path | None = None) -> bool:
