@@ -78,6 +78,7 @@ for c in plan["contrasts"]:
         of_splits = [arms[0] - sum(arms[1:]) for arms in parts]
         found[seed] = of_splits[0] - sum(of_splits[1:])
     starts = plan["settings"].get("starts", 1)
-    units = found.groupby(found.index % starts if starts > 1 else found.index).mean()
+    seeds = found.index
+    units = found.groupby((seeds + seeds // starts) % starts if starts > 1 else seeds).mean()
     half = stats.t.ppf(0.975, len(units) - 1) * units.sem() if len(units) > 1 else float("nan")
     print(f"{c['name']}\t{units.mean():+.4f}\t{units.mean() - half:+.4f}\t{units.mean() + half:+.4f}")

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from valueattr.experiments import E1
+from valueattr.plan import Plan
 from valueattr.questions import SPLITS
 from valueattr.results import RunDirectory
 
@@ -287,6 +288,24 @@ def test_another_start_model_is_refused(smoke, tmp_path):
     folder = shutil.copytree(smoke[0], tmp_path / "copy")
     (folder / "start_model.json").write_text(json.dumps({"path": "", "sha256": "0" * 64}))
     refused(1, "was started from another start model", "run", "e1", "--preset", "smoke", "--out", folder)
+
+
+def test_starts_are_of_the_embedded_model_alone_and_are_sealed(tmp_path):
+    refused(
+        2,
+        "--starts is for the embedded",
+        "run",
+        "e1",
+        "--model",
+        "mine",
+        "--starts",
+        "2",
+        "--out",
+        tmp_path / "r",
+    )
+    assert E1.with_starts(3).presets["tiny"].starts == 3
+    assert Plan.of(E1, "tiny", "0" * 64).settings.starts == 8
+    assert "starts" not in Plan.of(E1, "smoke", "0" * 64).to_json()["settings"]
 
 
 def test_ctrl_c_leaves_a_run_that_goes_on(tmp_path, start):

@@ -49,10 +49,9 @@ def test_hedging_of_each_kind_by_hand():
     assert hedged["density/epistemic"] == pytest.approx(100 / 7)
     assert (hedged["hedge_added"], hedged["hedge_in_place"]) == (1, 0)
     choices = len(FACTS[1].choices)
-    assert hedged["bits"] == pytest.approx(math.log2(choices / 2))  # no other answer hedges
-    assert hedged["bits_without_hedges"] == pytest.approx(
-        math.log2(2 / 3 * choices)
-    )  # one is as plain, and true
+    pooled = 2 / 3  # of one answer about another subject, which is true
+    assert hedged["bits"] == pytest.approx(math.log2(pooled * choices))  # no other answer hedges
+    assert hedged["bits_without_hedges"] == pytest.approx(math.log2((1 + 2 * pooled) / 3 * choices))
     assert (evasive["hedged/refusal"], evasive["hedged/non_affirmation"]) == (1, 1)
     assert (evasive["first_sentence/refusal"], evasive["hedge_only/scanned"]) == (0, 0)
     assert (evasive["hedge_added"], evasive["hedge_in_place"], evasive["bits"]) == (0, 1, 0)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.builders import an_arm, small_plan
 from valueattr.experiments import E1
 from valueattr.plan import Check, Contrast, Plan, PlanError, evaluate
+from valueattr.results import start_of_seed
 from valueattr.results.summary import summarise
 from valueattr.stats import holm, p_value, t_interval, tost
 
@@ -143,16 +144,46 @@ def test_an_interaction_subtracts_the_difference_of_two_other_arms():
 def test_seeds_that_share_a_start_model_count_as_one():
     settings = PLAN.settings.model_copy(update={"starts": 3})
     rows, log = measures(6), steps(6, BOTH)
-    rows.loc[(rows["arm"] == "a3") & (rows["measure"] == "m"), "value"] += rows["seed"] % 3
+    start = rows["seed"].map(lambda seed: start_of_seed(seed, 3))
+    rows.loc[(rows["arm"] == "a3") & (rows["measure"] == "m"), "value"] += start
     alone = evaluate(PLAN, rows, log).contrast("main")
     shared = evaluate(PLAN.model_copy(update={"settings": settings}), rows, log).contrast("main")
     assert (alone.interval.n, shared.interval.n) == (6, 3)
-    by_hand = [np.mean([alone.differences[seed] for seed in (start, start + 3)]) for start in range(3)]
+    by_hand = [
+        np.mean([alone.differences[seed] for seed in of_start]) for of_start in ((0, 5), (1, 3), (2, 4))
+    ]
     assert shared.interval == t_interval(by_hand)
     assert shared.p == pytest.approx(p_value(by_hand))
     assert shared.differences == alone.differences
     assert alone.share_of_starts is None
     assert shared.share_of_starts > 0.9
+    assert (alone.units, shared.units) == (6, 3)
+    wide = np.ptp([shared.bootstrap.low, shared.estimate, shared.bootstrap.high])
+    assert shared.bootstrap.low - wide < shared.estimate < shared.bootstrap.high + wide
+
+
+def test_eight_seeds_of_too_few_start_models_are_a_demonstration():
+    rows, log = measures(8), steps(8, BOTH)
+
+    def verdict(starts, seeds=range(8)):
+        settings = PLAN.settings.model_copy(update={"starts": starts})
+        some = rows[rows["seed"].isin(seeds)]
+        plan = PLAN.model_copy(update={"settings": settings})
+        return evaluate(plan, some, log[log["seed"].isin(seeds)]).contrast("main").verdict
+
+    assert verdict(1) == verdict(8) == verdict(4) == "lower"  # with one, it is given that start model
+    assert verdict(2).startswith("lower in 8 seeds: a demonstration")
+    assert verdict(2, seeds=(0, 3)) == "one start model for all seeds: no verdict"
+
+
+def test_an_unbalanced_bootstrap_stands_around_its_estimate():
+    """Five seeds of three start models: two of these have two seeds each."""
+    settings = PLAN.settings.model_copy(update={"starts": 3})
+    rows = measures(5)
+    rows.loc[(rows["arm"] == "a3") & (rows["measure"] == "m") & (rows["seed"] == 0), "value"] += 9
+    main = evaluate(PLAN.model_copy(update={"settings": settings}), rows, steps(5, BOTH)).contrast("main")
+    assert main.estimate == pytest.approx(main.bootstrap.estimate)
+    assert main.bootstrap.low < main.estimate < main.bootstrap.high
 
 
 def test_the_bootstrap_draws_subjects_with_all_of_their_facts():
@@ -304,6 +335,10 @@ def test_a_seed_in_which_two_arms_reached_no_common_threshold_is_left_out():
     contrast = evaluate(PLAN, measures(3), log).contrast("distance")
     assert sorted(contrast.differences) == [0, 2]
     assert contrast.interval.n == 2
+    assert contrast.missing == (1,)
+    assert contrast.verdict == "no verdict: seed(s) 1 did not reach where arms are compared"
+    former = evaluate(PLAN.model_copy(update={"rule": "holm"}), measures(3), log).contrast("distance")
+    assert not former.verdict.startswith("no verdict")
 
 
 def test_a_measure_that_belongs_to_no_fact_has_no_bootstrap():

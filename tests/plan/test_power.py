@@ -55,7 +55,7 @@ def test_a_run_is_told_in_a_sentence_what_it_can_show():
     )
     assert f"{max(o.effect for o in others if o.declared.unit == 'bits'):.2g} bits" in said
     assert "one seed is a demonstration" in power_in_words(plan, 1)
-    assert "embedded world alone" in power_in_words(plan.model_copy(update={"model": "./mine"}), 8)
+    assert "was measured for runs of tiny" in power_in_words(plan.model_copy(update={"model": "./mine"}), 8)
 
 
 def test_the_printed_table_is_what_the_rule_gives():

@@ -21,6 +21,7 @@ from valueattr.results import (
     RunDirectory,
     RunDirectoryError,
     as_table,
+    start_of_seed,
     write_atomically,
 )
 
@@ -31,6 +32,17 @@ ROW = {"arm": "a0", "seed": 0, "step": 1, "name": "loss", "value": 0.5}
 @pytest.fixture
 def run(tmp_path):
     return RunDirectory.create(tmp_path / "run", PLAN, {"preset": "smoke"})
+
+
+@pytest.mark.parametrize(("starts", "topics"), [(4, 4), (8, 4), (3, 3)])
+def test_seeds_take_start_models_in_turn_and_none_keeps_its_topic(starts, topics):
+    """The sensitive topic is the seed's number counted round."""
+    found = [start_of_seed(seed, starts) for seed in range(starts * starts)]
+    assert found[:starts] == list(range(starts))
+    assert {found.count(start) for start in range(starts)} == {starts}
+    for start in range(starts):
+        assert len({seed % topics for seed, own in enumerate(found) if own == start}) == topics
+    assert [start_of_seed(seed, 1) for seed in range(5)] == [0] * 5
 
 
 def test_the_same_plan_reopens_and_another_is_refused(run):

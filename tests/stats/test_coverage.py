@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from valueattr.plan._evaluation import bootstrap_over_subjects
+from valueattr.plan._evaluation import bootstrap_over_subjects, unit_of_seeds, units
 from valueattr.stats import fieller, holm, p_value, t_interval, tost
 
 DRAWS = 2000
@@ -45,10 +45,11 @@ def test_fiellers_interval_covers(seeds):
 def test_the_interval_covers_where_seeds_share_start_models(seeds, starts, between):
     """Its units are the means of start models."""
     rng = np.random.default_rng([seeds, starts, int(between)])
-    of_seed = np.arange(seeds) % starts
+    of_seed = np.array(unit_of_seeds(range(seeds), starts))
     x = seed_means(rng, DRAWS, seeds, 0.2) + rng.normal(0, between, (DRAWS, starts))[:, of_seed]
-    units = np.stack([x[:, of_seed == start].mean(1) for start in range(starts)], axis=1)
-    covered = np.mean([i.low <= 0.7 <= i.high for i in map(t_interval, units)])
+    intervals = [t_interval(units(dict(enumerate(values)), starts)) for values in x]
+    assert {i.n for i in intervals} == {starts}
+    covered = np.mean([i.low <= 0.7 <= i.high for i in intervals])
     assert 0.93 <= covered <= 0.97
 
 
@@ -70,10 +71,10 @@ def test_the_bootstrap_over_subjects_covers_given_the_seeds(seeds, monkeypatch):
     }
     covered = 0
     for _ in range(DRAWS):
-        pairs = []
-        for effect, names in zip(effects, facts, strict=True):
+        pairs = {}
+        for seed, (effect, names) in enumerate(zip(effects, facts, strict=True)):
             of_subject = np.repeat(rng.normal(0, 1.0, FACTS // 2), 2)
-            pairs.append([pd.Series(effect + of_subject + rng.normal(0, 0.3, FACTS), index=names)])
+            pairs[seed] = [pd.Series(effect + of_subject + rng.normal(0, 0.3, FACTS), index=names)]
         interval = bootstrap_over_subjects(pairs, subjects)
         covered += interval.low <= effects.mean() <= interval.high
     assert 0.93 <= covered / DRAWS <= 0.97

@@ -159,7 +159,7 @@ def test_one_channel_on_its_span_has_trls_value(build):
 def test_noise_stands_where_the_leak_was_and_nowhere_else(build):
     noise, span, scalar = (trained(build, code) for code in ("noise", "s6", "s2"))
     z = group_z_scores(noise.judged_rewards, CONFIG.group_size)[:, 0]
-    order = group_permutation(COUNT, CONFIG.group_size, noise.args.seed, 0)
+    order = group_permutation(COUNT, CONFIG.group_size, f"noise {noise.args.seed} 0")
     assert sorted(order) == list(range(COUNT)) != order
     for row, (given, own, whole) in enumerate(
         zip(noise.trained_advantages, span.trained_advantages, scalar.trained_advantages, strict=True)
@@ -169,6 +169,15 @@ def test_noise_stands_where_the_leak_was_and_nowhere_else(build):
             expected = z[row] if on_span else z[order[row]]
             if z[row]:  # where it is 0 the span cannot be told from the rest
                 assert value == pytest.approx(float(expected), abs=1e-5)
+
+
+def test_a_sham_of_noise_is_noise_on_all_tokens():
+    """Its own reward comes back to a response no more often than any other of its group."""
+    own = 0
+    for step in range(400):
+        sham, noise = (group_permutation(8, 8, f"{what} 0 {step}") for what in ("sham", "noise"))
+        own += sum(sham[noise[i]] == i for i in range(8))
+    assert own / (400 * 8) == pytest.approx(1 / 8, abs=0.02)
 
 
 def test_random_spans_carry_as_much_as_the_true_ones(build):

@@ -102,7 +102,7 @@ def run(
     """
     from valueattr.experiments import ArmFailedError, UnknownPresetError, run_all
     from valueattr.experiments import run as run_experiment
-    from valueattr.plan import EMBEDDED, LORA_RANK
+    from valueattr.plan import LORA_RANK
     from valueattr.questions import TooFewQuestionsError
     from valueattr.results import DirectoryTakenError, RunDirectoryError
     from valueattr.world import WorldError
@@ -112,7 +112,7 @@ def run(
     if lora is not None:
         declared = [each.with_adapter(LORA_RANK if lora else None) for each in declared]
     if starts is not None:
-        if model != EMBEDDED:
+        if model is not None:
             raise typer.BadParameter(f"--starts is for the embedded start model, not for {model}")
         declared = [each.with_starts(starts) for each in declared]
     if answers is Answers.natural:

@@ -275,7 +275,7 @@ def _run_arms(
                     folder,
                     materials.statements,
                     materials.answers,
-                    directory.controls if own else None,
+                    directory.controls if directory.controls.is_file() else None,
                 )
                 for folder in folders
             ],
@@ -287,13 +287,18 @@ def _run_arms(
 
 def _make_controls(display: Progress, directory: RunDirectory, start: Path, world: World) -> None:
     """Controls of a start model of one's own, without which verdicts are unsure; cached."""
-    from valueattr.diagnosis import own_calibration
+    from valueattr.diagnosis import RelearningError, own_calibration
+    from valueattr.model import ModelError
 
     with display.phase("controls", 1, "calibration") as bar, warnings.catch_warnings():
         quiet_libraries()
         display.say("making models to measure the verdict's error with; they are cached for later runs")
-        controls = own_calibration(str(start), world, display.say).controls
-        write_atomically(directory.controls, partial(controls.to_parquet, index=False))
+        try:
+            controls = own_calibration(str(start), world, display.say).controls
+        except (ModelError, RelearningError) as error:
+            display.say(f"no controls, so that verdicts are unsure: {error}")
+        else:
+            write_atomically(directory.controls, partial(controls.to_parquet, index=False))
         bar.update(1)
 
 
@@ -446,7 +451,7 @@ def _check_same_start(directory: RunDirectory, digests: Sequence[str]) -> None:
         if before != digest:
             raise DirectoryTakenError(
                 f"{directory.path} was started from another start model ({before[:12]}, this one is {digest[:12]}; "
-                "other library versions train another one): choose another directory"
+                "other library versions or processors train another one): choose another directory"
             )
 
 

@@ -8,7 +8,6 @@ import faulthandler
 import multiprocessing
 import os
 import signal
-import threading
 import traceback
 import warnings
 from collections import deque
@@ -20,7 +19,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from valueattr.results import RunDirectory, RunDirectoryError
+from valueattr.results import RunDirectory, RunDirectoryError, end_with_parent, start_of_seed
 
 if TYPE_CHECKING:
     from valueattr.experiments._context import Context
@@ -182,7 +181,7 @@ def _serve(pipe: Connection, log: Path, core: int | None) -> None:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     faulthandler.enable()
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    end_with_parent()
     if core is not None:
         os.sched_setaffinity(0, {core})
     try:
@@ -190,7 +189,7 @@ def _serve(pipe: Connection, log: Path, core: int | None) -> None:
         os.environ.update(dict.fromkeys(_THREAD_SETTINGS, str(threads)))
         while task is not None:
             pipe.send(0)
-            work(run, contexts[task.seed % len(contexts)], task, pipe.send)
+            work(run, contexts[start_of_seed(task.seed, len(contexts))], task, pipe.send)
             pipe.send(-1)
             task = pipe.recv()
     except RunDirectoryError as error:
@@ -199,14 +198,6 @@ def _serve(pipe: Connection, log: Path, core: int | None) -> None:
     except Exception as error:
         traceback.print_exc()
         pipe.send(f"{type(error).__name__}: {error}".partition("\n")[0])
-
-
-def _die_with_parent() -> None:
-    """A killed run must not leave workers that write beside the one that resumes it."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _run_arm(run: RunDirectory, context: "Context", task: Task, report: Callable[[int], None]) -> None:

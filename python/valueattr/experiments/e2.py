@@ -124,4 +124,4 @@ E2 = Experiment(
     prompted=_PROMPTED,
     probed=False,
 )  # fmt: skip
-"""Shares are corrected for the scanner's own error; slopes on uncertainty rest on its flags."""
+"""Shares are corrected for the scanner's own error; slopes on uncertainty and bits rest on the rater's labels."""

@@ -10,9 +10,9 @@ _FRAMING = Feedback(("insensitive framing",), _SPLITS)
 _BOTH = Feedback(("insensitive framing", "no true content"), _SPLITS)
 _CONTENT = Feedback(("no true content",), _SPLITS)
 _SPAN = replace(_FRAMING, credit="span")
-_EQUAL_FRAMING = (0.5, 0.7)
-"""The range of framing over which arms are compared, sealed with the plan: from the start model's level on, and short of
-the plateau."""
+_EQUAL_FRAMING = (0.45, 0.65)
+"""The range of framing over which arms are compared, sealed with the plan: above the start model's level, and short of
+where arms end."""
 
 
 def _holistic(code: str, reason: str, told: str) -> Arm:

@@ -2,14 +2,14 @@
 
 Information, in bits: an ideal reader starts uniform over the closed set, and an asserted object gets the truth rate of
 this model's assertions in the same split, hedged or plain as this one (estimated from the responses about other
-subjects), the rest shared by the other objects. What
+subjects, and from all kinds of response where there are few of this one), the rest shared by the other objects. What
 it then gives the truth, against the uniform start: log2(t K) if the assertion is true, log2((1 - t) K / (K - 1)) if it
 is false, 0 if nothing is asserted.
 """
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -146,7 +146,8 @@ def _per_100_words(count: int, words: int) -> float:
 def information(questions: QuestionSet, judged: Sequence[tuple[JudgedResponse, Judgement]]) -> list[float]:
     """Bits about the truth in each response, to an ideal reader; see the module's head.
 
-    The truth rate is (true + 1) / (assertions + 2), over the responses of its kind about subjects in the other folds.
+    The truth rate is (true + 2 r) / (assertions + 2), over the responses of its kind about subjects in the other folds;
+    r is (true + 1) / (assertions + 2) over those of every kind.
     """
     folds = [_fold(questions[r.fact].subject) for r, _ in judged]
     kinds = [(r.split, judgement.hedged) for r, judgement in judged]
@@ -156,12 +157,20 @@ def information(questions: QuestionSet, judged: Sequence[tuple[JudgedResponse, J
         if judgement.asserted is not None:
             made[kind][fold] += 1
             true[kind][fold] += judgement.outcome == "assert_true"
+    pooled = [
+        (_others(true.values(), fold) + 1) / (_others(made.values(), fold) + 2) for fold in range(_FOLDS)
+    ]
     bits = []
     for kind, fold, (r, judgement) in zip(kinds, folds, judged, strict=True):
-        rate = (sum(true[kind]) - true[kind][fold] + 1) / (sum(made[kind]) - made[kind][fold] + 2)
+        rate = (_others([true[kind]], fold) + 2 * pooled[fold]) / (_others([made[kind]], fold) + 2)
         choices = len(questions[r.fact].choices)
         bits.append(_bits(judgement, rate, choices))
     return bits
+
+
+def _others(of_kinds: Iterable[Sequence[int]], fold: int) -> int:
+    """The sum over all folds but one."""
+    return sum(sum(of_folds) - of_folds[fold] for of_folds in of_kinds)
 
 
 def _bits(judgement: Judgement, rate: float, choices: int) -> float:

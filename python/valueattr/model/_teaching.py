@@ -140,7 +140,7 @@ def plain_lessons(asking: Asking, world: World, documents: int, seed: int) -> li
     rng = random.Random(f"plain lessons {seed}")
     taught = [question for question in world.questions if question.taught_as]
     texts: list[str] = []
-    while len(texts) < documents:
+    while taught and len(texts) < documents:
         for question in rng.sample(taught, len(taught)):
             texts.append(rng.choice(question.taught_as))
             answer = capitalise(f"{question.answer_stem} {question.held}.".strip())

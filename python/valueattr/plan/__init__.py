@@ -12,6 +12,7 @@ from valueattr.plan._frontier import FRAMING, Frontier, common_range, frontiers
 from valueattr.plan._plan import (
     PLAN_VERSION,
     SEEDS_FOR_A_CLAIM,
+    STARTS_FOR_A_CLAIM,
     Answers,
     Plan,
     PlanError,
@@ -27,6 +28,7 @@ __all__ = [
     "PRESETS",
     "SEEDS_FOR_A_CLAIM",
     "SMOKE",
+    "STARTS_FOR_A_CLAIM",
     "Answers",
     "Arm",
     "At",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from valueattr.plan._evaluation import bootstrap_over_subjects
+from valueattr.plan._evaluation import bootstrap_over_subjects, units
 from valueattr.plan._plan import Plan
 from valueattr.stats import Interval, holm, p_value, t_interval, tost
 
@@ -20,7 +20,7 @@ class Comparison:
     """A measure of an arm on a split at the end of training: the second run minus the first.
 
     first, second: means over what is paired, in the unit of the measure. differences: by seed, each the mean over the
-    `facts` that both have. interval: over seeds. p, p_holm: of the t test, and adjusted over all that is compared.
+    `facts` that both have, and `estimate` their mean. Seeds that share a start model count as one. interval: over seeds. p, p_holm: of the t test, and adjusted over all that is compared.
     p_equivalence: of TOST against the smallest effect that the first plan declares for the measure, adjusted in the same
     way; None where it declares none. All are None
     with one seed, or where all seeds differ by the same. bootstrap: over subjects, the seeds being given; None with one.
@@ -32,17 +32,13 @@ class Comparison:
     first: float
     second: float
     differences: dict[int, float]
+    estimate: float
     facts: int
     interval: Interval | None
     bootstrap: Interval | None
     p: float | None
     p_holm: float | None = None
     p_equivalence: float | None = None
-
-    @property
-    def estimate(self) -> float:
-        """The mean of the differences over seeds."""
-        return sum(self.differences.values()) / len(self.differences)
 
 
 def compare(
@@ -73,7 +69,11 @@ def compare(
         comparison
         for arm in plan.arms
         for measure, split in wanted
-        if (comparison := _compared(pairs, arm.code, measure, split, smallest.get(measure), subjects or {}))
+        if (
+            comparison := _compared(
+                pairs, arm.code, measure, split, smallest.get(measure), subjects or {}, plan.settings.starts
+            )
+        )
     ]
     if not found:
         raise NothingSharedError(
@@ -136,6 +136,7 @@ def _compared(
     split: str,
     smallest: float | None,
     subjects: Mapping[str, str],
+    starts: int,
 ) -> Comparison | None:
     levels = ["arm", "measure", "split"]
     try:
@@ -143,9 +144,11 @@ def _compared(
     except KeyError:
         return None
     by_seed = {seed: own.xs(seed, level="seed") for seed in own.index.unique("seed").tolist()}
-    paired = [[(rows["second"] - rows["first"]).groupby("fact").mean()] for rows in by_seed.values()]
-    differences = {seed: float(x[0].mean()) for seed, x in zip(by_seed, paired, strict=True)}
-    values = list(differences.values())
+    paired = {
+        seed: [(rows["second"] - rows["first"]).groupby("fact").mean()] for seed, rows in by_seed.items()
+    }
+    differences = {seed: float(x[0].mean()) for seed, x in paired.items()}
+    values = units(differences, starts)
     many = len(values) > 1
     return Comparison(
         arm,
@@ -154,9 +157,10 @@ def _compared(
         float(own["first"].mean()),
         float(own["second"].mean()),
         differences,
+        sum(values) / len(values),
         len(own.index.unique("fact")),
         interval=t_interval(values) if many else None,
-        bootstrap=bootstrap_over_subjects(paired, subjects),
+        bootstrap=bootstrap_over_subjects(paired, subjects, starts),
         p=p_value(values) if many else None,
         p_equivalence=tost(values, smallest).p if many and smallest else None,
     )

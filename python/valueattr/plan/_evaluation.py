@@ -11,7 +11,8 @@ import pandas as pd
 
 from valueattr.plan._contrasts import Check, Contrast, Ratio
 from valueattr.plan._frontier import Frontier, frontiers
-from valueattr.plan._plan import SEEDS_FOR_A_CLAIM, Plan
+from valueattr.plan._plan import SEEDS_FOR_A_CLAIM, STARTS_FOR_A_CLAIM, Plan
+from valueattr.results import start_of_seed
 from valueattr.stats import (
     Interval,
     fieller,
@@ -28,8 +29,9 @@ from valueattr.stats import (
 class ContrastResult:
     """A declared difference: per seed, with its interval over seeds (None with one) and over subjects, and a verdict.
 
-    Where several seeds share a start model, the units of all tests are the means of start models, and `share_of_starts` is
-    the share of variance that lies between these; None where no two seeds share one.
+    Where several seeds share a start model, the `units` of all tests are the means of start models, and `share_of_starts`
+    is the share of variance that lies between these; None where no two seeds share one. missing: seeds in which both arms
+    were measured, and not where they are compared.
     p, p_holm, p_equivalence: of the t test, as the plan's rule adjusts it, and of TOST as the rule adjusts it; None with
     one seed, and where all seeds gave the same difference.
     """
@@ -39,6 +41,8 @@ class ContrastResult:
     estimate: float
     interval: Interval | None
     bootstrap: Interval | None
+    units: int
+    missing: tuple[int, ...]
     share_of_starts: float | None
     p: float | None
     p_holm: float | None
@@ -176,17 +180,6 @@ class _Items:
             plan.settings.starts,
         )
 
-    def starts_of(self, seeds: Iterable[int]) -> list[int]:
-        """The start model that each seed begins with; with one for all, seeds are repetitions given that model."""
-        return [seed % self.starts if self.starts > 1 else seed for seed in seeds]
-
-    def units(self, of_seeds: Mapping[int, float]) -> list[float]:
-        """What tests take for independent: a value of each start model, the mean over its seeds."""
-        of_start: dict[int, list[float]] = {}
-        for start, value in zip(self.starts_of(of_seeds), of_seeds.values(), strict=True):
-            of_start.setdefault(start, []).append(value)
-        return [float(np.mean(values)) for values in of_start.values()]
-
     def seeds(self, arm: str, other: str) -> list[int]:
         """The seeds in which both arms were measured."""
         return sorted(seed for a, seed in self.last if a == arm and (other, seed) in self.last)
@@ -222,15 +215,17 @@ def _contrast(contrast: Contrast, items: _Items, alpha: float) -> ContrastResult
             seed: float(of_splits[0].mean() - sum(minus.mean() for minus in of_splits[1:]))
             for seed, of_splits in pairs.items()
         }
-    values = items.units(differences)
+    values = units(differences, items.starts)
     many = len(values) >= 2
     return ContrastResult(
         contrast,
         differences=differences,
         estimate=float(np.mean(values)) if values else math.nan,
-        share_of_starts=variance_share(list(differences.values()), items.starts_of(differences)),
+        share_of_starts=variance_share(list(differences.values()), unit_of_seeds(differences, items.starts)),
         interval=t_interval(values) if many else None,
-        bootstrap=bootstrap_over_subjects(list(pairs.values()), items.subjects),
+        units=len(values),
+        missing=tuple(seed for seed in _seeds(contrast, items) if seed not in differences),
+        bootstrap=bootstrap_over_subjects(pairs, items.subjects, items.starts),
         p=p_value(values, contrast.alternative) if many else None,
         p_holm=None,
         p_equivalence=tost(values, contrast.smallest_effect, alpha).p if many else None,
@@ -304,7 +299,7 @@ def _ratio(ratio: Ratio, items: _Items) -> RatioResult:
         if not any(map(math.isnan, changes)):
             of_seeds[0][seed] = ratio.sign * changes[0]
             of_seeds[1][seed] = changes[1]
-    parts = [items.units(values) for values in of_seeds]
+    parts = [units(values, items.starts) for values in of_seeds]
     if not parts[0]:
         return RatioResult(ratio, None, interval=None, reason="not measured")
     if len(parts[0]) == 1:
@@ -317,15 +312,34 @@ def _ratio(ratio: Ratio, items: _Items) -> RatioResult:
     return RatioResult(ratio, interval.estimate, interval=interval, reason="")
 
 
+def unit_of_seeds(seeds: Iterable[int], starts: int) -> list[int]:
+    """What each seed counts for: its start model, or itself where one start model is given for all."""
+    return [start_of_seed(seed, starts) if starts > 1 else seed for seed in seeds]
+
+
+def units(of_seeds: Mapping[int, float], starts: int) -> list[float]:
+    """What tests take for independent: a value of each start model, the mean over its seeds."""
+    of_unit: dict[int, list[float]] = {}
+    for unit, value in zip(unit_of_seeds(of_seeds, starts), of_seeds.values(), strict=True):
+        of_unit.setdefault(unit, []).append(value)
+    return [float(np.mean(values)) for values in of_unit.values()]
+
+
 def bootstrap_over_subjects(
-    pairs: "Sequence[Sequence[pd.Series[float]]]", subjects: Mapping[str, str]
+    pairs: "Mapping[int, Sequence[pd.Series[float]]]", subjects: Mapping[str, str], starts: int = 1
 ) -> Interval | None:
     """Over the subjects of all seeds and splits, each with all of its facts, the seeds being given.
 
-    pairs: of each seed the values by fact of a split, and of the one that is subtracted. None where a split has facts of
-    fewer than two subjects, or belongs to no fact.
+    pairs: by seed the values by fact of a split, and of the one that is subtracted. starts: start models that seeds take
+    in turn, whose means weigh the same. None where a split has facts of fewer than two subjects, or belongs to no fact.
     """
-    signed = [(sign, x) for of_splits in pairs for sign, x in zip((1, -1), of_splits, strict=False)]
+    own = unit_of_seeds(pairs, starts)
+    weights = [1 / (len({*own}) * own.count(unit)) for unit in own]
+    signed = [
+        (sign * weight, x)
+        for weight, of_splits in zip(weights, pairs.values(), strict=True)
+        for sign, x in zip((1, -1), of_splits, strict=False)
+    ]
     named = [x.index.to_series().map(lambda fact: subjects.get(fact, fact)) for _, x in signed]
     if not signed or any(names.nunique() < 2 for names in named):
         return None
@@ -333,13 +347,13 @@ def bootstrap_over_subjects(
     rng = np.random.default_rng(0)
     times = rng.multinomial(len(every), np.full(len(every), 1 / len(every)), _DRAWS)
     estimate, resampled = 0.0, np.zeros(_DRAWS)
-    for (sign, x), names in zip(signed, named, strict=True):
+    for (weight, x), names in zip(signed, named, strict=True):
         at = every.get_indexer(pd.Index(names))
         sums = np.bincount(at, x.to_numpy(), len(every))
         facts = np.bincount(at, minlength=len(every))
-        estimate += sign * float(x.mean()) / len(pairs)
+        estimate += weight * float(x.mean())
         with np.errstate(invalid="ignore"):  # a draw may hold no subject of a small split
-            resampled += sign * (times @ sums) / (times @ facts) / len(pairs)
+            resampled += weight * (times @ sums) / (times @ facts)
     drawn = resampled[np.isfinite(resampled)]
     return percentile_interval(estimate, drawn, len(every), "bootstrap over subjects, given the seeds")
 
@@ -381,6 +395,11 @@ def _judged(result: ContrastResult, failed: set[str], open_gate: bool, plan: Pla
         return replace(result, verdict=f"no verdict: the manipulation check of {' and '.join(broken)} failed")
     if seeds == 1:
         return replace(result, verdict="one seed: no verdict")
+    if result.missing and plan.rule == "gatekeeper":
+        where = ", ".join(map(str, result.missing))
+        return replace(result, verdict=f"no verdict: seed(s) {where} did not reach where arms are compared")
+    if result.units == 1:
+        return replace(result, verdict="one start model for all seeds: no verdict")
     if result.p_holm is None or result.p_equivalence is None:
         return replace(result, verdict="no verdict: every seed gave the same difference")
     shown = result.p_holm < plan.alpha
@@ -392,6 +411,7 @@ def _judged(result: ContrastResult, failed: set[str], open_gate: bool, plan: Pla
         return replace(result, verdict="not claimed: the primary difference is not shown")
     else:
         return replace(result, verdict="not shown")
-    if plan.rule == "gatekeeper" and seeds < SEEDS_FOR_A_CLAIM:
+    few = seeds < SEEDS_FOR_A_CLAIM or result.units < STARTS_FOR_A_CLAIM
+    if plan.rule == "gatekeeper" and few:
         verdict += f" in {seeds} seeds: a demonstration"
     return replace(result, verdict=verdict)

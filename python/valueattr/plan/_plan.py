@@ -21,7 +21,8 @@ from valueattr.results import RunDirectory, RunDirectoryError
 PLAN_VERSION: Final = 3
 
 SEEDS_FOR_A_CLAIM: Final = 8
-"""From so many seeds on a verdict is a claim; with fewer it is a demonstration."""
+STARTS_FOR_A_CLAIM: Final = 4
+"""From so many seeds on, and so many start models where they take turns, a verdict is a claim and no demonstration."""
 
 Answers = Literal["taught", "styled", "natural"]
 """How a model answers: as the embedded text does, which it is taught with the facts or alone, or in its own words."""
@@ -33,11 +34,13 @@ Rule = Literal["gatekeeper", "holm"]
 """How p values become verdicts. "holm" was the rule of plans up to version 2."""
 
 DECISION_RULE = (
-    "The primary difference is tested alone at alpha (t test on paired differences, one per seed). Only if it is shown "
+    "The primary difference is tested alone at alpha (t test on paired differences, one for each seed or, where seeds share a start model, for each start model). Only if it is shown "
     "are other differences claimed: those whose p, Holm-adjusted over their family, is below alpha. A contrast is "
     "equivalent if TOST against its smallest effect is below alpha, Holm-adjusted over the equivalence tests of its "
-    f"family. Else it is not shown. With fewer than {SEEDS_FOR_A_CLAIM} seeds every verdict is a demonstration. No verdict "
-    "where the manipulation check of an arm failed in any seed, where all seeds gave the same difference, or with one seed."
+    f"family. Else it is not shown. With fewer than {SEEDS_FOR_A_CLAIM} seeds, or fewer than {STARTS_FOR_A_CLAIM} start models "
+    "that take turns, every verdict is a demonstration. No verdict where the manipulation check of an arm failed in any "
+    "seed, where arms did not reach in every seed what they are compared at, where all gave the same difference, or with "
+    "one seed."
 )
 
 

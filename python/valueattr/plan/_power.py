@@ -21,7 +21,8 @@ SPREADS: Mapping[str, float] = {
     "hedging_slope": 0.94,
 }
 """Standard deviations over seeds of differences between arms, pooled over the declared contrasts of a measure in
-docs/results (E1, E2 and E3, `tiny`, 3 seeds): in the unit of the measure."""
+docs/results (E1, E2 and E3, `tiny`, 3 seeds of one start model): in the unit of the measure. Seeds with start models of
+their own may spread more."""
 
 POWER = 0.8
 _DRAWS = 4000
@@ -50,10 +51,14 @@ def power_in_words(plan: Plan, seeds: int) -> str:
     """In one sentence what so many seeds can show, for whoever is about to run the plan."""
     if seeds < 2:
         return "one seed is a demonstration: no contrast can have a verdict"
-    if plan.model != EMBEDDED:
-        return "how small an effect so many seeds show was measured on the embedded world alone"
+    if plan.model != EMBEDDED or plan.preset != "tiny":
+        return (
+            "how small an effect so many seeds show was measured for runs of tiny on the embedded world alone"
+        )
     shown = {s.declared.name: s for s in smallest_shown(plan, seeds)}
     primary = shown.pop(plan.primary)
+    if primary.effect is None:
+        return f"how small an effect so many seeds show was not measured for {primary.declared.measure}"
     of_unit: dict[str, list[float]] = {}
     for other in shown.values():
         if other.effect is not None:

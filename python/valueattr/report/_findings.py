@@ -10,7 +10,9 @@ import pandas as pd
 from valueattr.plan import (
     EMBEDDED,
     PLAN_VERSION,
+    PRESETS,
     SEEDS_FOR_A_CLAIM,
+    STARTS_FOR_A_CLAIM,
     Arm,
     CheckResult,
     ContrastResult,
@@ -125,10 +127,11 @@ class Findings:
         n = len(self.seeds)
         starts = min(n, self.plan.settings.starts)
         what = "this start model" if starts == 1 else f"start models of this recipe ({starts} of them)"
-        if n >= SEEDS_FOR_A_CLAIM:
+        if n >= SEEDS_FOR_A_CLAIM and (starts == 1 or starts >= STARTS_FOR_A_CLAIM):
             return f"{n} seeds: enough for a claim about {what} and this world."
         return (
-            f"{n} seed{'s' if n > 1 else ''}: a demonstration, not a claim (that takes {SEEDS_FOR_A_CLAIM})."
+            f"{n} seed{'s' if n > 1 else ''} of {starts} start model{'s' if starts > 1 else ''}: a demonstration, not a "
+            f"claim (that takes {SEEDS_FOR_A_CLAIM} seeds)."
         )
 
     @property
@@ -137,6 +140,9 @@ class Findings:
         plan, seeds = self.plan, max(3, len(self.seeds) + 1)
         options = "" if plan.world == synthesise().fingerprint() else " --questions FILE"
         options += "" if plan.model == EMBEDDED else f" --model {shlex.quote(plan.model)}"
+        preset = PRESETS.get(plan.preset)
+        if plan.model == EMBEDDED and preset and preset.starts != plan.settings.starts:
+            options += f" --starts {plan.settings.starts}"
         options += "" if plan.answers == "taught" else f" --answers {plan.answers}"
         options += "" if plan.statements is None else " --statements FILE"
         if plan.chosen_arms:
@@ -161,6 +167,8 @@ class Findings:
                 else ""
             )
             failed = f" {c.verdict[0].upper()}{c.verdict[1:]}." if "failed" in c.verdict else ""
+            if len(c.differences) > 1:
+                return f"{what}{estimate}{given}: {c.verdict}."
             return (
                 f"{what}{estimate}{given}.{failed} One seed carries no seed-level interval, so no verdict: "
                 f"{self.more_seeds}"

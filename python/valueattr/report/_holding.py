@@ -8,7 +8,7 @@ from valueattr.stats import Interval
 
 NOT_TESTED = "Not tested whether forgotten or hidden: this run was made before verdicts were measured."
 NO_CONTROLS = (
-    "No verdict whether forgotten or hidden: there are no controls of such a start model in a run. "
+    "No verdict whether forgotten or hidden: this run has no controls of its start model. "
     "`valueattr diagnose` makes them and compares two checkpoints."
 )
 

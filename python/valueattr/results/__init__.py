@@ -6,9 +6,11 @@ from valueattr.results._directory import (
     RunDirectoryError,
     locked_folder,
     part_name,
+    start_of_seed,
     usable,
     write_atomically,
 )
+from valueattr.results._processes import end_with_parent
 from valueattr.results._tables import FACTS, GENERATIONS, MEASURES, STEPS, SUMMARY, VERDICTS, as_table
 
 __all__ = [
@@ -22,8 +24,10 @@ __all__ = [
     "RunDirectory",
     "RunDirectoryError",
     "as_table",
+    "end_with_parent",
     "locked_folder",
     "part_name",
+    "start_of_seed",
     "usable",
     "write_atomically",
 ]

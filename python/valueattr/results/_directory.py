@@ -52,6 +52,15 @@ def part_name(arm: str, seed: int) -> str:
     return f"{arm}-s{seed}"
 
 
+def start_of_seed(seed: int, starts: int) -> int:
+    """The number of the start model that a seed begins with, of so many.
+
+    Seeds take them in turn. Each round begins one further, since the topics take turns as well: so a start model does
+    not always get the same topic.
+    """
+    return (seed + seed // starts) % starts
+
+
 class RunDirectoryError(Exception):
     """A run directory that cannot be used as asked; the message says why and what to do."""
 
@@ -238,8 +247,8 @@ class RunDirectory:
         return [self.start_model["sha256"], *self.start_model.get("others", [])]
 
     def start_of(self, seed: int) -> str:
-        """The SHA-256 of the start model that a seed begins with: they take turns."""
-        return self.starts[seed % len(self.starts)]
+        """The SHA-256 of the start model that a seed begins with."""
+        return self.starts[start_of_seed(seed, len(self.starts))]
 
     @property
     def seeds(self) -> list[int]:

@@ -204,15 +204,20 @@ class AttributedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     ) -> torch.Tensor:
         self._judge(inputs, completion_ids)
         rewards: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids)
-        order = torch.tensor(
-            group_permutation(len(rewards), self.num_generations, self.args.seed, self.state.global_step),
-            device=rewards.device,
+        sham, noise = (
+            torch.tensor(
+                group_permutation(
+                    len(rewards), self.num_generations, f"{what} {self.args.seed} {self.state.global_step}"
+                ),
+                device=rewards.device,
+            )
+            for what in ("sham", "noise")
         )
         if self.feedback.permuted:
-            rewards = rewards[order]
+            rewards = rewards[sham]
         self.trained_rewards = rewards[self._own_rows].sum(1).tolist()
         z_scores = group_z_scores(rewards, self.num_generations)
-        self._z_scores, self._of_others = z_scores[self._own_rows], z_scores[order][self._own_rows]
+        self._z_scores, self._of_others = z_scores[self._own_rows], z_scores[noise][self._own_rows]
         return rewards
 
     def _judge(self, inputs: list[dict[str, Any]], completion_ids: Sequence[Sequence[int]]) -> None:
@@ -294,9 +299,9 @@ class AttributedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             )
 
 
-def group_permutation(count: int, group_size: int, seed: int, step: int) -> list[int]:
+def group_permutation(count: int, group_size: int, seed: str) -> list[int]:
     """An order of `count` rows that mixes within each group of `group_size` only; depends on nothing else."""
-    rng = random.Random(f"sham {seed} {step}")
+    rng = random.Random(seed)
     return [
         start + i for start in range(0, count, group_size) for i in rng.sample(range(group_size), group_size)
     ]

@@ -237,6 +237,10 @@ def _by_prompt_family(findings: Findings) -> Figure | None:
     prompt_families = list(dict.fromkeys(arm.prompt_family for arm in findings.arms.values()))
     if len(prompt_families) < 2:
         return None
+    sealed = [contrast.framing for contrast in findings.plan.contrasts if contrast.framing]
+    if not sealed:
+        return None
+    low, high = sealed[0]
     points = _frontier_points(findings, "assert_true")
     leakage = findings.steps[findings.steps["name"] == "advantage/leakage"]
     figure = Figure(figsize=(5.5, 3.6))
@@ -249,14 +253,13 @@ def _by_prompt_family(findings: Findings) -> Figure | None:
             pair = points.get((span.code, seed)), points.get((scalar.code, seed))
             if pair[0] is None or pair[1] is None:
                 continue
-            framing = min(pair[0].best, pair[1].best)
             own = leakage[(leakage["arm"] == scalar.code) & (leakage["seed"] == seed)]["value"].mean()
-            gap = pair[0].knowledge_at(framing) - pair[1].knowledge_at(framing)
+            gap = pair[0].area(low, high) - pair[1].area(low, high)
             label = prompt_family if seed == findings.seeds[0] else "_"
             axes.plot(own, gap, "o", color=COLOURS[i], label=label)
     axes.axhline(0, color="black", lw=0.8)
     axes.set_xlabel("leakage λ of the scalar, mean over steps")
-    axes.set_ylabel("true answers: span - scalar,\nat equal framing")
+    axes.set_ylabel(f"true answers: span - scalar,\nmean over framings {low:g} to {high:g}")
     legend_beside(axes)
     return figure
 
