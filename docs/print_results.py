@@ -13,7 +13,7 @@ from valueattr.results import RunDirectory
 
 _RATIO_COLUMNS = ("ratio", "estimate", "95% interval", "seeds")
 _CONTRAST_COLUMNS = (
-    *("difference", "estimate", "t interval over seeds", "bootstrap over subjects, given the seeds"),
+    *("difference", "estimate", "t interval", "bootstrap over subjects, given the seeds"),
     *("p", "p (Holm)", "p (equivalence)", "verdict"),
 )
 _PROBES = {"frozen": "attribute_frozen_auroc", "refit": "attribute_refit_auroc"}

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.builders import as_version_1
+from valueattr.experiments import E1
 from valueattr.plan import PLAN_VERSION, Plan, PlanError
 from valueattr.report import headline, headline_table, table_note, write_report
 from valueattr.results import MEASURES, RunDirectory, RunDirectoryError
@@ -19,7 +20,9 @@ FORMER = {"topic": "kind", "wording": "paraphrase"}
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return finished_run(tmp_path_factory.mktemp("runs") / "run")
+    """Under the rule that plans had before, so that what it finds is the same."""
+    plan = Plan.of(E1, "smoke", "0" * 64).model_copy(update={"rule": "holm"})
+    return finished_run(tmp_path_factory.mktemp("runs") / "run", plan)
 
 
 def as_made_before(run, folder):

@@ -229,7 +229,7 @@ def _main() -> None:
         "--seeds", type=int, help="Number of seeds whose start models are trained, into the cache of runs."
     )
     arguments = parser.parse_args()
-    if arguments.seeds:
+    if arguments.seeds is not None:
         start_models(synthesise(), [StartModelRecipe(seed=seed) for seed in range(arguments.seeds)])
         return
     if not _SAME_EVERYWHERE.items() <= os.environ.items():  # they are read once, when torch begins

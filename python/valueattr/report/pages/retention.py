@@ -215,7 +215,7 @@ VIEW = View(
         Column("other topic", "belief_margin", "held_out", bounds=True),
         Column("neutral", "belief_margin", "neutral"),
         Column("false beliefs", "belief_margin", "false_belief"),
-        Column("penalised, near answers", "belief_margin/near answers", "penalised"),
+        Column("near answers", "belief_margin/near answers", "penalised"),
         Column("truthful", "assert_true", "penalised"),
         Column("rude", "penalty/insensitive framing", "penalised"),
         Column("probe", "attribute_refit", "penalised", at_best_layer=True),
