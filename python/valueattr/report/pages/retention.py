@@ -212,7 +212,7 @@ VIEW = View(
     columns=(
         Column("belief: penalised", "belief_margin", "penalised", bounds=True),
         Column("untouched", "belief_margin", "untouched", bounds=True),
-        Column("other topic", "belief_margin", "held_out", bounds=True),
+        Column("other topic", "belief_margin", "held_out"),
         Column("neutral", "belief_margin", "neutral"),
         Column("false beliefs", "belief_margin", "false_belief"),
         Column("near answers", "belief_margin/near answers", "penalised"),
