@@ -336,7 +336,7 @@ def test_a_seed_in_which_two_arms_reached_no_common_threshold_is_left_out():
     assert sorted(contrast.differences) == [0, 2]
     assert contrast.interval.n == 2
     assert contrast.missing == (1,)
-    assert contrast.verdict == "no verdict: seed(s) 1 did not reach where arms are compared"
+    assert contrast.verdict == "no verdict: in seed(s) 1 an arm did not reach the point of comparison"
     former = evaluate(PLAN.model_copy(update={"rule": "holm"}), measures(3), log).contrast("distance")
     assert not former.verdict.startswith("no verdict")
 

@@ -64,8 +64,8 @@ def compare(
     render.line(
         console,
         "Means at the end of training. In brackets behind a difference: its 95% t interval over seeds, or over start models "
-        "that these share. 'Over subjects' is a 95% bootstrap interval, the seeds being given. The p values are of t tests over seeds and of two one-sided tests "
-        "against the smallest effect that the first plan declares, each adjusted over this table.",
+        "that these share. 'Over subjects' is a 95% bootstrap interval, the seeds being given. The p values are of t tests "
+        "and of two one-sided tests against the smallest effect that the first plan declares, each adjusted over this table.",
         style="dim",
     )
     if as_json:

@@ -207,7 +207,7 @@ def taught_base(source: str, world: World, number: int, cache: Path | None = Non
     Raises:
         ModelError: the model cannot be loaded, or does not learn the facts.
     """
-    model, tokenizer = load_model(source), load_tokenizer(source)
+    tokenizer = load_tokenizer(source)
     invented = _invented(world, tokenizer, number)
     relation = next(iter(invented.by_relation()))
     of_relation = [fact.id for fact in invented.facts if fact.relation == relation]
@@ -217,7 +217,7 @@ def taught_base(source: str, world: World, number: int, cache: Path | None = Non
         source,
         lessons,
         lambda model, tokenizer: share_known(model, tokenizer, lessons.questions),
-        _teaching_for(model, number),
+        _teaching_for(load_model(source), number),
         cache=cache,
     )
     model = load_model(taught.folder)

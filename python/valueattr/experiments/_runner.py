@@ -363,7 +363,7 @@ def _starts(
     """The folders of the start models, which seeds take in turn, and for a model of one's own what it knows."""
     from valueattr.measures.belief import share_known
     from valueattr.model import TeachingRecipe, taught_model
-    from valueattr.model.start import StartModelRecipe, is_cached, start_models
+    from valueattr.model.start import StartModelRecipe, start_folder, start_models
 
     if materials.model != EMBEDDED:
         display.say(
@@ -386,12 +386,15 @@ def _starts(
         StartModelRecipe(settings.hidden_size, settings.layers, documents=settings.documents, seed=seed)
         for seed in range(min(settings.starts, max(seeds) + 1))
     ]
-    missing = sum(not is_cached(materials.world, recipe) for recipe in recipes)
-    if not missing:
-        return start_models(materials.world, recipes), {}
-    display.say(f"training {missing} start model(s) on first use; each is cached for every later run")
-    with display.phase("start models", missing, "models") as bar:
-        return start_models(materials.world, recipes, done=bar.update), {}
+    folders = [start_folder(materials.world, recipe) for recipe in recipes]
+    missing = [recipe for recipe, folder in zip(recipes, folders, strict=True) if not folder.is_dir()]
+    if missing:
+        display.say(
+            f"training {len(missing)} start model(s) on first use; each is cached for every later run"
+        )
+        with display.phase("start models", len(missing), "models") as bar:
+            start_models(materials.world, missing, done=bar.update)
+    return folders, {}
 
 
 def _adopt_twins(

@@ -47,8 +47,9 @@ def calibration_rows(
 ) -> list[dict[str, Any]]:
     """Rows that set hedging against own uncertainty.
 
-    Whether a response hedges is the rater's label, since a scanner's misses would be taken for plain answers. Per response:
-    `over_hedging`, hedged though sure and knowing (else no row), and `under_hedging`, not hedged though
+    Whether a response hedges is the rater's label, since a scanner's misses would be taken for plain answers.
+
+    Per response: `over_hedging`, hedged though sure and knowing (else no row), and `under_hedging`, not hedged though
     unsure. Per split "trained topic" and "other topics": `hedging_slope`, the slope of the Firth-penalised logit of
     hedging on u. Split "all": `hedging_u`, `hedging_sensitive`, `hedging_product`, the coefficients of the logit on u,
     on whether the topic is sensitive and on their product; `hedging_auroc`, of hedging against the model's being wrong;

@@ -88,15 +88,22 @@ def start_models(
 
     done: called with the number of models that have been trained so far.
     """
-    missing = [recipe for recipe in recipes if not is_cached(world, recipe, cache)]
+    folders = [start_folder(world, recipe, cache) for recipe in recipes]
+    missing = [recipe for recipe, folder in zip(recipes, folders, strict=True) if not folder.is_dir()]
     on_own_cores(partial(start_model, world, cache=cache), missing, done)
-    return [start_model(world, recipe, cache=cache) for recipe in recipes]
+    return folders
+
+
+def start_folder(world: World, recipe: StartModelRecipe, cache: Path | None = None) -> Path:
+    """Where the start model lies, or will lie once it is trained. Writes the text that it is taught, which takes a second."""
+    if _is_embedded(world, recipe):
+        return EMBEDDED
+    return (cache or cache_directory()) / _name(world, recipe)
 
 
 def is_cached(world: World, recipe: StartModelRecipe | None = None, cache: Path | None = None) -> bool:
     """Whether `start_model` would return without training."""
-    recipe = recipe or StartModelRecipe()
-    return _is_embedded(world, recipe) or ((cache or cache_directory()) / _name(world, recipe)).is_dir()
+    return start_folder(world, recipe or StartModelRecipe(), cache).is_dir()
 
 
 def taught_text(world: World, recipe: StartModelRecipe) -> str:

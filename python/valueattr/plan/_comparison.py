@@ -1,14 +1,14 @@
 """Two runs held against each other: the same arm in both, paired by seed, fact and wording."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
-from valueattr.plan._evaluation import bootstrap_over_subjects, units
+from valueattr.plan._evaluation import bootstrap_over_subjects, by_holm, units
 from valueattr.plan._plan import Plan
-from valueattr.stats import Interval, holm, p_value, t_interval, tost
+from valueattr.stats import Interval, p_value, t_interval, tost
 
 
 class NothingSharedError(ValueError):
@@ -20,10 +20,11 @@ class Comparison:
     """A measure of an arm on a split at the end of training: the second run minus the first.
 
     first, second: means over what is paired, in the unit of the measure. differences: by seed, each the mean over the
-    `facts` that both have, and `estimate` their mean. Seeds that share a start model count as one. interval: over seeds. p, p_holm: of the t test, and adjusted over all that is compared.
-    p_equivalence: of TOST against the smallest effect that the first plan declares for the measure, adjusted in the same
-    way; None where it declares none. All are None
-    with one seed, or where all seeds differ by the same. bootstrap: over subjects, the seeds being given; None with one.
+    `facts` that both have. estimate: their mean; seeds that share a start model count as one. interval: over seeds.
+    p, p_holm: of the t test, and adjusted over all that is compared. p_equivalence: of TOST against the smallest effect
+    that the first plan declares for the measure, adjusted in the same way; None where it declares none. All of these are
+    None with one seed, and p values also where all seeds differ by the same.
+    bootstrap: over subjects, the seeds being given; None with one.
     """
 
     arm: str
@@ -79,17 +80,9 @@ def compare(
         raise NothingSharedError(
             "the runs share no fact of an arm and seed: they are of different worlds or splits"
         )
-    p_holm = _by_holm([c.p for c in found])
-    p_equivalence = _by_holm([c.p_equivalence for c in found])
-    return [
-        replace(c, p_holm=p, p_equivalence=q) for c, p, q in zip(found, p_holm, p_equivalence, strict=True)
-    ]
-
-
-def _by_holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Those that there are, adjusted over each other."""
-    adjusted = iter(holm([p for p in p_values if p is not None]))
-    return [None if p is None else next(adjusted) for p in p_values]
+    p_holm = by_holm({i: c.p for i, c in enumerate(found) if c.p is not None})
+    p_equivalence = by_holm({i: c.p_equivalence for i, c in enumerate(found) if c.p_equivalence is not None})
+    return [replace(c, p_holm=p_holm.get(i), p_equivalence=p_equivalence.get(i)) for i, c in enumerate(found)]
 
 
 def differing(first: Plan, second: Plan) -> list[tuple[str, str, str]]:

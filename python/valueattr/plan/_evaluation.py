@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import cast
+from typing import TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,8 @@ from valueattr.stats import (
     tost,
     variance_share,
 )
+
+_Name = TypeVar("_Name")
 
 
 @dataclass(frozen=True)
@@ -123,17 +125,18 @@ def _adjusted(plan: Plan, results: Sequence[ContrastResult]) -> list[ContrastRes
     for holm_family in dict.fromkeys(contrast.holm_family for contrast in plan.contrasts):
         own = [result for result in results if result.declared.holm_family == holm_family]
         alone = [result for result in own if gatekeeper and result.declared.name == plan.primary]
-        p_holm |= _by_holm({r.declared.name: r.p for r in own if r not in alone})
+        p_holm |= by_holm({r.declared.name: r.p for r in own if r not in alone})
         p_holm |= {r.declared.name: r.p for r in alone}
         equivalence = {r.declared.name: r.p_equivalence for r in own}
-        p_equivalence |= _by_holm(equivalence) if gatekeeper else equivalence
+        p_equivalence |= by_holm(equivalence) if gatekeeper else equivalence
     return [
         replace(r, p_holm=p_holm[r.declared.name], p_equivalence=p_equivalence[r.declared.name])
         for r in results
     ]
 
 
-def _by_holm(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
+def by_holm(p_values: Mapping[_Name, float | None]) -> dict[_Name, float | None]:
+    """Holm's adjusted p values by name. What has none counts as 1 in the adjustment, and stays without."""
     adjusted = holm([1.0 if p is None else p for p in p_values.values()])
     return {
         name: None if p is None else value
@@ -382,7 +385,7 @@ def _holds(check: Check, value: float, other: float) -> bool:
 
 def _is_shown(result: ContrastResult, failed: set[str], alpha: float) -> bool:
     """Whether a difference is significant, between arms whose training did what it was meant to."""
-    sound = not failed & result.declared.arms
+    sound = not failed & result.declared.arms and not result.missing
     return sound and result.p_holm is not None and result.p_holm < alpha
 
 
@@ -397,7 +400,9 @@ def _judged(result: ContrastResult, failed: set[str], open_gate: bool, plan: Pla
         return replace(result, verdict="one seed: no verdict")
     if result.missing and plan.rule == "gatekeeper":
         where = ", ".join(map(str, result.missing))
-        return replace(result, verdict=f"no verdict: seed(s) {where} did not reach where arms are compared")
+        return replace(
+            result, verdict=f"no verdict: in seed(s) {where} an arm did not reach the point of comparison"
+        )
     if result.units == 1:
         return replace(result, verdict="one start model for all seeds: no verdict")
     if result.p_holm is None or result.p_equivalence is None:

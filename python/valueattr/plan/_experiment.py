@@ -44,8 +44,8 @@ class Preset(BaseModel):
     checkpoint_every, drift_every: steps between checkpoints, and between measurements of KL from the start model.
     lora_rank: of the adapter that is trained in place of whole weights (None). precision: of a training step.
     facts_asked, styling_steps: of a model that is taught no fact, facts of each relation that it is asked, and steps in
-    which it is taught how to answer. starts: start models of the embedded kind, which seeds take in turn. own_controls: for a model other than the embedded one, controls of its own are made,
-    without which verdicts are unsure.
+    which it is taught how to answer. own_controls: for a model other than the embedded one, controls of its own are made,
+    without which verdicts are unsure. starts: start models of the embedded kind, which seeds take in turn.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -34,13 +34,13 @@ Rule = Literal["gatekeeper", "holm"]
 """How p values become verdicts. "holm" was the rule of plans up to version 2."""
 
 DECISION_RULE = (
-    "The primary difference is tested alone at alpha (t test on paired differences, one for each seed or, where seeds share a start model, for each start model). Only if it is shown "
-    "are other differences claimed: those whose p, Holm-adjusted over their family, is below alpha. A contrast is "
-    "equivalent if TOST against its smallest effect is below alpha, Holm-adjusted over the equivalence tests of its "
-    f"family. Else it is not shown. With fewer than {SEEDS_FOR_A_CLAIM} seeds, or fewer than {STARTS_FOR_A_CLAIM} start models "
-    "that take turns, every verdict is a demonstration. No verdict where the manipulation check of an arm failed in any "
-    "seed, where arms did not reach in every seed what they are compared at, where all gave the same difference, or with "
-    "one seed."
+    "The unit is the seed or, where seeds share a start model, the start model. The primary difference is tested alone "
+    "at alpha (t test on paired differences, one for each unit). Other differences are claimed only if it is shown, and "
+    "if their p, Holm-adjusted over their family, is below alpha. A contrast is equivalent if TOST against its smallest "
+    "effect is below alpha, Holm-adjusted over the equivalence tests of its family. Else it is not shown. Every verdict "
+    f"is a demonstration with fewer than {SEEDS_FOR_A_CLAIM} seeds, or with fewer than {STARTS_FOR_A_CLAIM} start models "
+    "that take turns. There is no verdict with one seed, where the manipulation check of an arm failed in any seed, where "
+    "an arm did not reach the point of comparison in some seed, or where all units gave the same difference."
 )
 
 

@@ -64,7 +64,7 @@ def power_in_words(plan: Plan, seeds: int) -> str:
         if other.effect is not None:
             of_unit.setdefault(other.declared.unit, []).append(other.effect)
     others = ", ".join(f"{max(effects):.2g} {unit}" for unit, effects in of_unit.items())
-    behind = f", and behind it {others}" if others else ""
+    behind = f"; in other contrasts they show differences from {others}" if others else ""
     return (
         f"{seeds} seeds show with a probability of {POWER:.0%} differences from {primary.effect:.2g} "
         f"{primary.declared.unit} in the primary contrast{behind}"

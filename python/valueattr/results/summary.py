@@ -17,10 +17,12 @@ _KEYS = ["experiment", "arm", "step", "split", "measure", "layer", "format"]
 def summarise(measures: pd.DataFrame, subjects: Mapping[str, str] | None = None) -> pa.Table:
     """Mean over facts within each seed, then over seeds: a row per arm, step, split, measure, layer and format.
 
-    subjects: of each fact; None takes each fact for one. A measure with formats has a row per format and one over both, whose format is null. With two or more seeds at
-    that step the interval is t over seeds; with one, a bootstrap over the `subjects` of its facts, which says so in
-    `interval`. An aggregate that has no facts (an AUROC) has none with one seed. `n` counts the rows behind an estimate; rows without
-    a value are not among them.
+    A measure with formats has a row per format and one over both, whose format is null. With two or more seeds at that step
+    the interval is t over seeds. With one it is a bootstrap over the subjects of its facts, which says so in `interval`;
+    an aggregate that has no facts (an AUROC) then has none. `n` counts the rows behind an estimate; rows without a value
+    are not among them.
+
+    subjects: of each fact; None takes each fact for one.
     """
     frame = measures.dropna(subset="value")
     frame = frame.assign(layer=frame["layer"].astype("Float64").fillna(-1).astype(int))

@@ -204,21 +204,21 @@ class AttributedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     ) -> torch.Tensor:
         self._judge(inputs, completion_ids)
         rewards: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids)
-        sham, noise = (
-            torch.tensor(
-                group_permutation(
-                    len(rewards), self.num_generations, f"{what} {self.args.seed} {self.state.global_step}"
-                ),
-                device=rewards.device,
-            )
-            for what in ("sham", "noise")
-        )
         if self.feedback.permuted:
-            rewards = rewards[sham]
+            rewards = self._of_others("sham", rewards)
         self.trained_rewards = rewards[self._own_rows].sum(1).tolist()
         z_scores = group_z_scores(rewards, self.num_generations)
-        self._z_scores, self._of_others = z_scores[self._own_rows], z_scores[noise][self._own_rows]
+        self._z_scores = z_scores[self._own_rows]
+        if self.feedback.credit == "noise":
+            self._noise = self._of_others("noise", z_scores)[self._own_rows]
         return rewards
+
+    def _of_others(self, what: str, rows: torch.Tensor) -> torch.Tensor:
+        """The rows, which change places within each group, in an order of their own for each purpose."""
+        seed = f"{what} {self.args.seed} {self.state.global_step}"
+        return rows[
+            torch.tensor(group_permutation(len(rows), self.num_generations, seed), device=rows.device)
+        ]
 
     def _judge(self, inputs: list[dict[str, Any]], completion_ids: Sequence[Sequence[int]]) -> None:
         decoded = [streamed_offsets(self.processing_class, ids) for ids in completion_ids]
@@ -265,7 +265,7 @@ class AttributedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
                 )
                 advantages[row, : len(marks)] += self._z_scores[row, channel] * marks
                 if self.feedback.credit == "noise":
-                    advantages[row, : len(marks)] += self._of_others[row, channel] * ~marks
+                    advantages[row, : len(marks)] += self._noise[row, channel] * ~marks
         return advantages * mask
 
     def _log_attribution(self, advantages: list[list[float]]) -> None:
