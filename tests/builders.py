@@ -131,7 +131,7 @@ def as_version_1(plan):
         contrast["family"] = contrast.pop("holm_family")
     values["settings"]["pool_size"] = values["settings"].pop("split_size")
     contrasts, checks = values.pop("contrasts"), values.pop("checks")
-    del values["version"], values["chosen_arms"]
+    del values["version"], values["chosen_arms"], values["variation"]
     return {
         **values,
         "order": list(arms),

@@ -6,12 +6,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.report.conftest import finished_run
-from valueattr.experiments import E1
+from valueattr.experiments import E1, vary
 from valueattr.plan import Plan, evaluate
 from valueattr.report import headline, headline_table, write_report
 from valueattr.report._findings import Findings
 from valueattr.results import MEASURES, RunDirectory
 from valueattr.results.summary import summarise
+from valueattr.world import synthesise
 
 
 @pytest.fixture
@@ -131,6 +132,11 @@ def test_the_command_for_more_seeds_has_every_option_of_the_run(tmp_path):
     assert command.startswith(
         "valueattr run e1 --preset real-smoke --seeds 3 --questions FILE --model models/small.gguf --answers natural "
         "--statements FILE --arms a0,a3,a3-sham,"
+    )
+    plan = Plan.of(vary("span-noise").with_adapter(8).with_starts(2), "tiny", synthesise().fingerprint())
+    command = Findings(finished_run(tmp_path / "varied", plan)).more_seeds
+    assert command.startswith(
+        "valueattr run e3 --preset tiny --seeds 3 --starts 2 --lora --vary span-noise --out"
     )
 
 

@@ -147,15 +147,17 @@ def vary(what: str) -> Experiment:
         ValueError: no such variation.
     """
     if what == "prompt-family":
-        return _under_other_families(("zero", "positive"))
-    if what == "span-noise":
+        varied = _under_other_families(("zero", "positive"))
+    elif what == "span-noise":
         noisy = [
             Arm(f"s6-noise{noise}", f"framing on its tokens, {noise}% of spans random",
                 replace(_SPAN, span_noise=noise / 100))
             for noise in (10, 20, 30, 40, 50)
         ]  # fmt: skip
-        return E3.with_arms(*(each for arm in noisy for each in (arm, sham_of(arm))))
-    raise ValueError(f"unknown variation {what!r}; known: {', '.join(VARIATIONS)}")
+        varied = E3.with_arms(*(each for arm in noisy for each in (arm, sham_of(arm))))
+    else:
+        raise ValueError(f"unknown variation {what!r}; known: {', '.join(VARIATIONS)}")
+    return replace(varied, variation=what)
 
 
 def _under_other_families(families: tuple[str, ...]) -> Experiment:

@@ -179,6 +179,7 @@ class Experiment:
     frontier_every: steps between measurements of framing and knowledge along training; 0 is never.
     kl_thresholds: nats per token of forward KL from the start model; where an arm first reaches one, belief is measured.
     chosen_arms: whether these are some of the arms of a larger declaration.
+    variation: in what the additional arms differ, where there are some.
     """
 
     name: str
@@ -196,6 +197,7 @@ class Experiment:
     kl_thresholds: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4)
     alpha: float = 0.05
     chosen_arms: bool = False
+    variation: str | None = None
 
     def prompt_family_of(self, arm: Arm) -> str:
         """The prompt family that an arm is trained and measured on."""

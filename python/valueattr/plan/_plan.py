@@ -79,6 +79,7 @@ class Plan(BaseModel):
     decision_rule: str
     rule: Rule = "gatekeeper"
     chosen_arms: bool = False
+    variation: str | None = None
 
     @classmethod
     def of(
@@ -117,6 +118,7 @@ class Plan(BaseModel):
             kl_thresholds=experiment.kl_thresholds,
             primary=experiment.primary,
             chosen_arms=experiment.chosen_arms,
+            variation=experiment.variation,
             contrasts=experiment.contrasts,
             ratios=experiment.ratios,
             checks=experiment.checks,

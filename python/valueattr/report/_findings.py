@@ -140,11 +140,14 @@ class Findings:
         plan, seeds = self.plan, max(3, len(self.seeds) + 1)
         options = "" if plan.world == synthesise().fingerprint() else " --questions FILE"
         options += "" if plan.model == EMBEDDED else f" --model {shlex.quote(plan.model)}"
-        preset = PRESETS.get(plan.preset)
-        if plan.model == EMBEDDED and preset and preset.starts != plan.settings.starts:
-            options += f" --starts {plan.settings.starts}"
+        if preset := PRESETS.get(plan.preset):
+            if plan.model == EMBEDDED and preset.starts != plan.settings.starts:
+                options += f" --starts {plan.settings.starts}"
+            if (preset.lora_rank is None) != (plan.settings.lora_rank is None):
+                options += " --whole-weights" if plan.settings.lora_rank is None else " --lora"
         options += "" if plan.answers == "taught" else f" --answers {plan.answers}"
         options += "" if plan.statements is None else " --statements FILE"
+        options += "" if plan.variation is None else f" --vary {plan.variation}"
         if plan.chosen_arms:
             options += f" --arms {','.join(arm.code for arm in plan.arms)}"
         command = f"valueattr run {plan.experiment} --preset {plan.preset} --seeds {seeds}{options}"
