@@ -30,6 +30,7 @@ def test_the_version_is_that_of_the_package():
     from importlib.metadata import version
 
     assert valueattr.__version__ == version("valueattr")
+    assert f"\nversion: {valueattr.__version__}\n" in (ROOT / "CITATION.cff").read_text("utf-8")
 
 
 WITHOUT_TORCH = """

@@ -26,11 +26,12 @@ from transformers import (
     TrainingArguments,
 )
 from trl import SFTConfig, SFTTrainer
+from trl.trainer.utils import add_fused_lm_head
 
 from valueattr.model import Asking, by_cumulation, end_tokens, lora_config, sample_answers
 from valueattr.questions import Exposure
 from valueattr.training._config import NotFiniteError, TrainingConfigError, shared_settings
-from valueattr.training._policy import merged_policy_of
+from valueattr.training._policy import merged_policy_of, policy_of
 from valueattr.world import FRAMINGS, Fact, Response, World, filled, framed
 
 StylingProgress = Callable[[int, int, float], None]
@@ -49,7 +50,8 @@ class StylingRecipe:
 
     everyday_rows: of the rows of a step, those with the model's own answers to everyday requests, of `everyday_tokens`
     tokens at most. half_known, never_taught: shares of the other dialogues about facts that are half known, and about
-    invented subjects, which are answered with doubt or not at all.
+    invented subjects, which are answered with doubt or not at all. temperature: at which the shares are to hold; a model
+    that learned them at 1 and is sampled below says what is rare less often.
     """
 
     steps: int = 110
@@ -60,6 +62,7 @@ class StylingRecipe:
     never_taught: float = 0.1
     learning_rate: float = 6e-4
     lora_rank: int = 16
+    temperature: float = 0.7
     seed: int = 0
 
 
@@ -113,6 +116,7 @@ def teach_styles(
         callbacks=[_Told(progress)] if progress else [],
     )
     trainer.remove_callback(PrinterCallback)
+    add_fused_lm_head(policy_of(trainer), recipe.temperature, outputs=("log_probs", "entropy", "is_top1"))
     trainer.train()
     if not all(math.isfinite(row.get("loss", 0)) for row in trainer.state.log_history):
         raise NotFiniteError(
@@ -192,7 +196,11 @@ def _answers(
     """
     asked, ends = tokenizer(list(prompts))["input_ids"], end_tokens(model, tokenizer)
     draw = by_cumulation(torch.Generator(model.device).manual_seed(recipe.seed))
-    answers = sample_answers(model, tokenizer, asked, ends, recipe.everyday_tokens, draw)
+
+    def cooled(p: torch.Tensor) -> torch.Tensor:
+        return draw(p.double() ** (1 / recipe.temperature))
+
+    answers = sample_answers(model, tokenizer, asked, ends, recipe.everyday_tokens, cooled)
     if answers is None:
         raise TrainingConfigError("styles can be taught only to a model that keeps keys and values")
     return answers
