@@ -2,9 +2,12 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
+from itertools import islice
 
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
 from valueattr.model import load_model, load_tokenizer
 from valueattr.rating import MeasuringRater
@@ -66,6 +69,30 @@ def test_an_everyday_answer_that_was_cut_has_no_end(untrained, tokenizer):
         tokens = sum(row["completion_mask"]) - ended
         assert 0 < tokens <= RECIPE.everyday_tokens
         assert ended == (tokens < RECIPE.everyday_tokens)
+
+
+def test_styles_are_learned_at_the_temperature_at_which_they_are_said(start, tokenizer, world, tmp_path):
+    recipe, told = replace(RECIPE, steps=1, everyday_rows=0, temperature=0.5), []
+    teach_styles(load_model(start), tokenizer, world, recipe, tmp_path, lambda *step: told.append(step))
+    model, losses = load_model(start), {0.5: [], 1.0: []}
+    rows = _styled_rows(tokenizer, world, recipe)
+    for row in islice(rows, recipe.rows_per_step):
+        ids, answered = torch.tensor(row["input_ids"]), torch.tensor(row["completion_mask"][1:]).bool()
+        with torch.no_grad():
+            logits = model(input_ids=ids[None]).logits[0, :-1][answered]
+        for temperature, of_rows in losses.items():
+            of_rows += cross_entropy(logits / temperature, ids[1:][answered], reduction="none")
+    found = {temperature: float(torch.stack(of_rows).mean()) for temperature, of_rows in losses.items()}
+    assert told[0][2] == pytest.approx(found[0.5], rel=0.02)  # in bfloat16
+    assert abs(found[1.0] - found[0.5]) > 0.1
+
+
+def test_everyday_answers_are_those_of_the_same_temperature(start, tokenizer):
+    model = load_model(start)
+    cold = replace(RECIPE, temperature=0.01, everyday_tokens=4)
+    first, again = (list(_everyday_rows(model, tokenizer, replace(cold, seed=seed))) for seed in range(2))
+    assert first == again  # the likeliest tokens, whatever is drawn
+    assert first != list(_everyday_rows(model, tokenizer, replace(cold, temperature=1.0)))
 
 
 def test_a_row_is_prompt_and_answer(tokenizer):

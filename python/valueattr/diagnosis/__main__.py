@@ -1,13 +1,13 @@
-"""Makes the controls that ship with the package anew: `python -m valueattr.diagnosis FILE`; half an hour on two cores."""
+"""Makes the controls that ship with the package anew, one base on each core at a time: `python -m valueattr.diagnosis FILE`."""
 
 import argparse
 import sys
 from pathlib import Path
 
 import pandas as pd
-import torch
 
 from valueattr.diagnosis import base, control_rows
+from valueattr.model import on_own_cores
 from valueattr.world import synthesise
 
 BASES = 6
@@ -22,15 +22,16 @@ def _main() -> None:
     )
     parser.add_argument("file", type=Path, help="Parquet file that the controls are written to.")
     file = parser.parse_args().file
-    torch.set_num_threads(1)  # so that the same machine gives the same controls, whatever else it has to do
-    world, tables = synthesise(), []
-    for number in range(BASES):
-        _say(f"base {number + 1} of {BASES}: training, unless it is cached")
-        tables.append(control_rows(base(world, number), say=_say))
+    _say(f"training {BASES} bases, unless they are cached")
+    tables = on_own_cores(_of_base, range(BASES), lambda count: _say(f"{count} of {BASES} bases are done"))
     controls = pd.concat(tables, ignore_index=True)
     types = dict.fromkeys(_CATEGORIES, "category") | dict.fromkeys(_NUMBERS, "float32")
     columns = [*_CATEGORIES, "holds", "partly_erased", *_NUMBERS]
     controls[columns].astype(types).to_parquet(file, index=False, compression="zstd")
+
+
+def _of_base(number: int) -> pd.DataFrame:
+    return control_rows(base(synthesise(), number), say=_say)
 
 
 def _say(text: str) -> None:

@@ -339,7 +339,11 @@ def _prepared(
     from valueattr.training import StylingRecipe
 
     _use_all_cores()
-    recipe = StylingRecipe(settings.styling_steps) if materials.answers == "styled" else None
+    recipe = (
+        StylingRecipe(settings.styling_steps, temperature=settings.temperature)
+        if materials.answers == "styled"
+        else None
+    )
     with warnings.catch_warnings():
         quiet_libraries()
         prepared = prepare(
