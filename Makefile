@@ -31,7 +31,7 @@ export MATURIN_PEP517_ARGS := --profile $(PROFILE)
 # Every process of a run or a test imports torch: from compiled bytecode in a third of the time.
 export PYTHONDONTWRITEBYTECODE :=
 # Tests and benches train small models: one thread a process, or they oversubscribe the cores.
-CHECKS := pytest fmt clippy rust-tests ruff types
+CHECKS := pytest fmt clippy rust-tests ruff types site
 $(CHECKS) test-slow fuzz bench: export OMP_NUM_THREADS := 1
 $(CHECKS) test-slow bench: export TOKENIZERS_PARALLELISM := false
 # The same code gets the same verdict, as with hypothesis in tests/conftest.py.
@@ -77,6 +77,10 @@ ruff: .venv/.dev
 
 types: .venv/.dev
 	$(call check,$(BIN)/mypy,1)
+
+# The documentation, with every reference in it resolved.
+site: .venv/.dev
+	$(call check,NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet,1)
 
 rust: fmt clippy rust-tests
 

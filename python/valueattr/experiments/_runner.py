@@ -167,7 +167,7 @@ def run_all(
     """Run experiments one after the other under `out`, with one page over all; arms that two have in common train once.
 
     Raises:
-        As `run`.
+        UnknownPresetError, RunDirectoryError, ArmFailedError: as for `run`, as are its other errors.
     """
     from valueattr.report import write_overview
 

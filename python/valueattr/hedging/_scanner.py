@@ -148,7 +148,7 @@ class HedgeScanner:
         index of the sentence that it starts in (int32).
 
         Raises:
-            As `scan`.
+            TypeError, ValueError: as for `scan`.
         """
         array = _arrow(texts)
         if array is None:

@@ -45,7 +45,7 @@ class FreeTextRater:
         """Judge each response to the question at its place.
 
         Raises:
-            As `read`.
+            TypeError, ValueError: as for `read`.
         """
         readings = self.read(questions, responses).to_pylist()
         hedges: list[list[tuple[str, Span]]] = [[] for _ in responses]
