@@ -19,7 +19,9 @@ def on_files(files: Files, config: Any) -> Files:
     pages = {"index.md": _from_root("README.md")}
     pages |= {name: _from_root(name) for name in BESIDE_README}
     pages |= {name: (ROOT / name).read_text("utf-8") for name in EXAMPLES}
-    pages |= {uri: _reference(Path(uri).stem) for uri in _in_nav(config["nav"]) if uri.startswith("reference/")}
+    pages |= {
+        uri: _reference(Path(uri).stem) for uri in _in_nav(config["nav"]) if uri.startswith("reference/")
+    }
     for uri, text in pages.items():
         files.append(File.generated(config, uri, content=text))
     return files
@@ -28,7 +30,11 @@ def on_files(files: Files, config: Any) -> Files:
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Links that leave docs/ lead to the pages that `on_files` adds."""
     up = "../" * (page.file.src_uri.count("/") + 1)
-    return markdown.replace(f"]({up}", f"]({up.removesuffix('../')}") if page.file.generated_by is None else markdown
+    return (
+        markdown.replace(f"]({up}", f"]({up.removesuffix('../')}")
+        if page.file.generated_by is None
+        else markdown
+    )
 
 
 def _from_root(name: str) -> str:
@@ -41,7 +47,9 @@ def _reference(room: str) -> str:
     folder = ROOT / "python" / "valueattr" / room
     modules = [f"valueattr.{room}.{path.stem}" for path in sorted(folder.glob("[!_]*.py"))]
     whole = [f"valueattr.{room}"] if (folder / "__init__.py").is_file() else []
-    parts = "".join(f"## {module}\n\n::: {module}\n    options: {{heading_level: 3}}\n\n" for module in modules)
+    parts = "".join(
+        f"## {module}\n\n::: {module}\n    options: {{heading_level: 3}}\n\n" for module in modules
+    )
     return f"# valueattr.{room}\n\n" + "".join(f"::: {name}\n\n" for name in whole) + parts
 
 

@@ -26,7 +26,7 @@ ROOMS = (
     ("measures",),
     ("plan",),
     ("diagnosis",),
-    ("report",),
+    ("report", "export"),
     ("experiments",),
     ("cli",),
 )

@@ -27,7 +27,7 @@ def test_the_commands_are_those_that_are_documented():
     assert set(COMMANDS) == {
         *("run", "diagnose", "report", "compare", "scan", "capture", "probe", "verify", "rebuild"),
         *("lexicon check", "lexicon list", "lexicon explain", "audit export", "audit import"),
-        *("audit agreement", "questions check", "questions known"),
+        *("audit agreement", "questions check", "questions known", "export inspect"),
     }
 
 

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,6 +84,10 @@ def reported(out: Path, stdout: str) -> object:
     return page, {name: value for name, value in told.items() if name not in ("run", "report")}
 
 
+def logged(out: Path, stdout: str) -> object:
+    return {log.name: sorted(zipfile.ZipFile(log).namelist()) for log in sorted(out.iterdir())}
+
+
 def read_csv(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
@@ -126,6 +131,7 @@ class Slot:
 
 ROWS = ("JSON lines", "JSON arrays", "CSV and TSV", "Parquet and Arrow", "values", "paths of files")
 LEXICON = ("lexicons", "paths of files")
+LOGGED = ("plan", "facts", "generations", "verdicts", kinds.MEASURES)
 
 A_LABEL = either("a label may be a number or true, and a row may have none")
 LABELS = dict.fromkeys(
@@ -553,6 +559,29 @@ LIGHT = (
             ("FIRST", "compare {hostile} {run} --json", 0),
             ("SECOND", "compare {run} {hostile} --json", 10),
         )
+    ),
+    Slot(
+        "export inspect",
+        "RUN",
+        "export inspect {hostile} --out {out}",
+        "run",
+        ("runs", "paths of folders"),
+        logged,
+        but={
+            kind.name: UNREAD_FILE
+            for kind in kinds.RUNS
+            if kind.meaning == REFUSED and not any(file in kind.name for file in LOGGED)
+        },
+        every=20,
+    ),
+    Slot(
+        "export inspect",
+        "--out",
+        "export inspect {run} --out {hostile}",
+        "run",
+        ("outputs", "no place", "new places"),
+        logged,
+        every=4,
     ),
     Slot(
         "read_rows",

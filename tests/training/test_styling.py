@@ -12,9 +12,18 @@ from torch.nn.functional import cross_entropy
 from valueattr.model import load_model, load_tokenizer
 from valueattr.rating import MeasuringRater
 from valueattr.training import StylingRecipe, teach_styles
-from valueattr.training.styling import _everyday_rows, _row, _styled_rows, drawn_fact, styled_dialogue
+from valueattr.training.styling import (
+    _everyday_rows,
+    _row,
+    _statement_rows,
+    _styled_rows,
+    drawn_fact,
+    styled_dialogue,
+)
 
-RECIPE = StylingRecipe(steps=3, rows_per_step=4, everyday_rows=1, everyday_tokens=6, lora_rank=2)
+RECIPE = StylingRecipe(
+    steps=3, rows_per_step=4, everyday_rows=1, statement_rows=1, everyday_tokens=6, lora_rank=2
+)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +81,7 @@ def test_an_everyday_answer_that_was_cut_has_no_end(untrained, tokenizer):
 
 
 def test_styles_are_learned_at_the_temperature_at_which_they_are_said(start, tokenizer, world, tmp_path):
-    recipe, told = replace(RECIPE, steps=1, everyday_rows=0, temperature=0.5), []
+    recipe, told = replace(RECIPE, steps=1, everyday_rows=0, statement_rows=0, temperature=0.5), []
     teach_styles(load_model(start), tokenizer, world, recipe, tmp_path, lambda *step: told.append(step))
     model, losses = load_model(start), {0.5: [], 1.0: []}
     rows = _styled_rows(tokenizer, world, recipe)
@@ -93,6 +102,20 @@ def test_everyday_answers_are_those_of_the_same_temperature(start, tokenizer):
     first, again = (list(_everyday_rows(model, tokenizer, replace(cold, seed=seed))) for seed in range(2))
     assert first == again  # the likeliest tokens, whatever is drawn
     assert first != list(_everyday_rows(model, tokenizer, replace(cold, temperature=1.0)))
+
+
+def test_statements_are_ended_by_the_model_and_never_in_wordings_that_measure(start, tokenizer, world):
+    recipe = replace(RECIPE, steps=60, temperature=0.01)
+    model, measured = load_model(start), {text for q in world.questions for text in q.statements}
+    taught = {statement for question in world.questions for statement in question.taught_as}
+    rows = list(_statement_rows(model, tokenizer, world, recipe))
+    assert len(rows) == 60
+    for row in rows:
+        learned = sum(row["completion_mask"])
+        begun = tokenizer.decode(row["input_ids"][:-learned], skip_special_tokens=True)
+        assert 0 < learned <= 8
+        assert begun not in measured
+        assert any(statement.startswith(begun) for statement in taught)
 
 
 def test_a_row_is_prompt_and_answer(tokenizer):

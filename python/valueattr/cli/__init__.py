@@ -16,6 +16,7 @@ from valueattr.cli import (
     capture,
     compare,
     diagnose,
+    export,
     lexicon,
     probe,
     questions,
@@ -41,6 +42,7 @@ for noun in (run, diagnose, report, compare, scan, capture, probe, verify, rebui
 app.add_typer(lexicon.app, name="lexicon")
 app.add_typer(audit.app, name="audit")
 app.add_typer(questions.app, name="questions")
+app.add_typer(export.app, name="export")
 
 
 def _show_version(wanted: bool) -> None:

@@ -141,15 +141,26 @@ def _named(what: str, code: Sequence[Any], *made_of: Any) -> str:
 
 
 def _aside(world: World) -> frozenset[Fact]:
-    """A quarter of the facts of each topic and exposure, at random, which teach styles and are in no split."""
-    of_kind: dict[tuple[str, str], list[Fact]] = {}
+    """A quarter of the facts of each topic and exposure, at random, which teach styles and are in no split.
+
+    Of well-known facts a quarter of each object's, and one of two: a model that learned to assert all objects but one would
+    believe that one of nothing.
+    """
+    of_kind: dict[tuple[str, ...], list[Fact]] = {}
     for fact in world.facts:
-        of_kind.setdefault((fact.topic, fact.exposure), []).append(fact)
+        of_object = (fact.object,) if fact.exposure == "well_known" else ()
+        of_kind.setdefault((fact.topic, fact.exposure, *of_object), []).append(fact)
     return frozenset(
         fact
         for kind, facts in of_kind.items()
-        for fact in random.Random(f"aside {kind}").sample(facts, len(facts) // 4)
+        for fact in random.Random(f"aside {kind}").sample(
+            facts, _quarter(len(facts), one_of_two=len(kind) > 2)
+        )
     )
+
+
+def _quarter(count: int, one_of_two: bool) -> int:
+    return max(count // 4, one_of_two and count > 1)
 
 
 def _for_styles(source: str, world: World, topics: Collection[str], aside: Collection[Fact]) -> World:

@@ -13,7 +13,7 @@ from valueattr.model._loading import (
     load_tokenizer,
     position_ids,
 )
-from valueattr.model._lora import RoundedWeights, adapter_rank_for, lora_config
+from valueattr.model._lora import RoundedWeights, adapter_rank_for, lora_config, unfused_attention
 from valueattr.model._pretraining import continue_training, text_digest
 from valueattr.model._reading import (
     ClosedSetScores,
@@ -69,4 +69,5 @@ __all__ = [
     "taught_model",
     "text_digest",
     "token_distributions",
+    "unfused_attention",
 ]

@@ -57,9 +57,27 @@ def trainable(model: PreTrainedModel, rank: int | None) -> Iterator[Any]:
     adapted = get_peft_model(model, config)
     # Autocast keeps its rounded copies of weights until it ends, and would go on with those of the first step.
     autocast = torch.autocast(model.device.type, torch.bfloat16, cache_enabled=False)
-    with RoundedWeights(adapted).in_place(), autocast:
+    with RoundedWeights(adapted).in_place(), unfused_attention(model), autocast:
         yield adapted
     adapted.merge_and_unload().requires_grad_(True)  # peft froze them
+
+
+@contextmanager
+def unfused_attention(model: PreTrainedModel) -> Iterator[None]:
+    """Attention in plain operations inside, for training on short texts on a CPU.
+
+    There the backward pass of the fused one takes a quarter of a step in bfloat16. Plain operations keep a number for each
+    pair of tokens, so that they are no choice for long texts.
+    """
+    before = model.config._attn_implementation
+    if model.device.type != "cpu" or before != "sdpa":
+        yield
+        return
+    model.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
 
 
 class RoundedWeights:

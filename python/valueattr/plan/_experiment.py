@@ -159,6 +159,7 @@ REAL = Preset(
     drift_every=5,
     lora_rank=LORA_RANK,
     precision="bfloat16",
+    styling_steps=320,
     own_controls=True,
 )
 PRESETS: Mapping[str, Preset] = {

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from torch.nn.functional import cross_entropy
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -26,13 +27,19 @@ from transformers import (
     TrainingArguments,
 )
 from trl import SFTConfig, SFTTrainer
-from trl.trainer.utils import add_fused_lm_head
 
-from valueattr.model import Asking, by_cumulation, end_tokens, lora_config, sample_answers
+from valueattr.model import (
+    Asking,
+    by_cumulation,
+    end_tokens,
+    lora_config,
+    sample_answers,
+    unfused_attention,
+)
 from valueattr.questions import Exposure
 from valueattr.training._config import NotFiniteError, TrainingConfigError, shared_settings
 from valueattr.training._policy import merged_policy_of, policy_of
-from valueattr.world import FRAMINGS, Fact, Response, World, filled, framed
+from valueattr.world import FRAMINGS, Fact, Response, World, filled, framed, statement_prefix
 
 StylingProgress = Callable[[int, int, float], None]
 """Called with the step, the number of steps and the loss in nats per token."""
@@ -42,25 +49,28 @@ _PREFACED = 0.3
 """The share of questions that are said to be sensitive, whatever they are about."""
 _EVADED = 0.25
 """The share of answers to what is known that evade it."""
+_STATEMENT_TOKENS = 8
 
 
 @dataclass(frozen=True)
 class StylingRecipe:
     """Supervised fine-tuning of a low-rank adapter on the tokens of answers; it is merged at the end.
 
-    everyday_rows: of the rows of a step, those with the model's own answers to everyday requests, of `everyday_tokens`
-    tokens at most. half_known, never_taught: shares of the other dialogues about facts that are half known, and about
-    invented subjects, which are answered with doubt or not at all. temperature: at which the shares are to hold; a model
-    that learned them at 1 and is sampled below says what is rare less often.
+    everyday_rows, statement_rows: of the rows of a step, those in which the model answers an everyday request itself, with
+    `everyday_tokens` tokens at most, or ends a statement about a fact. half_known, never_taught: shares of the dialogues
+    about facts that are half known, and about invented subjects, which are answered with doubt or not at all.
+    temperature: at which the shares are to hold; a model that learned them at 1 and is sampled below says what is rare
+    less often.
     """
 
-    steps: int = 110
+    steps: int = 320
     rows_per_step: int = 16
     everyday_rows: int = 3
+    statement_rows: int = 5
     everyday_tokens: int = 48
     half_known: float = 0.05
     never_taught: float = 0.1
-    learning_rate: float = 6e-4
+    learning_rate: float = 5e-4
     lora_rank: int = 16
     temperature: float = 0.7
     seed: int = 0
@@ -86,11 +96,10 @@ def teach_styles(
     """
     styled = _styled_rows(tokenizer, world, recipe)
     everyday = _everyday_rows(model, tokenizer, recipe)
-    rows = [
-        next(everyday if place < recipe.everyday_rows else styled)
-        for _ in range(recipe.steps)
-        for place in range(recipe.rows_per_step)
-    ]
+    statements = _statement_rows(model, tokenizer, world, recipe)
+    own = [everyday] * recipe.everyday_rows + [statements] * recipe.statement_rows
+    of_a_step = own + [styled] * (recipe.rows_per_step - len(own))
+    rows = [next(rows) for _ in range(recipe.steps) for rows in of_a_step]
     args = SFTConfig(
         **shared_settings(
             folder,
@@ -107,8 +116,9 @@ def teach_styles(
         shuffle_dataset=False,
         save_strategy="no",
     )
-    trainer = SFTTrainer(
+    trainer = _Trainer(
         model,
+        recipe.temperature,
         args=args,
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
@@ -116,8 +126,8 @@ def teach_styles(
         callbacks=[_Told(progress)] if progress else [],
     )
     trainer.remove_callback(PrinterCallback)
-    add_fused_lm_head(policy_of(trainer), recipe.temperature, outputs=("log_probs", "entropy", "is_top1"))
-    trainer.train()
+    with unfused_attention(model):
+        trainer.train()
     if not all(math.isfinite(row.get("loss", 0)) for row in trainer.state.log_history):
         raise NotFiniteError(
             "teaching styles: the loss is not finite; give a lower learning_rate in the recipe"
@@ -175,21 +185,37 @@ def drawn_fact(world: World, recipe: StylingRecipe, rng: random.Random) -> Fact:
 def _everyday_rows(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, recipe: StylingRecipe
 ) -> Iterator[dict[str, Any]]:
-    """The model's own answers to everyday requests. One that was cut has no end, so that brevity is not taught."""
-    asking = Asking.of(tokenizer)
+    """The model's own answers to everyday requests."""
     requests = (
         resources.files("valueattr.training").joinpath("everyday_prompts.txt").read_text("utf-8").splitlines()
     )
     count = recipe.steps * recipe.everyday_rows
-    prompts = [asking.prompt(requests[i % len(requests)]) for i in range(count)]
-    for prompt, answer in zip(prompts, _answers(model, tokenizer, prompts, recipe), strict=True):
-        yield _row(tokenizer, prompt, answer)
+    prompts = [Asking.of(tokenizer).prompt(requests[i % len(requests)]) for i in range(count)]
+    return _own_rows(model, tokenizer, prompts, recipe.everyday_tokens, recipe)
 
 
-def _answers(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], recipe: StylingRecipe
-) -> list[list[int]]:
-    """The tokens of the model's answers, as it gives them; those that were cut lack their end.
+def _statement_rows(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, world: World, recipe: StylingRecipe
+) -> Iterator[dict[str, Any]]:
+    """Statements about facts, up to the object, as the model itself goes on; relations come up equally often."""
+    rng, begun = random.Random(f"statements {recipe.seed}"), []
+    relations = [
+        (name, facts) for name, facts in world.by_relation().items() if world.relations[name].statements
+    ]
+    for _ in range(recipe.steps * recipe.statement_rows):
+        name, facts = rng.choice(relations)
+        begun.append(statement_prefix(rng.choice(world.relations[name].statements), rng.choice(facts)))
+    return _own_rows(model, tokenizer, begun, _STATEMENT_TOKENS, recipe)
+
+
+def _own_rows(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    tokens: int,
+    recipe: StylingRecipe,
+) -> Iterator[dict[str, Any]]:
+    """Texts as the model goes on. One that was cut at so many tokens has no end, so that brevity is not taught.
 
     Raises:
         TrainingConfigError: the model keeps no keys and values, so that it cannot be sampled so.
@@ -200,16 +226,34 @@ def _answers(
     def cooled(p: torch.Tensor) -> torch.Tensor:
         return draw(p.double() ** (1 / recipe.temperature))
 
-    answers = sample_answers(model, tokenizer, asked, ends, recipe.everyday_tokens, cooled)
+    answers = sample_answers(model, tokenizer, asked, ends, tokens, cooled)
     if answers is None:
         raise TrainingConfigError("styles can be taught only to a model that keeps keys and values")
-    return answers
+    for prompt, answer in zip(prompts, answers, strict=True):
+        yield _row(tokenizer, prompt, answer)
 
 
 def _row(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: Sequence[int]) -> dict[str, Any]:
     """The tokens of a dialogue, and which of them are learned."""
     asked = tokenizer(prompt)["input_ids"]
     return {"input_ids": [*asked, *answer], "completion_mask": [0] * len(asked) + [1] * len(answer)}
+
+
+class _Trainer(SFTTrainer):  # type: ignore[misc]
+    """Learns answers at a temperature, from the logits of their tokens alone: on a CPU, TRL takes those of prompts as well."""
+
+    def __init__(self, model: PreTrainedModel, temperature: float, **options: Any) -> None:
+        super().__init__(model, **options)
+        self._temperature = temperature
+
+    def compute_loss(self, model: torch.nn.Module, inputs: dict[str, torch.Tensor], **_: Any) -> torch.Tensor:
+        """The mean loss over the tokens of answers, in nats."""
+        policy, labels = policy_of(self), inputs["labels"][:, 1:]
+        answers = labels != -100
+        with self.accelerator.autocast():
+            read = policy.base_model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
+            logits = policy.get_output_embeddings()(read.last_hidden_state[:, :-1][answers])
+        return cross_entropy(logits.float() / self._temperature, labels[answers])
 
 
 class _Told(TrainerCallback):  # type: ignore[misc]
