@@ -577,11 +577,12 @@ LIGHT = (
     Slot(
         "export inspect",
         "--out",
-        "export inspect {run} --out {hostile}",
+        "export inspect {input} --out {hostile}",
         "run",
         ("outputs", "no place", "new places"),
         logged,
         every=4,
+        but={"an output below its own input": either("a run may hold a folder more")},
     ),
     Slot(
         "read_rows",

@@ -3,6 +3,7 @@ wrong result, nothing changed and nothing left behind. docs/robustness.md says w
 """
 
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -66,7 +67,10 @@ class Case:
         source = clean.paths[slot.clean]
         if "{input}" in slot.words:
             copy = self.folder / f"input{source.suffix}"
-            copy.write_bytes(source.read_bytes())
+            if source.is_dir():
+                shutil.copytree(source, copy)
+            else:
+                copy.write_bytes(source.read_bytes())
             source = copy
         rows, field = clean.rows.get(slot.clean, ((), ""))
         self.given = Given(self.folder, source, rows, field)
