@@ -46,6 +46,17 @@ def test_no_input_and_no_work_is_written_over(tmp_path):
     assert link.is_symlink()
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_link_to_itself_is_no_place_for_a_folder(tmp_path, overwrite):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with (
+        pytest.raises(OutputError, match="is a link to itself"),
+        new_output(tmp_path / "loop", overwrite=overwrite) as place,
+    ):
+        place.mkdir()
+    assert os.listdir(tmp_path) == ["loop"]
+
+
 def test_a_folder_that_holds_an_input_is_not_replaced(tmp_path):
     (tmp_path / "dumps" / "deep").mkdir(parents=True)
     given = tmp_path / "dumps" / "deep" / "a.txt"

@@ -68,6 +68,8 @@ def is_being_written(path: Path) -> bool:
 
 
 def _check(shown: str | Path, path: Path, inputs: Iterable[Path], overwrite: bool) -> None:
+    if path.is_symlink():  # and resolved
+        raise OutputError(f"{shown} is a link to itself; choose another place for the output")
     if not path.exists():
         return
     for given in inputs:

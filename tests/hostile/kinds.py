@@ -1737,7 +1737,10 @@ def _folder_with_work(given: Given) -> Path:
 
 def _hard_link(given: Given) -> Path:
     path = given.folder / f"{NAME}{suffixes(given.source)}"
-    os.link(given.source, path)
+    if given.source.is_dir():  # which has one name
+        path.symlink_to(given.source)
+    else:
+        os.link(given.source, path)
     return path
 
 
