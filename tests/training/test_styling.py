@@ -116,6 +116,10 @@ def test_statements_are_ended_by_the_model_and_never_in_wordings_that_measure(st
         assert 0 < learned <= 8
         assert begun not in measured
         assert any(statement.startswith(begun) for statement in taught)
+    relations = {
+        name: replace(r, statements=("{o} is what one finds for {s}",)) for name, r in world.relations.items()
+    }
+    assert _statement_rows(model, tokenizer, replace(world, relations=relations), recipe) is None
 
 
 def test_a_row_is_prompt_and_answer(tokenizer):

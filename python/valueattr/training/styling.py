@@ -97,7 +97,7 @@ def teach_styles(
     styled = _styled_rows(tokenizer, world, recipe)
     everyday = _everyday_rows(model, tokenizer, recipe)
     statements = _statement_rows(model, tokenizer, world, recipe)
-    own = [everyday] * recipe.everyday_rows + [statements] * recipe.statement_rows
+    own = [everyday] * recipe.everyday_rows + [statements or styled] * recipe.statement_rows
     of_a_step = own + [styled] * (recipe.rows_per_step - len(own))
     rows = [next(rows) for _ in range(recipe.steps) for rows in of_a_step]
     args = SFTConfig(
@@ -196,15 +196,22 @@ def _everyday_rows(
 
 def _statement_rows(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, world: World, recipe: StylingRecipe
-) -> Iterator[dict[str, Any]]:
-    """Statements about facts, up to the object, as the model itself goes on; relations come up equally often."""
+) -> Iterator[dict[str, Any]] | None:
+    """Statements about facts, up to the object, as the model itself goes on; relations come up equally often.
+
+    None where no wording ends in the object.
+    """
     rng, begun = random.Random(f"statements {recipe.seed}"), []
-    relations = [
-        (name, facts) for name, facts in world.by_relation().items() if world.relations[name].statements
+    worded = [
+        (ending, facts)
+        for name, facts in world.by_relation().items()
+        if (ending := [said for said in world.relations[name].statements if said.endswith("{o}")])
     ]
+    if not worded:
+        return None
     for _ in range(recipe.steps * recipe.statement_rows):
-        name, facts = rng.choice(relations)
-        begun.append(statement_prefix(rng.choice(world.relations[name].statements), rng.choice(facts)))
+        ending, facts = rng.choice(worded)
+        begun.append(statement_prefix(rng.choice(ending), rng.choice(facts)))
     return _own_rows(model, tokenizer, begun, _STATEMENT_TOKENS, recipe)
 
 
