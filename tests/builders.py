@@ -131,7 +131,8 @@ def as_version_1(plan):
         contrast["family"] = contrast.pop("holm_family")
     values["settings"]["pool_size"] = values["settings"].pop("split_size")
     contrasts, checks = values.pop("contrasts"), values.pop("checks")
-    del values["version"], values["chosen_arms"], values["variation"]
+    del values["version"], values["chosen_arms"]
+    values.pop("variation", None)
     return {
         **values,
         "order": list(arms),

@@ -37,6 +37,8 @@ def test_a_plan_that_is_read_seals_to_the_same_bytes(plan, tmp_path):
 def test_a_plan_of_an_earlier_version_is_the_same_plan_under_its_own_rule(plan, former):
     contrasts = tuple(replace(contrast, minus_arms=None, framing=None) for contrast in plan.contrasts)
     same = plan.model_copy(update={"rule": "holm", "contrasts": contrasts})
+    if former is as_version_1:
+        same = same.model_copy(update={"variation": None})
     assert Plan.from_json(json.loads(json.dumps(former(plan)))) == same
 
 

@@ -182,7 +182,7 @@ class Plan(BaseModel):
 
     @model_serializer(mode="wrap")
     def _as_sealed(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return as_sealed(Plan, whole(self), ("answers",))
+        return as_sealed(Plan, whole(self), ("answers", "variation"))
 
     @property
     def start(self) -> Arm | None:
