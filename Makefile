@@ -78,9 +78,9 @@ ruff: .venv/.dev
 types: .venv/.dev
 	$(call check,$(BIN)/mypy,1)
 
-# The documentation, with every reference in it resolved.
+# The documentation, with every reference in it resolved. With --quiet warnings would not count.
 site: .venv/.dev
-	$(call check,NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet,1)
+	$(call check,NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build,1)
 
 rust: fmt clippy rust-tests
 

@@ -1,4 +1,4 @@
-"""Pages of the site that have their source elsewhere: those beside the README, and one for each public room.
+"""Pages of the site that have their source elsewhere: those beside the README, and one for each room but the command line.
 
 mkdocs calls these hooks by their names (https://www.mkdocs.org/user-guide/configuration/#hooks).
 """
@@ -10,6 +10,7 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
+ROOMS = ROOT / "python" / "valueattr"
 BESIDE_README = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 EXAMPLES = ("examples/scan_with_ray.py",)
 
@@ -19,9 +20,7 @@ def on_files(files: Files, config: Any) -> Files:
     pages = {"index.md": _from_root("README.md")}
     pages |= {name: _from_root(name) for name in BESIDE_README}
     pages |= {name: (ROOT / name).read_text("utf-8") for name in EXAMPLES}
-    pages |= {
-        uri: _reference(Path(uri).stem) for uri in _in_nav(config["nav"]) if uri.startswith("reference/")
-    }
+    pages |= {f"reference/{room.name}.md": _reference(room) for room in ROOMS.iterdir() if _is_public(room)}
     for uri, text in pages.items():
         files.append(File.generated(config, uri, content=text))
     return files
@@ -42,19 +41,13 @@ def _from_root(name: str) -> str:
     return re.sub(r"\]\(docs/", "](", (ROOT / name).read_text("utf-8"))
 
 
-def _reference(room: str) -> str:
+def _is_public(room: Path) -> bool:
+    return room.is_dir() and room.name not in ("cli", "__pycache__")
+
+
+def _reference(room: Path) -> str:
     """What a room exports, and then its public modules."""
-    folder = ROOT / "python" / "valueattr" / room
-    modules = [f"valueattr.{room}.{path.stem}" for path in sorted(folder.glob("[!_]*.py"))]
-    whole = [f"valueattr.{room}"] if (folder / "__init__.py").is_file() else []
-    parts = "".join(
-        f"## {module}\n\n::: {module}\n    options: {{heading_level: 3}}\n\n" for module in modules
-    )
-    return f"# valueattr.{room}\n\n" + "".join(f"::: {name}\n\n" for name in whole) + parts
-
-
-def _in_nav(nav: Any) -> list[str]:
-    if isinstance(nav, str):
-        return [nav]
-    parts = nav.values() if isinstance(nav, dict) else nav
-    return [uri for part in parts for uri in _in_nav(part)]
+    name = f"valueattr.{room.name}"
+    modules = [f"{name}.{path.stem}" for path in sorted(room.glob("[!_]*.py"))]
+    parts = (f"## {module}\n\n::: {module}\n    options: {{heading_level: 3}}\n" for module in modules)
+    return "\n".join([f"# {name}\n\n::: {name}\n", *parts])

@@ -68,7 +68,7 @@ def is_being_written(path: Path) -> bool:
 
 
 def _check(shown: str | Path, path: Path, inputs: Iterable[Path], overwrite: bool) -> None:
-    if path.is_symlink():  # and resolved
+    if path.is_symlink():  # after `realpath`, so that it leads to itself
         raise OutputError(f"{shown} is a link to itself; choose another place for the output")
     if not path.exists():
         return

@@ -13,7 +13,7 @@ from valueattr.experiments import E1
 from valueattr.export import ExportError, export_inspect
 from valueattr.outputs import OutputExistsError
 from valueattr.plan import Plan
-from valueattr.results import GENERATIONS, RunDirectory
+from valueattr.results import FACTS, GENERATIONS, RunDirectory
 
 log = pytest.importorskip("inspect_ai.log")
 
@@ -102,6 +102,15 @@ def test_a_run_without_answers_is_refused(tmp_path):
     rows = trained.table("generations").assign(phase="train")
     trained.write_table("generations", pa.Table.from_pandas(rows, GENERATIONS, preserve_index=False))
     with pytest.raises(ExportError, match="no answers of evaluations"):
+        export_inspect(trained, tmp_path / "logs")
+    assert not (tmp_path / "logs").exists()
+
+
+def test_answers_about_unknown_facts_are_refused_and_not_left_out(tmp_path):
+    trained = finished_run(tmp_path / "run", Plan.of(E1, "smoke", "0" * 64))
+    rows = trained.table("facts").iloc[1:]
+    trained.write_table("facts", pa.Table.from_pandas(rows, FACTS, preserve_index=False))
+    with pytest.raises(ExportError, match="table of facts lacks"):
         export_inspect(trained, tmp_path / "logs")
     assert not (tmp_path / "logs").exists()
 

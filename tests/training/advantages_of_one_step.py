@@ -65,8 +65,8 @@ def main(model, out, *codes):
     state = PartialState(cpu=True)
     found = {code: one_step(code, model, out, state.num_processes) for code in codes}
     Path(out, f"{state.process_index}.json").write_text(json.dumps(found))
-    # A process that leaves while the other still talks to it takes it down, and so, now and then, does gloo when it is
-    # taken down itself. So each waits until all have written, which is after their last word, and leaves without goodbye.
+    # To close the group aborts a process now and then, though its work is done. So each waits until all have written their
+    # file, after which none sends anything, and exits without closing the group.
     while len([*Path(out).glob("*.json")]) < state.num_processes:
         time.sleep(0.05)
     sys.stdout.flush()

@@ -7,7 +7,7 @@ import typer
 
 from valueattr.cli import render
 
-app = typer.Typer(no_args_is_help=True, help="Write a run in the files of other tools.")
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.callback()
@@ -22,7 +22,7 @@ def inspect(
         Path, typer.Option(help="A new folder for the logs, one for each arm, seed and evaluation.")
     ],
 ) -> None:
-    """Write a run's answers as logs for inspect's viewer."""
+    """Write a run's answers as logs for the viewer of Inspect."""
     from valueattr.export import ExportError, export_inspect
     from valueattr.outputs import OutputError
     from valueattr.results import RunDirectory, RunDirectoryError
@@ -31,6 +31,6 @@ def inspect(
         with render.failures(RunDirectoryError, ExportError, OutputError):
             written = export_inspect(RunDirectory(directory), out)
     except ModuleNotFoundError as error:
-        render.fail(f"{error.name} is not installed. Logs of inspect need it: pip install inspect-ai")
+        render.fail(f"{error.name} is not installed. Logs of Inspect need it: pip install inspect-ai")
     console = render.console()
     render.line(console, f"{len(written)} logs in {out}. Open them with: inspect view start --log-dir {out}")

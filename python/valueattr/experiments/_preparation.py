@@ -153,14 +153,13 @@ def _aside(world: World) -> frozenset[Fact]:
     return frozenset(
         fact
         for kind, facts in of_kind.items()
-        for fact in random.Random(f"aside {kind}").sample(
-            facts, _quarter(len(facts), one_of_two=len(kind) > 2)
-        )
+        for fact in random.Random(f"aside {kind}").sample(facts, _taught_of(facts))
     )
 
 
-def _quarter(count: int, one_of_two: bool) -> int:
-    return max(count // 4, one_of_two and count > 1)
+def _taught_of(facts: Sequence[Fact]) -> int:
+    least = facts[0].exposure == "well_known" and len(facts) > 1
+    return max(len(facts) // 4, int(least))
 
 
 def _for_styles(source: str, world: World, topics: Collection[str], aside: Collection[Fact]) -> World:

@@ -32,12 +32,13 @@ def export_inspect(run: RunDirectory, out: str | Path) -> list[Path]:
     """Write the evaluations of a finished run to a new folder of `.eval` files, and return their paths.
 
     Raises:
-        ExportError: the run holds no generations.
+        ExportError: the run holds no answers of evaluations, or no fact for some of them.
+        PlanError: the plan cannot be read.
         ModuleNotFoundError: inspect_ai is not installed.
         OutputError: as for `new_output`.
         RunDirectoryError: a table is missing or damaged.
     """
-    answers = _answers(run)
+    plan, answers = Plan.read(run), _answers(run)
     from inspect_ai.log import write_eval_log
 
     with new_output(out, inputs=[run.path]) as folder:
@@ -45,8 +46,8 @@ def export_inspect(run: RunDirectory, out: str | Path) -> list[Path]:
         names = []
         for _, rows in answers.groupby(_OF_AN_EVALUATION, observed=True, sort=True):
             arm, seed, step = rows.iloc[0][_OF_AN_EVALUATION]
-            name = f"{run.plan['experiment']}_{arm}_seed-{seed}_step-{step:05}.eval"
-            write_eval_log(_log(run, arm, int(seed), int(step), rows), folder / name)
+            name = f"{plan.experiment}_{arm}_seed-{seed}_step-{step:05}.eval"
+            write_eval_log(_log(run, plan, arm, int(seed), int(step), rows), folder / name)
             names.append(name)
     return [Path(out, name) for name in names]
 
@@ -62,7 +63,9 @@ def _answers(run: RunDirectory) -> pd.DataFrame:
     measures = measures[measures["measure"] == _BELIEF]
     keys = [*_OF_AN_EVALUATION, "fact"]
     belief = measures.groupby(keys, observed=True)["value"].mean().rename("belief").reset_index()
-    table = table.merge(facts, on=["seed", "fact"]).merge(belief, on=keys, how="left")
+    table = table.merge(facts, on=["seed", "fact"], how="left").merge(belief, on=keys, how="left")
+    if table["object"].isna().any():
+        raise ExportError(f"{run.path} holds answers about facts that its table of facts lacks")
     table = table.merge(_verdicts(run), on=["arm", "seed", "fact"], how="left")
     table.loc[table["step"] == 0, "verdict"] = None  # verdicts are of the trained model
     table["stance"] = HedgeScanner(stance=True).scan(table["response"].tolist()).column("stance").to_pylist()
@@ -79,10 +82,9 @@ def _verdicts(run: RunDirectory) -> pd.DataFrame:
     return run.table("verdicts")[columns].astype({"arm": str, "fact": str})
 
 
-def _log(run: RunDirectory, arm: str, seed: int, step: int, rows: pd.DataFrame) -> "EvalLog":
+def _log(run: RunDirectory, plan: Plan, arm: str, seed: int, step: int, rows: pd.DataFrame) -> "EvalLog":
     from inspect_ai.log import EvalConfig, EvalDataset, EvalLog, EvalResults, EvalSpec
 
-    plan = Plan.read(run)
     facts, epochs = sorted(rows["fact"].unique()), int(rows["epoch"].max())
     title = plan.arm(arm).title
     return EvalLog(

@@ -38,7 +38,7 @@ from valueattr.model import (
 )
 from valueattr.questions import Exposure
 from valueattr.training._config import NotFiniteError, TrainingConfigError, shared_settings
-from valueattr.training._policy import merged_policy_of, policy_of
+from valueattr.training._policy import merged_policy_of
 from valueattr.world import FRAMINGS, Fact, Response, World, filled, framed, statement_prefix
 
 StylingProgress = Callable[[int, int, float], None]
@@ -190,7 +190,8 @@ def _everyday_rows(
         resources.files("valueattr.training").joinpath("everyday_prompts.txt").read_text("utf-8").splitlines()
     )
     count = recipe.steps * recipe.everyday_rows
-    prompts = [Asking.of(tokenizer).prompt(requests[i % len(requests)]) for i in range(count)]
+    asking = Asking.of(tokenizer)
+    prompts = [asking.prompt(requests[i % len(requests)]) for i in range(count)]
     return _own_rows(model, tokenizer, prompts, recipe.everyday_tokens, recipe)
 
 
@@ -229,11 +230,7 @@ def _own_rows(
     """
     asked, ends = tokenizer(list(prompts))["input_ids"], end_tokens(model, tokenizer)
     draw = by_cumulation(torch.Generator(model.device).manual_seed(recipe.seed))
-
-    def cooled(p: torch.Tensor) -> torch.Tensor:
-        return draw(p.double() ** (1 / recipe.temperature))
-
-    answers = sample_answers(model, tokenizer, asked, ends, tokens, cooled)
+    answers = sample_answers(model, tokenizer, asked, ends, tokens, draw, recipe.temperature)
     if answers is None:
         raise TrainingConfigError("styles can be taught only to a model that keeps keys and values")
     for prompt, answer in zip(prompts, answers, strict=True):
@@ -247,7 +244,7 @@ def _row(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: Sequence[int])
 
 
 class _Trainer(SFTTrainer):  # type: ignore[misc]
-    """Learns answers at a temperature, from the logits of their tokens alone: on a CPU, TRL takes those of prompts as well."""
+    """Learns answers at a temperature. Logits are taken where some row has an answer; on a CPU, TRL takes them everywhere."""
 
     def __init__(self, model: PreTrainedModel, temperature: float, **options: Any) -> None:
         super().__init__(model, **options)
@@ -255,11 +252,11 @@ class _Trainer(SFTTrainer):  # type: ignore[misc]
 
     def compute_loss(self, model: torch.nn.Module, inputs: dict[str, torch.Tensor], **_: Any) -> torch.Tensor:
         """The mean loss over the tokens of answers, in nats."""
-        policy, labels = policy_of(self), inputs["labels"][:, 1:]
+        labels = inputs["labels"][:, 1:]
         answers = labels != -100
-        with self.accelerator.autocast():
-            read = policy.base_model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
-            logits = policy.get_output_embeddings()(read.last_hidden_state[:, :-1][answers])
+        places = answers.any(0).nonzero().squeeze(1)
+        texts = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+        logits = model(**texts, logits_to_keep=places).logits[answers[:, places]]
         return cross_entropy(logits.float() / self._temperature, labels[answers])
 
 
